@@ -1,0 +1,52 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(shell command -v uv 2>/dev/null)
+
+help:  ## Show this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+setup: .venv/.ready  ## Make .venv with everything in it, at the versions of constraints.txt
+
+.venv/.ready: constraints.txt pyproject.toml
+	@deploy/setup.sh .venv constraints.txt
+	@touch $@
+
+.venv-runtime/.ready: constraints-runtime.txt pyproject.toml
+	@deploy/setup.sh .venv-runtime constraints-runtime.txt
+	@touch $@
+
+lock:  ## Resolve the dependencies anew into constraints*.txt (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --custom-compile-command 'make lock' --all-extras --group dev pyproject.toml -o constraints.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --custom-compile-command 'make lock' --extra edge --extra fog --group test pyproject.toml \
+	  -c <(grep -E '^[a-z0-9].*==' constraints.txt | tr -d '\\') -o constraints-runtime.txt
+
+proto: setup  ## Write the stubs of every .proto
+	$(BIN)/python proto/generate.py
+
+check: setup  ## Format, lint, import rules, types, stubs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
+	$(BIN)/python proto/generate.py --check
+
+test: setup  ## The tests that take under ten minutes
+	$(BIN)/pytest -m "not slow and not bench"
+
+test-all: setup  ## Every test: slow ones, real programs, real data
+	$(BIN)/pytest -m "not bench"
+
+test-runtime: .venv-runtime/.ready  ## Edge and fog alone, in an environment without TensorFlow
+	.venv-runtime/bin/pytest -m "not slow and not bench and not tf" tests/headtail tests/edge tests/fog
+
+bench: setup  ## Speed and size, as ratios within one run
+	$(BIN)/pytest -m bench -s -q tests/benchmarks
+
+demo: setup  ## Optimise, cut, serve, stream and measure on this machine
+	$(BIN)/python deploy/demo.py
+
+.PHONY: help setup lock proto check test test-all test-runtime bench demo

@@ -1,0 +1,1 @@
+"""The program in the fog: runs the tail of every bundle it serves."""

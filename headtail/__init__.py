@@ -1,0 +1,1 @@
+"""What the edge agent, the fog server and the optimizer would otherwise disagree on."""

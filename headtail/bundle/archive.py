@@ -1,0 +1,266 @@
+"""Reading and writing the bundle's zip file: nothing is believed before it is checked."""
+
+import hashlib
+import io
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from headtail.bundle.keys import MAX_SIGNATURE_BYTES, Signer, Trust
+from headtail.bundle.manifest import (
+    FORMAT_VERSION,
+    MAX_MANIFEST_BYTES,
+    MAX_SAMPLES,
+    MAX_SAMPLES_BYTES,
+    MAX_SEGMENTS,
+    Manifest,
+    Member,
+    canonical,
+    digest,
+)
+from headtail.errors import (
+    BundleUnreadable,
+    DigestMismatch,
+    FormatUnsupported,
+    ManifestInvalid,
+)
+from headtail.tensor import Array, TensorSpec, fits
+
+MANIFEST, SIGNATURE = "manifest.json", "signature"
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold: no clock in a bundle
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Up to 8 real windows with the whole model's outputs, by tensor name."""
+
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose signature, digests and manifest have been checked."""
+
+    manifest: Manifest
+    digest: str
+    key_id: str
+    size_bytes: int
+    segments: tuple[bytes, ...]
+    samples: Samples
+    report: bytes
+
+
+class _Format(msgspec.Struct):
+    """Only what decides which reader may go on."""
+
+    format_version: int
+
+
+def describe_member(path: str, content: bytes) -> Member:
+    """Return the manifest's record of a member."""
+    return Member(path=path, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+
+
+def encode_samples(samples: Samples) -> bytes:
+    """Return the bytes of `samples.npz`, the same for the same arrays."""
+    buffer = io.BytesIO()
+    arrays = {f"input:{n}": a for n, a in samples.inputs.items()}
+    arrays |= {f"output:{n}": a for n, a in samples.outputs.items()}
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in sorted(arrays):
+            array = io.BytesIO()
+            np.lib.format.write_array(array, np.ascontiguousarray(arrays[name]), version=(1, 0))
+            file.writestr(_entry(f"{name}.npy"), array.getvalue())
+    return buffer.getvalue()
+
+
+def write_bundle(
+    path: Path, manifest: Manifest, contents: Mapping[str, bytes], signer: Signer
+) -> str:
+    """Write a signed bundle in one step: it is whole at `path`, or it is not there.
+
+    Args:
+        path: Where; an existing file is replaced.
+        manifest: What the bundle says of itself.
+        contents: Bytes of every member of the manifest, by path.
+        signer: Who vouches for it.
+
+    Returns:
+        The bundle's digest.
+    """
+    text = canonical(manifest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr(_entry(MANIFEST), text)
+                archive.writestr(_entry(SIGNATURE), signer.sign(text))
+                for member in manifest.members:
+                    assert describe_member(member.path, contents[member.path]) == member
+                    archive.writestr(_entry(member.path), contents[member.path])
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return digest(manifest)
+
+
+def read_bundle(path: Path, trust: Trust) -> Bundle:
+    """Read and check a bundle: zip, signature, manifest, digests, samples, in this order.
+
+    The segments are bytes still; `headtail.segment` loads and self-tests them.
+
+    Raises:
+        BundleError: One class per kind of fault, see `headtail.errors`.
+    """
+    where = str(path)
+    try:
+        size = path.stat().st_size
+        with zipfile.ZipFile(path) as archive:
+            return _read(archive, size, where, trust)
+    except OSError as error:
+        raise BundleUnreadable(where, f"cannot be read: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise BundleUnreadable(where, f"no readable zip file: {error}") from error
+
+
+def _read(archive: zipfile.ZipFile, size: int, where: str, trust: Trust) -> Bundle:
+    entries = _entries(archive, where)
+    text = _content(archive, entries, MANIFEST, MAX_MANIFEST_BYTES, where)
+    signature = _content(archive, entries, SIGNATURE, MAX_SIGNATURE_BYTES, where)
+    key = trust.verify(text, signature, where)
+    manifest = decode_manifest(text, where)
+    expected = {MANIFEST, SIGNATURE, *(m.path for m in manifest.members)}
+    if entries.keys() != expected:
+        odd = ", ".join(sorted(entries.keys() ^ expected)[:4])
+        raise BundleUnreadable(where, f"members and manifest disagree on: {odd}")
+    contents = {m.path: _member(archive, entries, m, where) for m in manifest.members}
+    return Bundle(
+        manifest=manifest,
+        digest=digest(manifest),
+        key_id=key,
+        size_bytes=size,
+        segments=tuple(contents[s.member.path] for s in manifest.segments),
+        samples=_decode_samples(contents[manifest.samples.path], manifest, where),
+        report=contents[manifest.report.path],
+    )
+
+
+def decode_manifest(text: bytes, where: str) -> Manifest:
+    """Decode a manifest and check its rules.
+
+    Raises:
+        FormatUnsupported: If a newer headtail wrote it.
+        ManifestInvalid: If it breaks a rule or is not in canonical form.
+    """
+    try:
+        version = msgspec.json.decode(text, type=_Format).format_version
+        if version > FORMAT_VERSION:
+            raise FormatUnsupported(where, FORMAT_VERSION, version)
+        manifest = msgspec.json.decode(text, type=Manifest)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise ManifestInvalid(where, str(error)) from error
+    if canonical(manifest) != text:
+        raise ManifestInvalid(where, "not in canonical form, so its digest means nothing")
+    return manifest
+
+
+def _entries(archive: zipfile.ZipFile, where: str) -> dict[str, zipfile.ZipInfo]:
+    infos = archive.infolist()
+    if len(infos) > MAX_SEGMENTS + 4:
+        raise BundleUnreadable(where, f"{len(infos)} members are more than a bundle may have")
+    entries = {info.filename: info for info in infos}
+    if len(entries) != len(infos):
+        raise BundleUnreadable(where, "a member name comes twice")
+    for name, info in entries.items():
+        if name.startswith("/") or ".." in name.split("/") or "\\" in name:
+            raise BundleUnreadable(where, f"member '{name[:80]}' points outside the bundle")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise BundleUnreadable(where, f"member '{name[:80]}' uses a foreign compression")
+    return entries
+
+
+def _content(
+    archive: zipfile.ZipFile,
+    entries: Mapping[str, zipfile.ZipInfo],
+    name: str,
+    limit: int,
+    where: str,
+) -> bytes:
+    """Return a member's bytes, never holding more than `limit` + 1 of them."""
+    if name not in entries:
+        raise BundleUnreadable(where, f"member '{name}' is missing")
+    if entries[name].file_size > limit:
+        raise BundleUnreadable(
+            where,
+            f"member '{name}': expected at most {limit} bytes, received {entries[name].file_size}",
+        )
+    with archive.open(entries[name]) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise BundleUnreadable(
+            where, f"member '{name}' unpacks to more than the {limit} bytes it may"
+        )
+    return content
+
+
+def _member(
+    archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], member: Member, where: str
+) -> bytes:
+    content = _content(archive, entries, member.path, member.bytes, where)
+    received = hashlib.sha256(content).hexdigest()
+    if received != member.sha256:
+        raise DigestMismatch(where, member.path, member.sha256, received)
+    return content
+
+
+def _decode_samples(content: bytes, manifest: Manifest, where: str) -> Samples:
+    expected = {f"input:{s.name}": s for s in manifest.inputs}
+    expected |= {f"output:{s.name}": s for s in manifest.outputs}
+    arrays = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as file:
+            names = {f"{n}.npy" for n in expected}
+            if set(file.namelist()) != names:
+                raise ManifestInvalid(where, f"samples.npz must hold {sorted(expected)}")
+            for name, spec in expected.items():
+                arrays[name] = _decode_array(file, name, spec)
+    except (ValueError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise ManifestInvalid(where, f"samples.npz: {error}") from error
+    return Samples(
+        inputs={s.name: arrays[f"input:{s.name}"] for s in manifest.inputs},
+        outputs={s.name: arrays[f"output:{s.name}"] for s in manifest.outputs},
+    )
+
+
+def _decode_array(file: zipfile.ZipFile, name: str, spec: TensorSpec) -> Array:
+    # An .npy's bytes are bounded by what samples may unpack to; pickled objects are refused.
+    limit = 16 * MAX_SAMPLES_BYTES
+    with file.open(f"{name}.npy") as entry:
+        data = entry.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"'{name}' unpacks to more than {limit} bytes")
+    array: Array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    if array.dtype.name != spec.dtype or not fits(array.shape, spec.shape):
+        raise ValueError(f"'{name}' is {array.dtype.name} {array.shape}, not {spec}")
+    if spec.is_batchable and len(array) > MAX_SAMPLES:
+        raise ValueError(f"'{name}' holds {len(array)} samples; at most {MAX_SAMPLES} may be")
+    return array
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, date_time=_ZIP_DATE)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = 0o644 << 16
+    return info

@@ -1,0 +1,214 @@
+"""Every error the project raises on purpose.
+
+HeadtailError
+├── BundleError
+│   ├── BundleUnreadable      not a zip, a missing, foreign, oversized or duplicate member
+│   ├── ManifestInvalid       the manifest breaks its own rules
+│   ├── DigestMismatch        a member is not the one the manifest names
+│   ├── SignatureInvalid      unsigned, signed by an unknown key, or changed after signing
+│   ├── FormatUnsupported     written by a newer headtail
+│   └── SelfTestFailed        the samples do not give the outputs recorded beside them
+├── TensorError
+│   ├── ShapeMismatch
+│   ├── DTypeMismatch
+│   ├── NotFinite
+│   └── TensorInvalid         a missing, extra or wrongly sized tensor
+├── RemoteError
+│   ├── FogUnavailable
+│   ├── DeadlineExceeded
+│   ├── Overloaded
+│   ├── ModelNotFound
+│   ├── RequestInvalid        the other side refused the request as malformed
+│   └── RemoteFailed          the other side failed while answering
+├── ConfigError               a wrong file, key, flag or environment
+├── DataError                 missing or malformed data
+├── ExportError               a model that cannot be cut or exported
+│   └── VerificationFailed    the segments do not equal the model
+└── SearchError
+
+A class takes typed arguments and builds its text: what was expected, what came, where.
+"""
+
+from collections.abc import Sequence
+
+
+class HeadtailError(Exception):
+    """Something the user can act on; its text is one line."""
+
+
+class BundleError(HeadtailError):
+    """A bundle that must not be used."""
+
+
+class BundleUnreadable(BundleError):
+    """The file is no bundle, or its members are not those a bundle may have."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"bundle {where}: {reason}")
+
+
+class ManifestInvalid(BundleError):
+    """The manifest breaks its own rules."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"bundle {where}: manifest invalid: {reason}")
+
+
+class DigestMismatch(BundleError):
+    """A member is not the one the manifest names."""
+
+    def __init__(self, where: str, member: str, expected: str, received: str) -> None:
+        super().__init__(
+            f"bundle {where}: member '{member}': expected SHA-256 {expected}, received {received}"
+        )
+
+
+class SignatureInvalid(BundleError):
+    """Nobody trusted vouches for this manifest."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"bundle {where}: signature invalid: {reason}")
+
+
+class FormatUnsupported(BundleError):
+    """The bundle's format version is not one this reader knows."""
+
+    def __init__(self, where: str, supported: int, received: int) -> None:
+        super().__init__(
+            f"bundle {where}: expected format version 1 to {supported}, received {received}"
+            "; upgrade headtail to read it"
+        )
+
+
+class SelfTestFailed(BundleError):
+    """The bundle's samples do not give the outputs recorded beside them."""
+
+    def __init__(self, where: str, output: str, error: float, tolerance: float) -> None:
+        super().__init__(
+            f"bundle {where}: self-test of output '{output}': expected a relative error of at most"
+            f" {tolerance:g}, received {error:.3g}"
+        )
+
+
+class TensorError(HeadtailError):
+    """A tensor that does not fit its spec."""
+
+
+class ShapeMismatch(TensorError):
+    """A tensor has another shape than its spec."""
+
+    def __init__(self, where: str, expected: Sequence[int], received: Sequence[int]) -> None:
+        super().__init__(f"{where}: expected shape {_shape(expected)}, received {_shape(received)}")
+
+
+class DTypeMismatch(TensorError):
+    """A tensor has another dtype than its spec."""
+
+    def __init__(self, where: str, expected: str, received: str) -> None:
+        super().__init__(f"{where}: expected {expected}, received {received}")
+
+
+class NotFinite(TensorError):
+    """A tensor holds NaN or infinity."""
+
+    def __init__(self, where: str, count: int, size: int) -> None:
+        super().__init__(f"{where}: expected finite values, received {count} NaN or inf of {size}")
+
+
+class TensorInvalid(TensorError):
+    """A tensor is missing, not asked for, or has the wrong number of bytes."""
+
+    def __init__(self, where: str, expected: str, received: str) -> None:
+        super().__init__(f"{where}: expected {expected}, received {received}")
+
+
+class RemoteError(HeadtailError):
+    """A call to another program that brought no answer."""
+
+
+class FogUnavailable(RemoteError):
+    """The fog cannot be reached, or is going away."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"fog {where}: unavailable: {reason}")
+
+
+class DeadlineExceeded(RemoteError):
+    """The deadline passed before the answer."""
+
+    def __init__(self, where: str, allowed_s: float) -> None:
+        super().__init__(f"{where}: no answer within {allowed_s:.3f} s")
+
+
+class Overloaded(RemoteError):
+    """The other side has no room now; `retry_delay_s` says when to try again."""
+
+    def __init__(self, where: str, reason: str, retry_delay_s: float) -> None:
+        super().__init__(f"{where}: overloaded: {reason}; retry in {retry_delay_s:.3f} s")
+        self.retry_delay_s = retry_delay_s
+
+
+class ModelNotFound(RemoteError):
+    """The fog serves no such model or version."""
+
+    def __init__(self, model: str, version: str, known: Sequence[str]) -> None:
+        wanted = f"'{model}'" + (f" version '{version}'" if version else "")
+        shown = ", ".join(known[:8]) or "none"
+        super().__init__(f"model {wanted}: not served here; served: {shown}")
+
+
+class RequestInvalid(RemoteError):
+    """The other side refused the request as malformed."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: request refused: {reason}")
+
+
+class RemoteFailed(RemoteError):
+    """The other side failed while answering."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: failed: {reason}")
+
+
+class ConfigError(HeadtailError):
+    """A wrong file, key, flag or environment."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
+
+
+class DataError(HeadtailError):
+    """Missing or malformed data."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
+
+
+class ExportError(HeadtailError):
+    """A model that cannot be cut, exported or bundled."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
+
+
+class VerificationFailed(ExportError):
+    """Head then tail does not equal the whole model."""
+
+    def __init__(self, where: str, error: float, tolerance: float) -> None:
+        super().__init__(
+            where,
+            f"expected segments equal to the model within {tolerance:g} of its largest output,"
+            f" received {error:.3g}",
+        )
+
+
+class SearchError(HeadtailError):
+    """A search that has nothing to find."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "(" + ", ".join("any" if n < 0 else str(n) for n in shape) + ")"

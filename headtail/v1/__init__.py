@@ -1,0 +1,1 @@
+"""Stubs of the control service, generated from proto/headtail/v1."""

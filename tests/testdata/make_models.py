@@ -1,0 +1,118 @@
+"""Write the two small models the tests of the runtimes are made of; needs the onnx package.
+
+Run it from anywhere: `.venv/bin/python tests/testdata/make_models.py`. What it writes is committed,
+because the environment of the runtimes has no onnx.
+
+chain: x (N, 16, 2) -> [0] a (N, 4, 8) -> [1] b (N, 6, 4) -> [2] y (N, 3), where segment 2 takes a
+    as well, so that two tensors cross partition point 2.
+fixed: x (8,) and gain (1,) int64 -> [0] a (6,) -> [1] y (3,), where gain skips segment 0; there is
+    no batch axis.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+FOLDER = Path(__file__).resolve().parent
+OPSET, IR_VERSION = 17, 8
+
+
+def tensor(name: str, shape: tuple[str | int, ...], kind: int = TensorProto.FLOAT):
+    """Return the description of one graph input or output."""
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def weights(rng: np.random.Generator, **shapes: tuple[int, ...]):
+    """Return random float32 initialisers by name."""
+    return [
+        numpy_helper.from_array((0.5 * rng.standard_normal(shape)).astype(np.float32), name)
+        for name, shape in shapes.items()
+    ]
+
+
+def write(path: Path, graph: onnx.GraphProto) -> None:
+    """Check a graph and write it as a model of a pinned opset."""
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    )
+    onnx.checker.check_model(model, full_check=True)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def write_parts(folder: Path, parts) -> None:
+    """Write each (nodes, inputs, outputs, initialisers) as a segment, and all as one graph."""
+    for i, (nodes, inputs, outputs, initialisers) in enumerate(parts):
+        write(
+            folder / f"{i}.onnx", helper.make_graph(nodes, f"s{i}", inputs, outputs, initialisers)
+        )
+    made = {t.name for _, _, outputs, _ in parts for t in outputs}
+    whole_inputs = {t.name: t for _, inputs, _, _ in parts for t in inputs if t.name not in made}
+    write(
+        folder / "whole.onnx",
+        helper.make_graph(
+            [node for nodes, _, _, _ in parts for node in nodes],
+            "whole",
+            list(whole_inputs.values()),
+            parts[-1][2],
+            [w for _, _, _, initialisers in parts for w in initialisers],
+        ),
+    )
+
+
+def chain_parts(rng: np.random.Generator):
+    """Return the three segments of the batchable model."""
+    x, y = tensor("x", ("N", 16, 2)), tensor("y", ("N", 3))
+    a, b = tensor("a", ("N", 4, 8)), tensor("b", ("N", 6, 4))
+    node = helper.make_node
+    first = [
+        node("Transpose", ["x"], ["xt"], perm=[0, 2, 1]),
+        node("Conv", ["xt", "w0"], ["c0"], kernel_shape=[2], strides=[2]),
+        node("Relu", ["c0"], ["a"]),
+    ]
+    second = [
+        node("Conv", ["a", "w1"], ["c1"], kernel_shape=[2], strides=[2]),
+        node("Relu", ["c1"], ["b"]),
+    ]
+    third = [
+        node("Flatten", ["a"], ["fa"]),
+        node("Flatten", ["b"], ["fb"]),
+        node("Concat", ["fa", "fb"], ["f"], axis=1),
+        node("Gemm", ["f", "w2", "bias"], ["logits"]),
+        node("Softmax", ["logits"], ["y"], axis=-1),
+    ]
+    return [
+        (first, [x], [a], weights(rng, w0=(4, 2, 2))),
+        (second, [a], [b], weights(rng, w1=(6, 4, 2))),
+        (third, [a, b], [y], weights(rng, w2=(56, 3), bias=(3,))),
+    ]
+
+
+def fixed_parts(rng: np.random.Generator):
+    """Return the two segments of the model without a batch axis."""
+    node = helper.make_node
+    first = [node("MatMul", ["x", "w0"], ["c0"]), node("Relu", ["c0"], ["a"])]
+    second = [
+        node("Cast", ["gain"], ["gain_f"], to=TensorProto.FLOAT),
+        node("Mul", ["a", "gain_f"], ["scaled"]),
+        node("MatMul", ["scaled", "w1"], ["y"]),
+    ]
+    x, a, y = tensor("x", (8,)), tensor("a", (6,)), tensor("y", (3,))
+    gain = tensor("gain", (1,), TensorProto.INT64)
+    return [
+        (first, [x], [a], weights(rng, w0=(8, 6))),
+        (second, [a, gain], [y], weights(rng, w1=(6, 3))),
+    ]
+
+
+def main() -> None:
+    """Write both models below this file's folder."""
+    rng = np.random.default_rng(20)
+    write_parts(FOLDER / "chain", chain_parts(rng))
+    write_parts(FOLDER / "fixed", fixed_parts(rng))
+
+
+if __name__ == "__main__":
+    main()

@@ -5,9 +5,11 @@ import io
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -29,10 +31,15 @@ from headtail.errors import (
     DigestMismatch,
     FormatUnsupported,
     ManifestInvalid,
+    TensorError,
 )
-from headtail.tensor import Array, TensorSpec, fits
+from headtail.tensor import Array, TensorSpec, fits, from_buffer
 
 MANIFEST, SIGNATURE = "manifest.json", "signature"
+# What zipfile raises for a file that is none, or is damaged.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError
+)  # fmt: skip
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold: no clock in a bundle
 
 
@@ -132,7 +139,7 @@ def read_bundle(path: Path, trust: Trust) -> Bundle:
             return _read(archive, size, where, trust)
     except OSError as error:
         raise BundleUnreadable(where, f"cannot be read: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except _ZIP_ERRORS as error:
         raise BundleUnreadable(where, f"no readable zip file: {error}") from error
 
 
@@ -237,7 +244,7 @@ def _decode_samples(content: bytes, manifest: Manifest, where: str) -> Samples:
                 raise ManifestInvalid(where, f"samples.npz must hold {sorted(expected)}")
             for name, spec in expected.items():
                 arrays[name] = _decode_array(file, name, spec)
-    except (ValueError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (TensorError, *_ZIP_ERRORS) as error:
         raise ManifestInvalid(where, f"samples.npz: {error}") from error
     return Samples(
         inputs={s.name: arrays[f"input:{s.name}"] for s in manifest.inputs},
@@ -252,12 +259,25 @@ def _decode_array(file: zipfile.ZipFile, name: str, spec: TensorSpec) -> Array:
         data = entry.read(limit + 1)
     if len(data) > limit:
         raise ValueError(f"'{name}' unpacks to more than {limit} bytes")
-    array: Array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-    if array.dtype.name != spec.dtype or not fits(array.shape, spec.shape):
-        raise ValueError(f"'{name}' is {array.dtype.name} {array.shape}, not {spec}")
-    if spec.is_batchable and len(array) > MAX_SAMPLES:
-        raise ValueError(f"'{name}' holds {len(array)} samples; at most {MAX_SAMPLES} may be")
-    return array
+    shape, dtype, start = _npy_header(data)
+    if dtype.hasobject:
+        raise ValueError("Object arrays cannot be loaded")
+    if dtype.name != spec.dtype or not fits(shape, spec.shape):
+        raise ValueError(f"'{name}' is {dtype.name} {shape}, not {spec}")
+    if spec.is_batchable and shape[0] > MAX_SAMPLES:
+        raise ValueError(f"'{name}' holds {shape[0]} samples; at most {MAX_SAMPLES} may be")
+    return from_buffer(memoryview(data)[start:], spec, shape)
+
+
+def _npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Return shape, dtype and where the values start; nothing is allocated from its claims."""
+    file = io.BytesIO(data)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("an array is not in .npy format 1.0")
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if is_fortran or dtype.byteorder == ">":
+        raise ValueError("an array is not little-endian and row-major")
+    return shape, dtype, file.tell()
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

@@ -1,0 +1,223 @@
+"""The 1-D network family of the search: genome, layers, operations, footprints, Keras model.
+
+Source of the family and its formulae: energy-aware NAS with partitioning. Layer i maps a map of
+`in_length` x `in_channels` to `out_length` x `out_channels`: a convolution where the length
+shrinks or stays, a transposed convolution where it grows, kernel = stride in both; a dense layer
+ends it.
+"""
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+import numpy as np
+
+from headtail.errors import ShapeMismatch
+from headtail.operations import Operations
+from headtail.tensor import Array
+
+if TYPE_CHECKING:
+    import keras
+
+BYTES_PER_VALUE = 4  # float32, in Flash and in RAM
+MIN_DEVIATION = 1e-6  # below it a channel is constant on the calibration data
+
+Size = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
+LengthGene = Annotated[int, msgspec.Meta(ge=0, le=1 << 20)]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One weight layer; a dense layer has `out_length` classes and one channel."""
+
+    kind: Literal["conv", "conv_transpose", "dense"]
+    in_length: int
+    in_channels: int
+    out_length: int
+    out_channels: int
+
+    @property
+    def stride(self) -> int:
+        """Kernel and stride of a convolution, plain or transposed; 1 for a dense layer."""
+        if self.kind == "conv":
+            return self.in_length // self.out_length
+        return self.out_length // self.in_length if self.kind == "conv_transpose" else 1
+
+    @property
+    def operations(self) -> Operations:
+        """Operations of one window, bias additions not counted."""
+        if self.kind == "dense":
+            macs = self.in_values * self.out_values
+            return Operations(dense_macs=macs, dense_parameters=macs + self.out_values)
+        kernel = self.stride * self.in_channels * self.out_channels
+        return Operations(
+            # A transposed convolution applies its kernel once per input position.
+            conv_macs=kernel * min(self.in_length, self.out_length),
+            conv_macz=kernel * self.out_length,
+            conv_parameters=kernel + self.out_channels,
+        )
+
+    @property
+    def in_values(self) -> int:
+        """Values in the map that enters."""
+        return self.in_length * self.in_channels
+
+    @property
+    def out_values(self) -> int:
+        """Values in the map that leaves."""
+        return self.out_length * self.out_channels
+
+
+@dataclass(frozen=True, slots=True)
+class HeadFootprint:
+    """What the edge holds and computes when the first `point` layers run there.
+
+    The paper counts the input as layer 1, so its "partition point 3" is `point` 2.
+    """
+
+    point: int
+    operations: Operations
+    flash_bytes: int
+    """4 bytes for each parameter."""
+    ram_bytes: int
+    """Largest sum of two successive maps, 4 bytes for each value."""
+    activation_values: int
+    """Values that cross: the input at 0, the class scores at the end."""
+
+
+class Genome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One network: the input's length and channels, then those of each hidden layer.
+
+    `lengths` and `channels` are the paper's printed lists without the last entry, which is
+    `classes`. A hidden length of 0 leaves its layer out.
+    """
+
+    lengths: tuple[LengthGene, ...]
+    channels: tuple[Size, ...]
+    classes: Size
+
+    def __post_init__(self) -> None:
+        if len(self.lengths) != len(self.channels) or not self.lengths:
+            raise ValueError(
+                "lengths and channels must be equally many, at least one; received"
+                f" {len(self.lengths)} and {len(self.channels)}"
+            )
+        if self.lengths[0] == 0:
+            raise ValueError("lengths[0] is the input's and cannot be 0")
+        kept = [n for n in self.lengths if n]
+        for before, after in itertools.pairwise(kept):
+            if max(before, after) % min(before, after):
+                raise ValueError(
+                    f"lengths {before} and {after} follow one another, but neither divides the"
+                    " other, so no kernel = stride maps one to the other"
+                )
+
+    @property
+    def phenotype(self) -> "Genome":
+        """The same network without its zero-length genes; equal networks have equal ones."""
+        kept = [i for i, length in enumerate(self.lengths) if length]
+        return Genome(
+            tuple(self.lengths[i] for i in kept),
+            tuple(self.channels[i] for i in kept),
+            self.classes,
+        )
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Return the weight layers in order, the dense one last."""
+        network = self.phenotype
+        maps = list(zip(network.lengths, network.channels, strict=True))
+        hidden = [
+            Layer("conv" if after[0] <= before[0] else "conv_transpose", *before, *after)
+            for before, after in itertools.pairwise(maps)
+        ]
+        return (*hidden, Layer("dense", *maps[-1], self.classes, 1))
+
+    def footprints(self) -> tuple[HeadFootprint, ...]:
+        """Return the head's footprint at every partition point, 0 to the number of layers."""
+        layers = self.layers()
+        operations, ram_bytes = Operations(), 0
+        footprints = [HeadFootprint(0, operations, 0, 0, layers[0].in_values)]
+        for point, layer in enumerate(layers, start=1):
+            operations += layer.operations
+            ram_bytes = max(ram_bytes, BYTES_PER_VALUE * (layer.in_values + layer.out_values))
+            flash_bytes = BYTES_PER_VALUE * operations.parameters
+            footprints.append(
+                HeadFootprint(point, operations, flash_bytes, ram_bytes, layer.out_values)
+            )
+        return tuple(footprints)
+
+
+def build_keras(genome: Genome, seed: int) -> "keras.Model":
+    """Build the network: input "x" of (length, channels), output "y" of class probabilities.
+
+    A ReLU follows every convolution as a layer of its own; the dense layer is "logits" and the
+    softmax after it "y". Weights are Glorot uniform with zero bias, the same for the same seed.
+    """
+    import keras
+
+    layers = genome.layers()
+    seeds = np.random.SeedSequence(seed).generate_state(len(layers))
+    x = keras.Input((genome.lengths[0], genome.channels[0]), name="x")
+    h = x
+    for i, (layer, layer_seed) in enumerate(zip(layers, seeds, strict=True)):
+        glorot = keras.initializers.GlorotUniform(seed=int(layer_seed))
+        if layer.kind == "dense":
+            h = keras.layers.Flatten(name="flatten")(h)
+            h = keras.layers.Dense(genome.classes, kernel_initializer=glorot, name="logits")(h)
+            continue
+        is_conv = layer.kind == "conv"
+        kind = keras.layers.Conv1D if is_conv else keras.layers.Conv1DTranspose
+        h = kind(
+            layer.out_channels,
+            layer.stride,
+            strides=layer.stride,
+            kernel_initializer=glorot,
+            name=f"{layer.kind}{i}",
+        )(h)
+        h = keras.layers.ReLU(name=f"relu{i}")(h)
+    return keras.Model(x, keras.layers.Softmax(name="y")(h))
+
+
+def initialise(model: "keras.Model", x: Array) -> None:
+    """Scale every convolution so that its channels leave with unit variance and mean +0.5.
+
+    With few channels, inputs in [0, 1] and zero biases, most random networks of this family have
+    dead ReLUs and never learn; this takes the trap away. Source: Mishkin & Matas,
+    arXiv:1511.06422 (layer by layer on data), with the mean at +0.5 standard deviations.
+
+    Args:
+        model: A network of `build_keras`; its convolutions are changed in place.
+        x: Calibration windows from the training split, shape (N, length, channels), float32.
+
+    Raises:
+        ShapeMismatch: If `x` is not what the model takes.
+    """
+    import keras
+
+    expected = (-1, *model.input_shape[1:])
+    if x.ndim != len(expected) or x.shape[1:] != expected[1:] or not len(x):
+        raise ShapeMismatch("calibration windows", expected, x.shape)
+    h = keras.ops.convert_to_tensor(x)
+    for layer in model.layers[1:]:
+        if isinstance(layer, keras.layers.Conv1D | keras.layers.Conv1DTranspose):
+            _standardise(layer, np.asarray(layer(h), dtype=np.float64))
+        h = layer(h)
+
+
+def _standardise(layer: "keras.layers.Layer", outputs: Array) -> None:
+    """Change `layer` so that `outputs`, shape (N, length, channels), become standardised."""
+    import keras
+
+    mean, deviation = outputs.mean(axis=(0, 1)), outputs.std(axis=(0, 1))
+    scale = 1.0 / np.where(deviation > MIN_DEVIATION, deviation, 1.0)
+    kernel, bias = layer.get_weights()
+    is_transposed = isinstance(layer, keras.layers.Conv1DTranspose)
+    # Kernels are (width, in, out), of a transposed convolution (width, out, in).
+    kernel_scale = scale[:, np.newaxis] if is_transposed else scale
+    layer.set_weights(
+        [
+            (kernel * kernel_scale).astype(np.float32),
+            ((bias - mean) * scale + 0.5).astype(np.float32),
+        ]
+    )

@@ -1,0 +1,208 @@
+"""Choosing the partition point: price every point and encoding, take the best within bounds.
+
+The enumeration is exact: a chain of n segments has n + 1 points, so there is nothing to search.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+
+from headtail.bundle.manifest import Cost, Point
+from headtail.errors import SearchError
+from headtail.wire import Encoding
+
+Objective = Literal["edge_energy", "latency"]
+Limit = Annotated[float, msgspec.Meta(gt=0)]
+ENCODINGS = tuple(Encoding)  # the most exact first: the last word on a tie
+
+
+class Bounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits that a point with its encoding must keep; None bounds nothing."""
+
+    flash_bytes: Limit | None = None
+    """Parameters of the head."""
+    ram_bytes: Limit | None = None
+    """Largest sum of tensors alive at once in the head."""
+    edge_j: Limit | None = None
+    """Modelled energy of one window on the edge: compute and transmission."""
+    latency_s: Limit | None = None
+    """Predicted time of head and transmission; the tail's is not in it."""
+    accuracy: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    """Least accuracy of the whole model with the encoding on the wire, as measured at export."""
+    wire_error: Limit | None = None
+    """Largest output error that the encoding may cause, relative to the largest output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """By how much a bound is broken; `value` is None where nothing predicts or measured it."""
+
+    bound: str
+    value: float | None
+    limit: float
+
+    @property
+    def ratio(self) -> float:
+        """How far beyond the limit, as a share of it."""
+        return float("inf") if self.value is None else abs(self.value / self.limit - 1)
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"{self.bound} is unknown, its bound is {self.limit:.6g}"
+        beyond = self.value - self.limit
+        side = "over" if beyond > 0 else "under"
+        return (
+            f"{self.bound} {self.value:.6g} is {abs(beyond):.3g} {side} its bound of"
+            f" {self.limit:.6g}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One point with one encoding: what it costs, and which bounds it breaks."""
+
+    point: int
+    encoding: Encoding
+    flash_bytes: int
+    ram_bytes: int
+    cost: Cost
+    excesses: tuple[Excess, ...]
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether every bound is kept."""
+        return not self.excesses
+
+    @property
+    def reason(self) -> str:
+        """Why the row is infeasible, in words; empty where it is feasible."""
+        return "; ".join(str(excess) for excess in self.excesses)
+
+    @property
+    def edge_j(self) -> float:
+        """Modelled edge energy of one window."""
+        return self.cost.edge_j
+
+    @property
+    def latency_s(self) -> float | None:
+        """Predicted time of head and transmission; None where the profile has no speeds."""
+        return _latency_s(self.cost)
+
+
+class Choice(NamedTuple):
+    """The chosen point, its encoding and what they cost."""
+
+    point: int
+    encoding: Encoding
+    cost: Cost
+
+
+def list_rows(points: Sequence[Point], bounds: Bounds, device: str, link: str) -> tuple[Row, ...]:
+    """Return every point with every encoding priced for a device and a link, in order.
+
+    Args:
+        points: Points with their costs; any subset of a bundle's.
+        bounds: Limits; a row that breaks one says so.
+        device: Name of the device profile.
+        link: Name of the link profile.
+
+    Raises:
+        SearchError: If no point is priced for these profiles.
+    """
+    rows = tuple(
+        Row(
+            point.index,
+            cost.encoding,
+            point.flash_bytes,
+            point.ram_bytes,
+            cost,
+            _excesses(point, cost, bounds),
+        )
+        for point in sorted(points, key=lambda p: p.index)
+        for cost in sorted(point.costs, key=lambda c: ENCODINGS.index(c.encoding))
+        if cost.device_profile == device and cost.link_profile == link
+    )
+    if not rows:
+        priced = {f"{c.device_profile} with {c.link_profile}" for p in points for c in p.costs}
+        raise SearchError(
+            "partition",
+            f"no point is priced for device profile '{device}' with link profile '{link}';"
+            f" priced: {', '.join(sorted(priced)) or 'none'}",
+        )
+    return rows
+
+
+def choose(
+    points: Sequence[Point], bounds: Bounds, objective: Objective, device: str, link: str
+) -> Choice:
+    """Return the point and encoding with the least objective within the bounds.
+
+    On a tie the lesser other cost wins, then the earlier point, then the more exact encoding.
+
+    Args:
+        points: Points with their costs; any subset of a bundle's.
+        bounds: Limits to keep.
+        objective: What to minimise.
+        device: Name of the device profile.
+        link: Name of the link profile.
+
+    Raises:
+        SearchError: If no point is priced for these profiles, none is within the bounds (the
+            text names the nearest miss and by how much), or the objective cannot be predicted.
+    """
+    rows = list_rows(points, bounds, device, link)
+    if objective == "latency" and any(row.latency_s is None for row in rows):
+        raise SearchError(
+            "partition",
+            f"device profile '{device}' has no speeds, so latency cannot be the objective",
+        )
+    feasible = [row for row in rows if row.is_feasible]
+    if not feasible:
+        nearest = min(rows, key=_miss)
+        raise SearchError(
+            "partition",
+            f"none of {len(rows)} points and encodings is within the bounds; nearest is point"
+            f" {nearest.point} with {nearest.encoding.value}: {nearest.reason}",
+        )
+    best = min(feasible, key=lambda row: _rank(row, objective))
+    return Choice(best.point, best.encoding, best.cost)
+
+
+def _rank(row: Row, objective: Objective) -> tuple[float, float, int, int]:
+    latency_s = 0.0 if row.latency_s is None else row.latency_s
+    costs = (row.edge_j, latency_s)
+    first, second = costs if objective == "edge_energy" else costs[::-1]
+    return first, second, row.point, ENCODINGS.index(row.encoding)
+
+
+def _miss(row: Row) -> tuple[float, float, int, int]:
+    # The worst bound decides how near a row is; the others and the order break ties.
+    ratios = [excess.ratio for excess in row.excesses]
+    return max(ratios), sum(ratios), row.point, ENCODINGS.index(row.encoding)
+
+
+def _excesses(point: Point, cost: Cost, bounds: Bounds) -> tuple[Excess, ...]:
+    wire = point.wire(cost.encoding)
+    values: dict[str, float | None] = {
+        "flash_bytes": point.flash_bytes,
+        "ram_bytes": point.ram_bytes,
+        "edge_j": cost.edge_j,
+        "latency_s": _latency_s(cost),
+        "accuracy": wire.accuracy if wire else None,
+        "wire_error": wire.largest_error if wire else None,
+    }
+    excesses = []
+    for bound, value in values.items():
+        limit = getattr(bounds, bound)
+        # Accuracy alone is bounded from below.
+        if limit is not None and (
+            value is None or (value < limit if bound == "accuracy" else value > limit)
+        ):
+            excesses.append(Excess(bound, value, limit))
+    return tuple(excesses)
+
+
+def _latency_s(cost: Cost) -> float | None:
+    return None if cost.head_s is None else cost.head_s + cost.tx_s

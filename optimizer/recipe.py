@@ -1,0 +1,172 @@
+"""The recipe: one TOML file that says what `optimizer run` makes and from what."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from headtail.bundle.manifest import Name, Step, Version
+from headtail.config import read_toml
+from headtail.errors import ConfigError
+from headtail.preprocess.pipeline import Pipeline
+from headtail.wire import Encoding
+from optimizer.data.dataset import DataConfig
+from optimizer.network import Genome, LengthGene, Size
+from optimizer.partition import Bounds, Objective
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+Amount = Annotated[float, msgspec.Meta(ge=0)]
+Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
+MIN_VERIFY_WINDOWS = 64
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of the recipe: immutable, unknown keys refused."""
+
+
+class NetworkConfig(_Section, frozen=True):
+    """Section [network]: the 1-D network, one entry per map, the first being the input."""
+
+    lengths: tuple[LengthGene, ...]
+    """Length of each map; a shorter one is made by a convolution whose kernel equals its stride, a
+    longer one by a transposed convolution, and 0 leaves the layer out."""
+    channels: tuple[Size, ...]
+    """Channels of each map, as many as lengths."""
+
+    def __post_init__(self) -> None:
+        self.genome(1)
+
+    def genome(self, classes: int) -> Genome:
+        """Return the network's description with an output per class."""
+        return Genome(self.lengths, self.channels, classes)
+
+
+class AugmentConfig(_Section, frozen=True):
+    """Section [train.augment]: small changes of each training window, drawn anew every epoch."""
+
+    shift: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Most samples by which a window is moved either way; its ends are repeated."""
+    gain: Ratio = 0.0
+    """Largest relative change of the amplitude."""
+    noise: Amount = 0.0
+    """Standard deviation of added Gaussian noise, in the units of the model's input."""
+
+
+class TrainConfig(_Section, frozen=True):
+    """Section [train]."""
+
+    epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 20
+    """Passes over the training windows."""
+    batch: Positive = 64
+    """Windows of one optimiser step; the odd rest of a pass is left out, another one each time."""
+    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.004
+    """Step size of Adam at the start."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """Whether the step size stays or falls to zero over the run along half a cosine."""
+    balance: Literal["none", "weight", "sample"] = "weight"
+    """What evens out unequal classes: nothing, weights in the loss, or drawing rare windows more
+    often."""
+    select: Literal["accuracy", "macro_f1", "loss"] = "macro_f1"
+    """Figure on the validation split by which the best epoch is chosen."""
+    augment: AugmentConfig = AugmentConfig()
+    """Small changes of the training windows; off by default."""
+
+
+class PartitionConfig(_Section, frozen=True):
+    """Section [partition]: where the model may be cut, and what decides."""
+
+    device_profile: str = "stm32l476-paper"
+    """Device that runs the head: a name of `optimizer profiles` or a .toml file."""
+    link_profile: str = "ble-paper"
+    """Link between edge and fog: a name of `optimizer profiles` or a .toml file."""
+    objective: Objective = "edge_energy"
+    """What the chosen point minimises."""
+    points: Literal["auto", "all"] | tuple[Natural, ...] = "auto"
+    """Partition points offered: those worth having, every legal one, or the cuts of these numbers
+    as `optimizer split` counts them."""
+    encodings: tuple[Encoding, ...] = tuple(Encoding)
+    """Wire encodings offered; float32 always is."""
+    bounds: Bounds = Bounds()
+    """Section [partition.bounds]: limits that the chosen point must keep."""
+
+    def __post_init__(self) -> None:
+        if Encoding.FLOAT32 not in self.encodings:
+            raise ValueError("encodings must hold float32")
+
+
+class ExportConfig(_Section, frozen=True):
+    """Section [export]."""
+
+    opset: Annotated[int, msgspec.Meta(ge=13, le=18)] = 17
+    """ONNX operator set of the segments."""
+    verify_windows: Annotated[int, msgspec.Meta(ge=MIN_VERIFY_WINDOWS)] = 256
+    """Real windows on which the chain of segments must equal the Keras model."""
+    test_windows: Positive = 2000
+    """Most windows of the test split written to test.npz."""
+
+
+class Recipe(_Section, frozen=True):
+    """A whole recipe."""
+
+    name: Name
+    """Name of the model and of the bundle."""
+    version: Version
+    """Version of the bundle, numbers with dots."""
+    task: str
+    """What the model tells apart, in a few words."""
+    network: NetworkConfig
+    """The network to train."""
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
+    """Draws the first weights, the order of the windows and their augmentation."""
+    data: DataConfig = DataConfig()
+    """What it learns from."""
+    preprocess: tuple[Step, ...] = ()
+    """Window steps between the data's windows and the network's input, in order."""
+    train: TrainConfig = TrainConfig()
+    """How it learns."""
+    partition: PartitionConfig = PartitionConfig()
+    """Where it is cut."""
+    export: ExportConfig = ExportConfig()
+    """How it is written."""
+
+
+def read_recipe(path: Path, seed: int | None = None) -> Recipe:
+    """Read and check a recipe; `seed`, where given, replaces its own.
+
+    Raises:
+        ConfigError: If the file cannot be read or breaks a rule; names the file and the key.
+    """
+    recipe = read_toml(path, Recipe)
+    if seed is not None:
+        recipe = msgspec.structs.replace(recipe, seed=seed)
+    try:
+        if Pipeline(recipe.preprocess).has_signal_steps:
+            raise ConfigError(
+                "[[preprocess]]", "expected window steps only; the data brings others"
+            )
+    except ConfigError as error:
+        raise ConfigError(str(path), str(error)) from error
+    return recipe
+
+
+def describe_recipe(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe as plain values for the lineage.
+
+    Without the data's path: where a file lies on one machine says nothing, its fingerprint does.
+    """
+    plain: dict[str, Any] = msgspec.to_builtins(recipe)
+    plain["data"].pop("path")
+    return plain
+
+
+def parse_seed(text: str) -> int:
+    """Return a seed given as a flag.
+
+    Raises:
+        ConfigError: If it is no number from 0 to 2^32 - 1.
+    """
+    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) >= 2**32:
+        raise ConfigError("--seed", f"expected a number from 0 to {2**32 - 1}, received '{text}'")
+    return int(text)

@@ -1,0 +1,213 @@
+"""Training one Keras classifier, the same weights for the same seed and data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import msgspec
+import numpy as np
+import tensorflow as tf
+
+from headtail.errors import ConfigError, DataError
+from headtail.tensor import Array
+from optimizer.keras_onnx import before_softmax
+from optimizer.recipe import AugmentConfig, TrainConfig
+from optimizer.scores import Scores, score
+
+PREDICT_BATCH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Model inputs with their classes."""
+
+    x: Array
+    """float32, shape (N, ...) as the model takes them."""
+    y: Array
+    """Class index per window, shape (N,), int."""
+
+
+class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one pass gave, on the training loss and on the validation split."""
+
+    epoch: int
+    loss: float
+    validation_loss: float
+    validation_accuracy: float
+    validation_macro_f1: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """How a training went; the model itself was changed in place to its best epoch."""
+
+    epochs: tuple[Epoch, ...]
+    best_epoch: int
+    validation: Scores
+
+
+def make_deterministic(seed: int) -> None:
+    """Make Keras and TensorFlow of this process give the same numbers for the same seed."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def train(
+    model: keras.Model,
+    training: Labelled,
+    validation: Labelled,
+    config: TrainConfig,
+    rng: np.random.Generator,
+    on_epoch: Callable[[Epoch], None],
+) -> Trained:
+    """Train `model` in place and leave it with the weights of its best epoch.
+
+    The first of equally good epochs counts. The whole pass is one compiled TensorFlow function:
+    on nets this small, Keras' `fit` spends most of its time between steps (5 to 10 times slower).
+
+    Args:
+        model: Built, ending in a softmax over the classes.
+        training: What the weights are fitted to.
+        validation: What chooses the epoch.
+        config: How.
+        rng: Draws the order, the balance and the augmentation.
+        on_epoch: Told after every pass.
+
+    Raises:
+        ConfigError: If the loss is no longer finite.
+        DataError: If a split is empty.
+    """
+    for name, part in (("training", training), ("validation", validation)):
+        if len(part.y) == 0:
+            raise DataError(f"{name} split", "expected windows to train with, received none")
+    classes = int(model.outputs[0].shape[-1])
+    batch = min(config.batch, len(training.y))
+    steps = len(training.y) // batch
+    logits = before_softmax(model)
+    run_pass = _compile_pass(logits, training, config, steps * config.epochs)
+    weights = tf.constant(_class_weights(training.y, classes, config.balance))
+    history: list[Epoch] = []
+    best: tuple[float, int, list[Array], Scores] | None = None
+    for number in range(1, config.epochs + 1):
+        order = _order(training.y, config.balance, rng)[: steps * batch].reshape(steps, batch)
+        key = tf.constant(rng.integers(2**31, size=2), tf.int32)
+        loss = float(run_pass(tf.constant(order, tf.int32), weights, key)) / steps
+        if not np.isfinite(loss):
+            raise ConfigError(
+                "[train]",
+                f"the loss is {loss} in epoch {number}; lower learning_rate"
+                f" ({config.learning_rate:g})",
+            )
+        outputs = predict(logits, validation.x)
+        scores = score(validation.y, outputs.argmax(axis=1), classes)
+        epoch = Epoch(
+            number, loss, _cross_entropy(outputs, validation.y), scores.accuracy, scores.macro_f1
+        )
+        history.append(epoch)
+        on_epoch(epoch)
+        merit = _merit(epoch, config.select)
+        if best is None or merit > best[0]:
+            best = (merit, number, model.get_weights(), scores)
+    assert best is not None, "at least one epoch ran"
+    model.set_weights(best[2])
+    return Trained(tuple(history), best[1], best[3])
+
+
+def predict(model: keras.Model, x: Array) -> Array:
+    """Return the model's outputs for `x`, shape (N, ...), float32."""
+    parts = [
+        np.asarray(model(x[i : i + PREDICT_BATCH], training=False))
+        for i in range(0, len(x), PREDICT_BATCH)
+    ]
+    return np.concatenate(parts)
+
+
+def _compile_pass(
+    logits: keras.Model, training: Labelled, config: TrainConfig, total_steps: int
+) -> Callable[..., Any]:
+    """Return a function of (order, class weights, random key) that trains for one pass.
+
+    Compiled by XLA, whose results do not depend on the number of threads.
+    """
+    rate: Any = config.learning_rate
+    if config.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, total_steps)
+    optimizer = keras.optimizers.Adam(rate)
+    variables = logits.trainable_variables
+    optimizer.build(variables)
+    x, y = tf.constant(training.x), tf.constant(training.y, tf.int32)
+
+    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+    def run_pass(order: Any, weights: Any, key: Any) -> Any:
+        total = tf.constant(0.0)
+        for i in tf.range(tf.shape(order)[0]):
+            chosen = order[i]
+            labels = tf.gather(y, chosen)
+            windows = _augment(tf.gather(x, chosen), config.augment, key + tf.stack([0, i]))
+            with tf.GradientTape() as tape:
+                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                    labels, logits(windows, training=True)
+                )
+                loss = tf.reduce_mean(losses * tf.gather(weights, labels))
+            gradients = tape.gradient(loss, variables)
+            optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            total += loss
+        return total
+
+    return run_pass  # type: ignore[no-any-return]
+
+
+def _augment(windows: Any, config: AugmentConfig, key: Any) -> Any:
+    """Return changed windows, shape (N, L, ...) as given; `key` holds two int32."""
+    count, length = windows.shape[0], windows.shape[1]
+    one_each = [count] + [1] * (len(windows.shape) - 1)
+    if config.shift:
+        moves = tf.random.stateless_uniform(
+            [count, 1], key, -config.shift, config.shift + 1, tf.int32
+        )
+        places = tf.clip_by_value(tf.range(length)[None, :] + moves, 0, length - 1)
+        windows = tf.gather(windows, places, axis=1, batch_dims=1)
+    if config.gain:
+        change = tf.random.stateless_uniform(one_each, key + 1, -config.gain, config.gain)
+        windows = windows * (1.0 + change)
+    if config.noise:
+        windows = windows + config.noise * tf.random.stateless_normal(windows.shape, key + 2)
+    return windows
+
+
+def _order(labels: Array, balance: str, rng: np.random.Generator) -> Array:
+    """Return the windows of one pass in random order, shape (N,)."""
+    if balance != "sample":
+        return rng.permutation(len(labels))
+    present = np.unique(labels)
+    share = -(-len(labels) // len(present))
+    chosen = [_draw(np.flatnonzero(labels == c), share, rng) for c in present]
+    return rng.permutation(np.concatenate(chosen))[: len(labels)]
+
+
+def _draw(indices: Array, count: int, rng: np.random.Generator) -> Array:
+    """Return `count` of `indices`: each as often as any other, give or take one."""
+    whole = np.tile(indices, count // len(indices))
+    return np.concatenate([whole, rng.choice(indices, count % len(indices), replace=False)])
+
+
+def _class_weights(labels: Array, classes: int, balance: str) -> Array:
+    """Return one weight per class, shape (classes,), whose mean over the windows is 1."""
+    if balance != "weight":
+        return np.ones(classes, np.float32)
+    counts = np.bincount(labels, minlength=classes)
+    present = np.count_nonzero(counts)
+    return (len(labels) / (present * np.maximum(counts, 1))).astype(np.float32)
+
+
+def _cross_entropy(logits: Array, labels: Array) -> float:
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+    return float(losses.mean())
+
+
+def _merit(epoch: Epoch, select: str) -> float:
+    if select == "loss":
+        return -epoch.validation_loss
+    return epoch.validation_accuracy if select == "accuracy" else epoch.validation_macro_f1

@@ -1,0 +1,165 @@
+"""A data set: raw windows in three splits, with where they come from."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from headtail.bundle.manifest import Step
+from headtail.errors import DataError
+from headtail.tensor import Array
+
+Labels = NDArray[np.int64]
+Progress = Callable[[str, int, int], None]
+"""Called as (what, done, total) while something long goes on."""
+
+Source = Literal["mitbih", "synthetic", "npz", "auto"]
+Protocol = Literal["paper", "inter_patient"]
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Show no progress."""
+
+
+class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[data]` section of a recipe."""
+
+    source: Source = "auto"
+    """Where windows come from; `auto` is MIT-BIH where its folder is found, synthetic otherwise."""
+    path: str | None = None
+    """MIT-BIH folder or .npz file; MIT-BIH's default is `mitdb` in the folder HEADTAIL_DATA."""
+    protocol: Protocol = "paper"
+    """`paper`: five balanced classes, beats split at random 70/15/15. `inter_patient`: patients of
+    DS1 train, those of DS2 test. Ignored by npz."""
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Draws the samples and the splits."""
+    exclude: tuple[str, ...] = ()
+    """MIT-BIH records to leave out of everything, say for a demonstration."""
+    max_train_per_class: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """At most so many training windows of one class, drawn at random; None takes all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Windows with their labels, for one use."""
+
+    x: Array
+    """Raw windows before the window steps: (N, L), (N, L, C) or (N, H, W, C)."""
+    y: Labels
+    """Class numbers, shape (N,)."""
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y):
+            raise DataError("split", f"expected as many labels as {len(self.x)} windows")
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def counts(self, labels: Sequence[str]) -> dict[str, int]:
+        """Return the number of windows of each class, by label."""
+        number = np.bincount(self.y, minlength=len(labels))
+        return {label: int(n) for label, n in zip(labels, number, strict=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Three splits of one origin."""
+
+    name: str
+    """`mitbih`, `synthetic ECG` or the name of a file."""
+    train: Split
+    validation: Split
+    test: Split
+    labels: tuple[str, ...]
+    steps: tuple[Step, ...]
+    """The signal steps that made the windows; the edge runs them before the window steps."""
+    protocol: str
+    is_synthetic: bool
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What else a reader of the figures must know: records held out, classes dropped."""
+
+    def __post_init__(self) -> None:
+        for name, split in self.splits.items():
+            if len(split) == 0:
+                raise DataError(f"data '{self.name}'", f"no windows for {name}")
+        present = np.unique(self.train.y)
+        if len(present) < 2:
+            raise DataError(
+                f"data '{self.name}'",
+                f"expected at least two classes to learn from, received {len(present)}",
+            )
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the windows, labels and splits, in hexadecimal; alike for alike data."""
+        digest = hashlib.sha256(repr(self.labels).encode())
+        for name, split in self.splits.items():
+            x = np.ascontiguousarray(split.x)
+            digest.update(f"{name} {x.dtype.str} {x.shape}".encode())
+            digest.update(x.tobytes())
+            digest.update(split.y.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    @property
+    def lineage(self) -> dict[str, Any]:
+        """What the manifest says of the data."""
+        return {
+            "name": self.name,
+            "protocol": self.protocol,
+            "is_synthetic": self.is_synthetic,
+            "fingerprint": self.fingerprint,
+            "counts": {k: s.counts(self.labels) for k, s in self.splits.items()},
+            **self.notes,
+        }
+
+
+def split_at_random(
+    x: Array, y: Labels, rng: np.random.Generator, shares: tuple[float, float] = (0.70, 0.15)
+) -> tuple[Split, Split, Split]:
+    """Deal windows into train, validation and test, each class in the same shares.
+
+    Args:
+        x: Windows, shape (N, ...).
+        y: Class numbers, shape (N,).
+        rng: Draws the order.
+        shares: Of train and validation; test takes the rest.
+    """
+    parts: tuple[list[Labels], list[Labels], list[Labels]] = ([], [], [])
+    for label in np.unique(y):
+        members = rng.permutation(np.flatnonzero(y == label))
+        first = round(shares[0] * len(members))
+        second = first + round(shares[1] * len(members))
+        for part, chosen in zip(parts, np.split(members, [first, second]), strict=True):
+            part.append(chosen)
+    train, validation, test = (np.sort(np.concatenate(part)) for part in parts)
+    return Split(x[train], y[train]), Split(x[validation], y[validation]), Split(x[test], y[test])
+
+
+def capped(split: Split, limit: int | None, rng: np.random.Generator) -> Split:
+    """Return `split` with at most `limit` windows of each class, drawn at random."""
+    if limit is None:
+        return split
+    members = (np.flatnonzero(split.y == label) for label in np.unique(split.y))
+    keep = [m if len(m) <= limit else rng.choice(m, limit, replace=False) for m in members]
+    chosen = np.sort(np.concatenate(keep))
+    return Split(split.x[chosen], split.y[chosen])
+
+
+def joined(parts: Sequence[Split]) -> Split:
+    """Return the windows of all parts, one after another."""
+    return Split(np.concatenate([p.x for p in parts]), np.concatenate([p.y for p in parts]))
+
+
+def expand(path: str) -> Path:
+    """Return a path from a recipe with `~` resolved."""
+    return Path(path).expanduser()

@@ -102,17 +102,19 @@ def load_mitbih(config: DataConfig, progress: Progress = silent) -> Dataset:
         )
     if not (folder / "100.hea").is_file():
         raise DataError(str(folder), "holds no MIT-BIH records (100.hea and so on)")
-    return (
-        _paper(folder, config, progress)
-        if config.protocol == "paper"
-        else (_inter_patient(folder, config, progress))
-    )
+    unknown = sorted(set(config.exclude) - set(RECORDS))
+    if unknown:
+        raise DataError("data `exclude`", f"MIT-BIH has no record '{unknown[0]}'")
+    if config.protocol == "paper":
+        return _paper(folder, config, progress)
+    return _inter_patient(folder, config, progress)
 
 
 def _paper(folder: Path, config: DataConfig, progress: Progress) -> Dataset:
     """Balance the five classes of all 48 records and split beats at random; patients overlap."""
     rng = np.random.default_rng(config.seed)
-    beats = joined(list(_windows(folder, RECORDS, progress).values()))
+    names = [name for name in RECORDS if name not in config.exclude]
+    beats = joined(list(_windows(folder, names, progress).values()))
     smallest = int(np.bincount(beats.y, minlength=len(LABELS)).min())
     drawn = capped(beats, smallest, rng)
     train, validation, test = split_at_random(drawn.x, drawn.y, rng)
@@ -125,7 +127,7 @@ def _paper(folder: Path, config: DataConfig, progress: Progress) -> Dataset:
         steps=STEPS,
         protocol="paper",
         is_synthetic=False,
-        notes={"beats_per_class": smallest, "records": len(RECORDS)},
+        notes={"beats_per_class": smallest, "records": len(names)},
     )
 
 
@@ -133,15 +135,16 @@ def _inter_patient(folder: Path, config: DataConfig, progress: Progress) -> Data
     """Train on patients of DS1, validate on others of DS1, test on those of DS2; Q is dropped."""
     rng = np.random.default_rng(config.seed)
     labels = tuple(label for label in LABELS if label != DROPPED)
-    windows = _windows(folder, DS1 + DS2, progress)
+    names = [name for name in DS1 + DS2 if name not in config.exclude]
+    windows = _windows(folder, names, progress)
     kept = {name: _only(split, len(labels)) for name, split in windows.items()}
-    held_out = _hold_out({name: kept[name].counts(labels) for name in DS1}, rng)
-    train = joined([kept[name] for name in DS1 if name not in held_out])
+    held_out = _hold_out({name: kept[name].counts(labels) for name in DS1 if name in kept}, rng)
+    train = joined([kept[name] for name in kept if name in DS1 and name not in held_out])
     return Dataset(
         name="mitbih",
         train=capped(train, config.max_train_per_class, rng),
         validation=joined([kept[name] for name in held_out]),
-        test=joined([kept[name] for name in DS2]),
+        test=joined([kept[name] for name in kept if name in DS2]),
         labels=labels,
         steps=STEPS,
         protocol="inter_patient",

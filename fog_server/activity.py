@@ -1,0 +1,120 @@
+"""What is in flight: the calls and streams that a drain waits for."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from headtail.errors import Overloaded
+
+Clock = Callable[[], float]
+Send = Callable[[bytes | None], None]
+_RETRY_S = 1.0  # streams last for hours; there is no better guess
+
+
+class Stream:
+    """One agent's stream: a window is either answered whole, or the stream ended before it."""
+
+    def __init__(self, send: Send, clock: Clock) -> None:
+        """Send answers, and None for the end, with `send`."""
+        self._send = send
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._answered_at = clock()
+        self.is_ended = False
+
+    def answer(self, respond: Callable[[], bytes]) -> bool:
+        """Send what `respond` returns, unless the stream has ended; return whether it has not."""
+        with self._lock:
+            if self.is_ended:
+                return False
+            self._send(respond())
+            self._answered_at = self._clock()
+            return True
+
+    def end(self) -> None:
+        """End the stream with status OK, after the window that is being answered."""
+        with self._lock:
+            self._end()
+
+    def end_if_silent(self, settle_s: float) -> None:
+        """End the stream if nothing is being answered, or was within the last `settle_s`."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._clock() - self._answered_at >= settle_s:
+                    self._end()
+            finally:
+                self._lock.release()
+
+    def _end(self) -> None:
+        if not self.is_ended:
+            self.is_ended = True
+            self._send(None)
+
+
+class Activity:
+    """Counts calls and streams, refuses streams over the limit, and drains both."""
+
+    def __init__(self, max_streams: int, clock: Clock = time.monotonic) -> None:
+        """Start idle; `clock` is in seconds."""
+        self._max_streams = max_streams
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._calls = 0
+        self._streams: set[Stream] = set()
+        self.is_draining = False
+
+    @property
+    def streams(self) -> int:
+        """Streams open now."""
+        return len(self._streams)
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Count one call while it lasts."""
+        with self._changed:
+            self._calls += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._calls -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def stream(self, send: Send) -> Iterator[Stream]:
+        """Count one stream while it lasts, and end it.
+
+        Raises:
+            Overloaded: If as many are open as may be.
+        """
+        stream = Stream(send, self._clock)
+        with self._changed:
+            if len(self._streams) >= self._max_streams:
+                raise Overloaded("fog", f"{len(self._streams)} streams are open", _RETRY_S)
+            self._streams.add(stream)
+        try:
+            yield stream
+        finally:
+            stream.end()
+            with self._changed:
+                self._streams.discard(stream)
+                self._changed.notify_all()
+
+    def drain(self, drain_s: float, settle_s: float) -> bool:
+        """Let what is in flight finish; return whether it did within `drain_s`.
+
+        A stream is ended once it has been silent for `settle_s`: what its agent had sent before
+        it knew of the drain has arrived by then.
+        """
+        self.is_draining = True
+        give_up_at = self._clock() + drain_s
+        with self._changed:
+            while self._calls or self._streams:
+                left_s = give_up_at - self._clock()
+                for stream in self._streams:
+                    stream.end_if_silent(settle_s if left_s > 0 else 0.0)
+                if left_s <= 0:
+                    return False
+                self._changed.wait(min(left_s, max(settle_s / 4, 0.005)))
+        return True

@@ -1,0 +1,64 @@
+"""The fog server's configuration: one TOML, whose keys the flags mirror."""
+
+import os
+from typing import Annotated, Literal
+
+import msgspec
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+ProviderChoice = Literal["auto", "cpu", "cuda", "tensorrt"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class Inference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Section `inference`: how tails run and how much may wait."""
+
+    providers: ProviderChoice = "auto"
+    """Execution provider; auto takes the first of TensorRT, CUDA, CPU that really loads."""
+    threads: Positive = 1
+    """Threads of one onnxruntime operator; small tails run fastest on one."""
+    max_running: NotNegative = 0
+    """Requests that run at once; 0 means one per CPU core."""
+    max_queued: NotNegative = 64
+    """Requests that may wait for their turn; more are refused with RESOURCE_EXHAUSTED."""
+    max_batch: Positive = 256
+    """Windows that one request may hold."""
+
+    @property
+    def running(self) -> int:
+        """Requests that run at once, with 0 resolved."""
+        return self.max_running or len(os.sched_getaffinity(0))
+
+
+class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Section `wire`: the gRPC server."""
+
+    max_agents: Positive = 64
+    """Streams open at once; each holds a thread."""
+    max_message_bytes: Positive = 64 << 20
+    """Largest message received or sent."""
+    keepalive_s: Positive = 30
+    """How often a client may ping, and how often the server pings a silent one."""
+    drain_s: Seconds = 10.0
+    """Longest time from SIGTERM to exit, for windows in flight to be answered."""
+    settle_s: Seconds = 0.25
+    """Silence after which a draining server ends a stream."""
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything the fog server can be told."""
+
+    bundles: str = ""
+    """Folder whose every *.bundle is served."""
+    listen: str = "127.0.0.1:8500"
+    """HOST:PORT of the gRPC server; port 0 takes a free one."""
+    metrics: str = ""
+    """HOST:PORT of the Prometheus page; empty means none."""
+    trust: str = ""
+    """Folder of trusted public keys (*.pub); empty means this user's own."""
+    log_level: LogLevel = "info"
+    """Least severity that is logged."""
+    inference: Inference = Inference()
+    wire: Wire = Wire()

@@ -1,0 +1,97 @@
+"""What the fog server exports to Prometheus; every label comes from a small closed set."""
+
+from enum import StrEnum
+from functools import cache
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+from fog_server.activity import Activity
+from fog_server.admission import Admission
+from fog_server.store import BundleStore
+from headtail.errors import (
+    DeadlineExceeded,
+    HeadtailError,
+    ModelNotFound,
+    Overloaded,
+    RequestInvalid,
+    TensorError,
+)
+from headtail.metrics import LATENCY_BUCKETS_S
+
+UNKNOWN_MODEL = "unknown"  # what a client may call a model is no closed set
+
+
+class Outcome(StrEnum):
+    """How a request ended."""
+
+    OK = "ok"
+    INVALID = "invalid"
+    NOT_FOUND = "not_found"
+    OVERLOADED = "overloaded"
+    EXPIRED = "expired"
+    FAILED = "failed"
+
+
+def outcome_of(error: HeadtailError) -> Outcome:
+    """Return the outcome that an error stands for."""
+    match error:
+        case RequestInvalid() | TensorError():
+            return Outcome.INVALID
+        case ModelNotFound():
+            return Outcome.NOT_FOUND
+        case Overloaded():
+            return Outcome.OVERLOADED
+        case DeadlineExceeded():
+            return Outcome.EXPIRED
+        case _:
+            return Outcome.FAILED
+
+
+class Metrics:
+    """The server's metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        """Register every metric."""
+        self.registry = CollectorRegistry()
+        self._duration = Histogram(
+            "fog_request_duration_seconds",
+            "Time of a request, by stage: queue (waiting for a slot) or compute (running the tail)",
+            ["model", "stage"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._windows = Counter(
+            "fog_windows", "Windows by outcome", ["model", "outcome"], registry=self.registry
+        )
+        self._bytes = Counter(
+            "fog_wire_bytes", "Message bytes", ["direction"], registry=self.registry
+        )
+        # Looking up a label costs as much as counting; the sets are small, so keep each child.
+        self.queue = cache(lambda model: self._duration.labels(model, "queue"))
+        self.compute = cache(lambda model: self._duration.labels(model, "compute"))
+        self.windows = cache(lambda model, outcome: self._windows.labels(model, outcome.value))
+        self.received_bytes = self._bytes.labels("in")
+        self.sent_bytes = self._bytes.labels("out")
+
+    def watch(self, admission: Admission, activity: Activity) -> None:
+        """Export what runs, what waits and what is connected now."""
+        for name, help_text, value in (
+            ("fog_requests_running", "Requests that run now", lambda: admission.running),
+            ("fog_requests_queued", "Requests that wait now", lambda: admission.queued),
+            ("fog_streams", "Streams open now", lambda: activity.streams),
+        ):
+            Gauge(name, help_text, registry=self.registry).set_function(value)
+
+    def describe(self, store: BundleStore, provider: str) -> None:
+        """Export which bundles are served, and on what."""
+        bundles = Gauge(
+            "fog_bundle_info",
+            "Bundles served",
+            ["name", "version", "digest"],
+            registry=self.registry,
+        )
+        for bundle in store.bundles:
+            bundles.labels(bundle.manifest.name, bundle.manifest.version, bundle.digest).set(1)
+        Info("fog_execution_provider", "What runs the tails", registry=self.registry).info(
+            {"provider": provider}
+        )

@@ -1,0 +1,62 @@
+"""The border between domain errors and gRPC: every unary call passes through `guarded`."""
+
+import logging
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
+
+import grpc
+
+from fog_server.status import status_of
+from headtail.errors import HeadtailError, Overloaded, RemoteFailed
+from headtail.oip import Parameter
+
+log = logging.getLogger(__name__)
+RETRY_DELAY = "retry_delay_ms"
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+def guarded(
+    behavior: Callable[[Request, grpc.ServicerContext], Response],
+) -> Callable[[Request, grpc.ServicerContext], Response]:
+    """Return `behavior` with every error turned into a gRPC status."""
+
+    def call(request: Request, context: grpc.ServicerContext) -> Response:
+        try:
+            return behavior(request, context)
+        except Exception as error:  # noqa: BLE001 - the RPC border
+            fault = domain_error(error, "")
+        abort(context, fault)
+
+    return call
+
+
+def domain_error(error: Exception, request_id: str) -> HeadtailError:
+    """Return `error` if it is ours; log any other and return that the call failed."""
+    if isinstance(error, HeadtailError):
+        return error
+    log.error("request '%s' failed", request_id, exc_info=error)
+    return RemoteFailed("fog", f"{type(error).__name__}: {_first_line(error)}")
+
+
+def abort(context: grpc.ServicerContext, error: HeadtailError) -> NoReturn:
+    """End a call with the status of `error`."""
+    if isinstance(error, Overloaded):
+        context.set_trailing_metadata(((RETRY_DELAY, str(_milliseconds(error))),))
+    context.abort(status_of(error), str(error))
+
+
+def stream_parameters(error: HeadtailError) -> dict[str, Parameter]:
+    """Return the parameters by which a stream's answer says what went wrong."""
+    parameters: dict[str, Parameter] = {"status": status_of(error).name}
+    if isinstance(error, Overloaded):
+        parameters[RETRY_DELAY] = _milliseconds(error)
+    return parameters
+
+
+def _milliseconds(error: Overloaded) -> int:
+    return max(1, round(error.retry_delay_s * 1e3))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:200]

@@ -1,0 +1,192 @@
+"""The running server: its services, thread pools, options, and how it starts and drains."""
+
+import logging
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from fog_server.activity import Activity
+from fog_server.admission import Admission
+from fog_server.config import Config, Wire
+from fog_server.control_servicer import ControlServicer
+from fog_server.inference import Inference
+from fog_server.inference_servicer import InferenceServicer
+from fog_server.metrics import Metrics
+from fog_server.model_servicer import ModelServicer
+from fog_server.providers import choose_providers
+from fog_server.rpc import guarded
+from fog_server.store import load_store
+from headtail.bundle.keys import read_trust
+from headtail.config import parse_address
+from headtail.errors import ConfigError
+from headtail.inference import grpc_service_pb2 as oip
+from headtail.metrics import MetricsPage
+from headtail.segment import SessionOptions
+from headtail.v1 import control_pb2, control_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+INFERENCE_SERVICE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+CONTROL_SERVICE = control_pb2.DESCRIPTOR.services_by_name["Control"].full_name
+# Calls that carry no tensor; a bundle being fetched holds one of these threads.
+_CONTROL_THREADS = 8
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+class FogServer:
+    """A fog server that serves from construction to `drain`."""
+
+    def __init__(self, config: Config) -> None:
+        """Load every bundle, then listen.
+
+        Raises:
+            HeadtailError: If a bundle, a key, the provider or an address is not usable.
+        """
+        trust = read_trust(Path(config.trust) if config.trust else None)
+        providers = choose_providers(config.inference.providers)
+        options = SessionOptions(providers=providers, threads=config.inference.threads)
+        self._store = load_store(Path(config.bundles), trust, options)
+        self._wire = config.wire
+        self._activity = Activity(config.wire.max_agents)
+        admission = Admission(config.inference.running, config.inference.max_queued)
+        self.metrics = Metrics()
+        self.metrics.watch(admission, self._activity)
+        self.metrics.describe(self._store, providers[0])
+        inference = Inference(self._store, admission, self.metrics, config.inference.max_batch)
+        self._health = health.HealthServicer()
+        self._server = self._make_server(config, inference, providers[0])
+        self.address = _bind(self._server, config.listen)
+        self._page = MetricsPage(config.metrics, self.metrics.registry) if config.metrics else None
+        self.metrics_address = self._page.address if self._page else ""
+        self._server.start()
+        for service in ("", INFERENCE_SERVICE, CONTROL_SERVICE):
+            self._health.set(service, _SERVING)
+        log.info("execution provider %s", providers[0])
+        log.info("serving on %s", self.address)
+        if self._page:
+            log.info("metrics on http://%s/metrics", self.metrics_address)
+
+    def drain(self) -> bool:
+        """Stop serving: refuse what is new, answer what is in flight; return whether all was.
+
+        Health says NOT_SERVING first. It takes at most the configured `drain_s`.
+        """
+        log.info("draining: %d streams open", self._activity.streams)
+        self._health.enter_graceful_shutdown()
+        self._server.stop(self._wire.drain_s + self._wire.settle_s)
+        is_clean = self._activity.drain(self._wire.drain_s, self._wire.settle_s)
+        # What is left now are watchers of our health, and streams that outlived the drain.
+        self._server.stop(None).wait()
+        if self._page:
+            self._page.close()
+        self._store.close()
+        log.info("stopped" if is_clean else "stopped with windows unanswered")
+        return is_clean
+
+    def _make_server(self, config: Config, inference: Inference, provider: str) -> grpc.Server:
+        waiting = config.inference.running + config.inference.max_queued
+        server = grpc.server(
+            ThreadPoolExecutor(_CONTROL_THREADS, "control"),
+            options=_options(config.wire),
+            # One too many of each kind is let in to be told so.
+            maximum_concurrent_rpcs=config.wire.max_agents + waiting + 2 + 8 * _CONTROL_THREADS,
+        )
+        servicer = InferenceServicer(inference, self.metrics, self._activity)
+        models = ModelServicer(self._store, self._activity, provider)
+        calls = _model_handlers(models)
+        calls["ModelInfer"] = grpc.unary_unary_rpc_method_handler(
+            _InPool(servicer.infer, ThreadPoolExecutor(waiting + 1, "infer"))
+        )
+        calls["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
+            _StreamInPool(
+                servicer.stream_infer, ThreadPoolExecutor(config.wire.max_agents + 1, "stream")
+            )
+        )
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(INFERENCE_SERVICE, calls),)
+        )
+        control_pb2_grpc.add_ControlServicer_to_server(
+            ControlServicer(self._store, self._activity), server
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (INFERENCE_SERVICE, CONTROL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        return server
+
+
+class _InPool:
+    """A method that runs in a pool of its own, so that it cannot starve the others."""
+
+    def __init__(self, behavior: Callable[..., Any], pool: ThreadPoolExecutor) -> None:
+        self._behavior = behavior
+        self.experimental_thread_pool = pool
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run the method."""
+        return self._behavior(*arguments)
+
+
+class _StreamInPool(_InPool):
+    """A streaming method that is handed a function to send with, which any thread may call.
+
+    With a generator only the thread that waits for the agent's next window could end the stream.
+    """
+
+    experimental_non_blocking = True
+
+
+def _model_handlers(models: ModelServicer) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
+    methods: dict[str, tuple[Callable[[Any, grpc.ServicerContext], Any], Any]] = {
+        "ServerLive": (models.live, oip.ServerLiveRequest),
+        "ServerReady": (models.ready, oip.ServerReadyRequest),
+        "ModelReady": (models.model_ready, oip.ModelReadyRequest),
+        "ServerMetadata": (models.metadata, oip.ServerMetadataRequest),
+        "ModelMetadata": (models.model_metadata, oip.ModelMetadataRequest),
+    }
+    return {
+        name: grpc.unary_unary_rpc_method_handler(
+            guarded(behavior),
+            request_deserializer=request.FromString,
+            response_serializer=_serialize,
+        )
+        for name, (behavior, request) in methods.items()
+    }
+
+
+def _serialize(message: Any) -> bytes:
+    content: bytes = message.SerializeToString()
+    return content
+
+
+def _options(wire: Wire) -> list[tuple[str, int]]:
+    return [
+        # Two servers on one port would share its connections at random.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", wire.max_message_bytes),
+        ("grpc.max_send_message_length", wire.max_message_bytes),
+        ("grpc.keepalive_time_ms", wire.keepalive_s * 1000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # The default refuses clients that ping more often than every 300 s. A second's grace.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", wire.keepalive_s * 1000 - 1000),
+    ]
+
+
+def _bind(server: grpc.Server, listen: str) -> str:
+    host, port = parse_address(listen, "--listen")
+    try:
+        # gRPC says why it cannot listen only in a log line of its own; the system says it here.
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
+        bound = server.add_insecure_port(listen)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError("--listen", f"cannot listen on {listen}: {reason}") from error
+    except RuntimeError as error:
+        raise ConfigError("--listen", f"cannot listen on {listen}") from error
+    return f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"

@@ -1,0 +1,119 @@
+"""A tail: the segments from one partition point on, fed with one wire encoding."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from headtail.bundle.manifest import Manifest
+from headtail.errors import DTypeMismatch, ShapeMismatch, TensorInvalid
+from headtail.oip import RAW_OUTPUT_FIELD, InferWriter, Tensor
+from headtail.segment import Chain
+from headtail.tensor import OIP_DATATYPES, Array, TensorSpec, check_finite, from_buffer
+from headtail.wire import Affine, Encoding, decode, wire_specs
+
+DTYPES = {datatype: dtype for dtype, datatype in OIP_DATATYPES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """One served model; several threads may use it at once."""
+
+    name: str
+    version: str
+    point: int
+    inputs: tuple[TensorSpec, ...]
+    """What travels, in the activation's order."""
+    activation: tuple[TensorSpec, ...]
+    """What the segments take: the same tensors before they were encoded."""
+    outputs: tuple[TensorSpec, ...]
+    affine: Mapping[str, Affine]
+    is_batchable: bool
+    chain: Chain
+    writer: InferWriter
+
+    def decode(self, tensors: Sequence[Tensor], max_batch: int) -> dict[str, Array]:
+        """Return the activation that travelled as `tensors`.
+
+        Raises:
+            TensorError: If a tensor is missing, unknown or not as its spec says, or is not finite.
+        """
+        where = f"model '{self.name}'"
+        received = {t.name: t for t in tensors}
+        if len(received) != len(tensors) or received.keys() != {s.name for s in self.inputs}:
+            expected = ", ".join(s.name for s in self.inputs)
+            raise TensorInvalid(f"{where} inputs", expected, ", ".join(t.name for t in tensors))
+        activation = {}
+        for spec, real in zip(self.inputs, self.activation, strict=True):
+            tensor = received[spec.name]
+            if tensor.datatype != OIP_DATATYPES[spec.dtype]:
+                dtype = DTYPES.get(tensor.datatype, f"'{tensor.datatype[:16]}'")
+                raise DTypeMismatch(f"{where} input '{spec.name}'", spec.dtype, dtype)
+            array = from_buffer(tensor.content, spec, tensor.shape)
+            check_finite(array, f"{where} input '{spec.name}'")
+            activation[spec.name] = decode(array, real, self.affine.get(spec.name))
+        if self.is_batchable:
+            self._check_batch(activation, max_batch)
+        return activation
+
+    def run(self, activation: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Return the model's outputs by name."""
+        return self.chain.tail(activation, self.point)
+
+    def answer_writer(self, wanted: Sequence[str]) -> InferWriter:
+        """Return what writes the outputs asked for; none named means all.
+
+        Raises:
+            TensorInvalid: If an output is not one of the model's.
+        """
+        if not wanted:
+            return self.writer
+        specs = {s.name: s for s in self.outputs}
+        for name in wanted:
+            if name not in specs:
+                raise TensorInvalid(
+                    f"model '{self.name}' outputs", ", ".join(specs), f"'{name[:64]}'"
+                )
+        chosen = [specs[name] for name in dict.fromkeys(wanted)]
+        return InferWriter(self.name, self.version, chosen, RAW_OUTPUT_FIELD)
+
+    def windows(self, activation: Mapping[str, Array]) -> int:
+        """Return how many windows an activation holds."""
+        return len(activation[self.inputs[0].name]) if self.is_batchable else 1
+
+    def _check_batch(self, activation: Mapping[str, Array], max_batch: int) -> None:
+        first = self.windows(activation)
+        if first > max_batch:
+            raise TensorInvalid(
+                f"model '{self.name}'", f"at most {max_batch} windows a request", str(first)
+            )
+        for name, array in activation.items():
+            if len(array) != first:
+                expected = (first, *array.shape[1:])
+                raise ShapeMismatch(f"model '{self.name}' input '{name}'", expected, array.shape)
+
+
+def tails(manifest: Manifest, chain: Chain) -> list[Tail]:
+    """Return everything a bundle serves: the whole model, and each tail by point and encoding."""
+    served = [_tail(manifest, chain, manifest.name, 0, Encoding.FLOAT32)]
+    for point in manifest.points[:-1]:
+        for wire in point.encodings:
+            name = manifest.tail_name(point.index, wire.encoding)
+            served.append(_tail(manifest, chain, name, point.index, wire.encoding))
+    return served
+
+
+def _tail(manifest: Manifest, chain: Chain, name: str, index: int, encoding: Encoding) -> Tail:
+    point = manifest.points[index]
+    wire = point.wire(encoding)
+    assert wire is not None, "every point offers float32, and the others are its own"
+    return Tail(
+        name=name,
+        version=manifest.version,
+        point=index,
+        inputs=wire_specs(point.activation, encoding),
+        activation=point.activation,
+        outputs=manifest.outputs,
+        affine=wire.affine,
+        is_batchable=manifest.is_batchable,
+        chain=chain,
+        writer=InferWriter(name, manifest.version, manifest.outputs, RAW_OUTPUT_FIELD),
+    )

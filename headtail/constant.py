@@ -63,7 +63,9 @@ class Constant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if self.kind in _UNCERTAIN_KINDS:
                 raise ValueError(f"a constant of kind '{self.kind}' must state its uncertainty")
         elif not (math.isfinite(self.uncertainty) and self.uncertainty >= 0):
-            raise ValueError(f"uncertainty must be finite and >= 0, received {self.uncertainty}")
+            raise ValueError(
+                f"uncertainty must be finite and at least 0, received {self.uncertainty}"
+            )
 
     @property
     def si(self) -> float:

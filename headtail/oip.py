@@ -278,7 +278,8 @@ def _typed(datatype: str, contents: InferTensorContents, where: str) -> bytes:
     """Return the raw bytes of values that came in a typed field."""
     if datatype not in _CONTENTS:
         raise RequestInvalid(where, f"datatype '{datatype[:16]}' has no typed contents here")
-    values = getattr(contents, _CONTENTS[datatype])
+    # A list, since NumPy wraps the values of a repeated field around without a word.
+    values = list(getattr(contents, _CONTENTS[datatype]))
     dtype = np.dtype(_DTYPES[datatype]).newbyteorder("<")
     try:
         return np.array(values, dtype=dtype).tobytes()

@@ -1,0 +1,277 @@
+"""Messages by hand against the generated classes, which say what is right."""
+
+import numpy as np
+import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headtail.errors import RequestInvalid
+from headtail.inference.grpc_service_pb2 import (
+    ModelInferRequest,
+    ModelInferResponse,
+    ModelStreamInferResponse,
+)
+from headtail.oip import (
+    RAW_INPUT_FIELD,
+    RAW_OUTPUT_FIELD,
+    InferRequest,
+    InferWriter,
+    Tensor,
+    read_request,
+    read_response,
+    read_stream_response,
+    write_stream_error,
+)
+from headtail.tensor import OIP_DATATYPES, TensorSpec
+
+TEXT = st.text(max_size=12)
+PARAMETER = st.one_of(
+    st.booleans().map(lambda v: {"bool_param": v}),
+    st.integers(-(2**63), 2**63 - 1).map(lambda v: {"int64_param": v}),
+    TEXT.map(lambda v: {"string_param": v}),
+    st.floats(allow_nan=False).map(lambda v: {"double_param": v}),
+    st.integers(0, 2**64 - 1).map(lambda v: {"uint64_param": v}),
+    st.just({}),
+)
+PARAMETERS = st.dictionaries(TEXT, PARAMETER, max_size=3)
+CONTENTS = st.one_of(
+    st.tuples(st.just("FP32"), st.lists(st.floats(width=32), min_size=1, max_size=4)),
+    st.tuples(st.just("INT8"), st.lists(st.integers(-128, 127), min_size=1, max_size=4)),
+    st.tuples(st.just("UINT16"), st.lists(st.integers(0, 65535), min_size=1, max_size=4)),
+    st.tuples(st.just("BOOL"), st.lists(st.booleans(), min_size=1, max_size=4)),
+    st.tuples(st.just("INT64"), st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=4)),
+)
+FIELDS = {
+    "FP32": ("fp32_contents", "<f4"),
+    "INT8": ("int_contents", "<i1"),
+    "UINT16": ("uint_contents", "<u2"),
+    "BOOL": ("bool_contents", "?"),
+    "INT64": ("int64_contents", "<i8"),
+}
+SHAPE = st.lists(st.integers(-1, 2**40), max_size=4)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> ModelInferRequest:
+    """Draw a request in any of the forms the protocol allows, and some it does not."""
+    message = ModelInferRequest(model_name=draw(TEXT), model_version=draw(TEXT), id=draw(TEXT))
+    for name, parameter in draw(PARAMETERS).items():
+        message.parameters[name].SetInParent()
+        for kind, value in parameter.items():
+            setattr(message.parameters[name], kind, value)
+    for _ in range(draw(st.integers(0, 3))):
+        tensor = message.inputs.add(name=draw(TEXT), datatype=draw(TEXT), shape=draw(SHAPE))
+        if draw(st.booleans()) and draw(st.booleans()):
+            tensor.datatype, values = draw(CONTENTS)
+            getattr(tensor.contents, FIELDS[tensor.datatype][0]).extend(values)
+    message.outputs.extend(
+        ModelInferRequest.InferRequestedOutputTensor(name=n)
+        for n in draw(st.lists(TEXT, max_size=2))
+    )
+    raw_count = draw(st.sampled_from([0, len(message.inputs), len(message.inputs), 1]))
+    message.raw_input_contents.extend(
+        draw(st.lists(st.binary(max_size=300), min_size=raw_count, max_size=raw_count))
+    )
+    return message
+
+
+def expected_request(data: bytes) -> InferRequest | None:
+    """Return what the generated class reads, or None where the request must be refused."""
+    try:
+        message = ModelInferRequest.FromString(data)
+    except DecodeError:
+        return None
+    raw = list(message.raw_input_contents)
+    typed = [t.HasField("contents") for t in message.inputs]
+    if raw and (len(raw) != len(message.inputs) or any(typed)):
+        return None
+    contents = []
+    for i, tensor in enumerate(message.inputs):
+        if typed[i]:
+            if tensor.datatype not in FIELDS:
+                return None
+            name, dtype = FIELDS[tensor.datatype]
+            try:
+                contents.append(
+                    np.array(list(getattr(tensor.contents, name)), dtype=dtype).tobytes()
+                )
+            except OverflowError:
+                return None
+        else:
+            contents.append(raw[i] if raw else b"")
+    kinds = {n: p.WhichOneof("parameter_choice") for n, p in message.parameters.items()}
+    return InferRequest(
+        model=message.model_name,
+        version=message.model_version,
+        id=message.id,
+        parameters={n: getattr(message.parameters[n], k) for n, k in kinds.items() if k},
+        inputs=tuple(
+            Tensor(t.name, t.datatype, tuple(t.shape), c)
+            for t, c in zip(message.inputs, contents, strict=True)
+        ),
+        outputs=tuple(o.name for o in message.outputs),
+    )
+
+
+def read_or_none(data: bytes) -> InferRequest | None:
+    """Return what the hand-written reader reads, or None where it refuses."""
+    try:
+        return read_request(data)
+    except RequestInvalid:
+        return None
+
+
+@given(requests())
+def test_request_reads_as_the_generated_class_reads_it(message: ModelInferRequest) -> None:
+    """Raw or typed, complete or contradictory: both agree on the content or refuse."""
+    data = message.SerializeToString()
+    assert expected_request(data) == read_or_none(data)
+
+
+@given(requests(), requests())
+def test_fields_in_any_order_read_alike(
+    first: ModelInferRequest, second: ModelInferRequest
+) -> None:
+    """Two messages end to end are one message whose headers follow its tensors."""
+    data = first.SerializeToString() + second.SerializeToString()
+    assert expected_request(data) == read_or_none(data)
+
+
+@given(requests(), st.data())
+def test_damaged_request_is_read_alike_or_refused(
+    message: ModelInferRequest, data: st.DataObject
+) -> None:
+    """A cut, changed or inserted byte never raises anything but RequestInvalid."""
+    content = bytearray(message.SerializeToString())
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(content)))
+        action = data.draw(st.sampled_from(["cut", "change", "insert"]))
+        byte = data.draw(st.integers(0, 255))
+        if action == "cut":
+            del content[at:]
+        elif action == "insert" or at == len(content):
+            content.insert(at, byte)
+        else:
+            content[at] = byte
+    assert_alike(bytes(content))
+
+
+@given(st.binary(max_size=60))
+def test_noise_is_read_alike_or_refused(noise: bytes) -> None:
+    """Bytes that are no message at all are refused where the generated class refuses them."""
+    assert_alike(noise)
+
+
+def assert_alike(data: bytes) -> None:
+    """Check that both readers agree; damage may name a datatype this oracle does not know."""
+    expected, received = expected_request(data), read_or_none(data)
+    if expected is not None:
+        assert expected == received
+    else:
+        assert received is None or any(t.datatype not in FIELDS for t in received.inputs)
+
+
+@given(
+    st.dictionaries(
+        TEXT,
+        st.one_of(
+            st.booleans(),
+            st.integers(-(2**63), 2**63 - 1),
+            TEXT,
+            st.floats(allow_nan=False),
+        ),
+        max_size=4,
+    ),
+    TEXT,
+    st.integers(1, 300),
+)
+def test_written_request_is_what_the_generated_class_writes(
+    parameters: dict[str, bool | int | float | str], request_id: str, batch: int
+) -> None:
+    """Every parameter type, and lengths that need one or more varint bytes."""
+    specs = (TensorSpec("a", "float32", (-1, 2)), TensorSpec("b", "int8", ()))
+    arrays = [np.arange(batch * 2, dtype=np.float32).reshape(batch, 2), np.array(-3, np.int8)]
+    writer = InferWriter("m-tail1-int8", "1.0", specs, RAW_INPUT_FIELD)
+    message = ModelInferRequest.FromString(writer.write(request_id, parameters, arrays))
+    assert (message.model_name, message.model_version) == ("m-tail1-int8", "1.0")
+    assert message.id == request_id
+    assert expected_request(message.SerializeToString()).parameters == parameters
+    assert [(t.name, t.datatype, list(t.shape)) for t in message.inputs] == [
+        ("a", "FP32", [batch, 2]),
+        ("b", "INT8", []),
+    ]
+    assert list(message.raw_input_contents) == [a.tobytes() for a in arrays]
+
+
+@pytest.mark.parametrize("dtype", OIP_DATATYPES)
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_written_response_reads_back(dtype: str, is_stream: bool) -> None:
+    """A response survives, alone and on the stream, in every dtype."""
+    writer = InferWriter("m", "2", (TensorSpec("y", dtype, (-1, 3)),), RAW_OUTPUT_FIELD)
+    array = np.arange(6).reshape(2, 3).astype(dtype)
+    arguments = ("7", {"queue_ns": 5, "compute_ns": 2**40}, [array])
+    if is_stream:
+        response = read_stream_response(writer.write_stream_response(*arguments))
+    else:
+        response = read_response(writer.write(*arguments))
+    assert response.error == ""
+    assert (response.model, response.version, response.id) == ("m", "2", "7")
+    assert response.parameters == {"queue_ns": 5, "compute_ns": 2**40}
+    assert [(t.name, t.datatype, t.shape) for t in response.outputs] == [
+        ("y", OIP_DATATYPES[dtype], (2, 3))
+    ]
+    assert bytes(response.outputs[0].content) == array.tobytes()
+
+
+def test_stream_response_is_read_by_the_generated_class() -> None:
+    """What we write on the stream is what any other client expects."""
+    writer = InferWriter("m", "", (TensorSpec("y", "float32", (-1, 100)),), RAW_OUTPUT_FIELD)
+    array = np.ones((1, 100), np.float32)
+    message = ModelStreamInferResponse.FromString(writer.write_stream_response("7", {}, [array]))
+    assert message.infer_response.id == "7"
+    assert list(message.infer_response.raw_output_contents) == [array.tobytes()]
+
+
+def test_raw_tensors_are_views_of_the_message() -> None:
+    """No tensor is copied on the way in."""
+    writer = InferWriter("m", "", (TensorSpec("x", "float32", (-1, 4)),), RAW_INPUT_FIELD)
+    data = writer.write("1", {}, [np.ones((1, 4), np.float32)])
+    content = read_request(data).inputs[0].content
+    assert isinstance(content, memoryview)
+    assert content.obj is data
+
+
+def test_stream_error_names_request_and_parameters() -> None:
+    """An error on the stream carries its text, the id and the parameters, and no tensor."""
+    data = write_stream_error("9", "too much", {"status": "RESOURCE_EXHAUSTED"})
+    message = ModelStreamInferResponse.FromString(data)
+    assert message.error_message == "too much"
+    assert message.infer_response == ModelInferResponse(
+        id="9", parameters={"status": {"string_param": "RESOURCE_EXHAUSTED"}}
+    )
+    response = read_stream_response(data)
+    assert (response.error, response.id) == ("too much", "9")
+
+
+@pytest.mark.parametrize("reader", [read_response, read_stream_response])
+def test_malformed_response_is_refused(reader) -> None:
+    """Noise from a server is an error of ours, not of protobuf."""
+    with pytest.raises(RequestInvalid, match=r"(?i)response"):
+        reader(b"\x12\x05abc")
+
+
+def test_raw_and_typed_contents_together_are_refused() -> None:
+    """The protocol allows one or the other."""
+    message = ModelInferRequest(raw_input_contents=[b"1234"])
+    message.inputs.add(name="x", datatype="FP32", shape=[1]).contents.fp32_contents.append(1.0)
+    with pytest.raises(RequestInvalid, match=r"input 'x'.*both raw and typed contents"):
+        read_request(message.SerializeToString())
+
+
+def test_value_outside_its_datatype_is_refused() -> None:
+    """INT8 travels in an int32 field, which holds more."""
+    message = ModelInferRequest()
+    message.inputs.add(name="x", datatype="INT8", shape=[1]).contents.int_contents.append(300)
+    with pytest.raises(RequestInvalid, match="a value does not fit INT8"):
+        read_request(message.SerializeToString())

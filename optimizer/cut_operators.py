@@ -1,0 +1,33 @@
+"""What the cutter knows of ONNX operators: which compute, and which only rewrite a tensor."""
+
+# Each value of the output comes from the values at the same place, or along one axis (softmax).
+ELEMENTWISE = frozenset({
+    "Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "BiasGelu",
+    "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Cast", "CastLike",
+    "Ceil", "Celu", "Clip", "Cos", "Cosh", "Div", "Dropout", "Elu", "Equal", "Erf", "Exp",
+    "FastGelu", "Floor", "Gelu", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish",
+    "Hardmax", "Identity", "IsInf", "IsNaN", "LeakyRelu", "Less", "LessOrEqual", "Log",
+    "LogSoftmax", "Max", "Mean", "Min", "Mish", "Mod", "Mul", "Neg", "Not", "Or", "PRelu",
+    "Pow", "QuantizeLinear", "QuickGelu", "Reciprocal", "Relu", "Round", "Selu", "Shrink",
+    "Sigmoid", "Sign", "Sin", "Sinh", "Softmax", "Softplus", "Softsign", "Sqrt", "Sub", "Sum",
+    "Swish", "Tan", "Tanh", "ThresholdedRelu", "Where", "Xor",
+})  # fmt: skip
+NORMALISATION = frozenset({
+    "BatchNormalization", "FusedBatchNormalization", "GroupNormalization",
+    "InstanceNormalization", "LayerNormalization", "LpNormalization",
+    "MeanVarianceNormalization", "SimplifiedLayerNormalization", "RMSNormalization",
+})  # fmt: skip
+# The same values in another shape or order.
+SHAPE_ONLY = frozenset({
+    "DepthToSpace", "Flatten", "Reshape", "SpaceToDepth", "Squeeze", "Transpose", "Unsqueeze",
+})  # fmt: skip
+IN_PLACE = ELEMENTWISE | NORMALISATION | SHAPE_ONLY
+FOLLOWERS = IN_PLACE | {"Concat"}
+# Opens what follows rather than closing what came before: int8 crosses before it, float32 after.
+LEADERS = frozenset({"DequantizeLinear"})
+# Multiply by weights, so that what follows fuses into them.
+WEIGHTED = frozenset({
+    "Attention", "Conv", "ConvInteger", "ConvTranspose", "DeformConv", "Einsum", "FusedConv",
+    "FusedGemm", "FusedMatMul", "GRU", "Gemm", "LSTM", "MatMul", "MatMulInteger",
+    "MultiHeadAttention", "QGemm", "QLinearConv", "QLinearMatMul", "RNN",
+})  # fmt: skip

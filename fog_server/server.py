@@ -4,6 +4,7 @@ import logging
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from fog_server.metrics import Metrics
 from fog_server.model_servicer import ModelServicer
 from fog_server.providers import choose_providers
 from fog_server.rpc import guarded
-from fog_server.store import load_store
+from fog_server.store import BundleStore, load_store
 from headtail.bundle.keys import read_trust
 from headtail.config import parse_address
 from headtail.errors import ConfigError
@@ -36,7 +37,6 @@ INFERENCE_SERVICE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full
 CONTROL_SERVICE = control_pb2.DESCRIPTOR.services_by_name["Control"].full_name
 # Calls that carry no tensor; a bundle being fetched holds one of these threads.
 _CONTROL_THREADS = 8
-_SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 class FogServer:
@@ -48,29 +48,26 @@ class FogServer:
         Raises:
             HeadtailError: If a bundle, a key, the provider or an address is not usable.
         """
-        trust = read_trust(Path(config.trust) if config.trust else None)
         providers = choose_providers(config.inference.providers)
-        options = SessionOptions(providers=providers, threads=config.inference.threads)
-        self._store = load_store(Path(config.bundles), trust, options)
-        self._wire = config.wire
-        self._activity = Activity(config.wire.max_agents)
-        admission = Admission(config.inference.running, config.inference.max_queued)
-        self.metrics = Metrics()
-        self.metrics.watch(admission, self._activity)
-        self.metrics.describe(self._store, providers[0])
-        inference = Inference(self._store, admission, self.metrics, config.inference.max_batch)
-        self._health = health.HealthServicer()
-        self._server = self._make_server(config, inference, providers[0])
-        self.address = _bind(self._server, config.listen)
-        self._page = MetricsPage(config.metrics, self.metrics.registry) if config.metrics else None
-        self.metrics_address = self._page.address if self._page else ""
-        self._server.start()
-        for service in ("", INFERENCE_SERVICE, CONTROL_SERVICE):
-            self._health.set(service, _SERVING)
-        log.info("execution provider %s", providers[0])
-        log.info("serving on %s", self.address)
-        if self._page:
-            log.info("metrics on http://%s/metrics", self.metrics_address)
+        with ExitStack() as resources:
+            self._store = _load(config, providers)
+            resources.callback(self._store.close)
+            self._wire = config.wire
+            self._activity = Activity(config.wire.max_agents)
+            self.admission = Admission(config.inference.running, config.inference.max_queued)
+            self.metrics = Metrics()
+            self.metrics.watch(self.admission, self._activity)
+            self.metrics.describe(self._store, providers[0])
+            self._health = health.HealthServicer()
+            self._server = self._make_server(config, providers[0])
+            self.address = _bind(self._server, config.listen)
+            self.metrics_address = ""
+            if config.metrics:
+                page = MetricsPage(config.metrics, self.metrics.registry)
+                resources.callback(page.close)
+                self.metrics_address = page.address
+            self._start(providers[0])
+            self._resources = resources.pop_all()
 
     def drain(self) -> bool:
         """Stop serving: refuse what is new, answer what is in flight; return whether all was.
@@ -83,13 +80,21 @@ class FogServer:
         is_clean = self._activity.drain(self._wire.drain_s, self._wire.settle_s)
         # What is left now are watchers of our health, and streams that outlived the drain.
         self._server.stop(None).wait()
-        if self._page:
-            self._page.close()
-        self._store.close()
+        self._resources.close()
         log.info("stopped" if is_clean else "stopped with windows unanswered")
         return is_clean
 
-    def _make_server(self, config: Config, inference: Inference, provider: str) -> grpc.Server:
+    def _start(self, provider: str) -> None:
+        self._server.start()
+        for service in ("", INFERENCE_SERVICE, CONTROL_SERVICE):
+            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        log.info("execution provider %s", provider)
+        log.info("serving on %s", self.address)
+        if self.metrics_address:
+            log.info("metrics on http://%s/metrics", self.metrics_address)
+
+    def _make_server(self, config: Config, provider: str) -> grpc.Server:
+        inference = Inference(self._store, self.admission, self.metrics, config.inference.max_batch)
         waiting = config.inference.running + config.inference.max_queued
         server = grpc.server(
             ThreadPoolExecutor(_CONTROL_THREADS, "control"),
@@ -175,6 +180,12 @@ def _options(wire: Wire) -> list[tuple[str, int]]:
         # The default refuses clients that ping more often than every 300 s. A second's grace.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", wire.keepalive_s * 1000 - 1000),
     ]
+
+
+def _load(config: Config, providers: tuple[str, ...]) -> BundleStore:
+    trust = read_trust(Path(config.trust) if config.trust else None)
+    options = SessionOptions(providers=providers, threads=config.inference.threads)
+    return load_store(Path(config.bundles), trust, options)
 
 
 def _bind(server: grpc.Server, listen: str) -> str:

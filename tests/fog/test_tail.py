@@ -1,0 +1,112 @@
+"""Every tail the fog serves against the uncut model, and what a tail refuses."""
+
+import itertools
+
+import grpc
+import numpy as np
+import pytest
+
+from headtail.bundle import read_bundle
+from headtail.segment import Chain
+from headtail.wire import Encoding, decode, encode
+
+# Largest difference of a probability, by encoding: float16 keeps 11 bits; int8 8 of what
+# four windows were calibrated on.
+TOLERANCE = {"float32": 1e-6, "float16": 2e-3, "int8": 0.1}
+SERVED = [("chain", k) for k in range(3)] + [("fixed", k) for k in range(2)]
+
+
+@pytest.fixture(scope="module")
+def bundles(bundle_folder, trust):
+    """Return both test bundles and their segments, by name."""
+    files = {"chain": "chain-1.10.0.bundle", "fixed": "fixed-1.0.0.bundle"}
+    read = {name: read_bundle(bundle_folder / file, trust) for name, file in files.items()}
+    return {name: (bundle.manifest, Chain(bundle)) for name, bundle in read.items()}
+
+
+def model_inputs(model, windows):
+    """Return inputs of either test model."""
+    if model == "chain":
+        return {"x": windows}
+    return {"x": windows[0, :8, 0], "gain": np.array([2], np.int64)}
+
+
+@pytest.mark.parametrize(("served", "encoding"), list(itertools.product(SERVED, Encoding)))
+def test_every_tail_agrees_with_the_whole_model(served, encoding, bundles, client, whole, windows):
+    """Head here and tail in the fog give the whole model's answer, unary and on the stream."""
+    model, index = served
+    manifest, chain = bundles[model]
+    inputs = model_inputs(model, windows)
+    activation = chain.head(inputs, index)
+    wire = manifest.points[index].wire(encoding)
+    sent = {n: encode(a, encoding, wire.affine.get(n)) for n, a in activation.items()}
+    name = manifest.tail_name(index, encoding)
+
+    answer = client.infer(name, sent)
+    (streamed,) = client.stream([client.request(name, sent)])
+
+    assert (name, manifest.version) == (answer.model, answer.version)
+    expected, scale = whole(model, inputs), np.abs(whole(model, inputs)).max()
+    assert np.abs(expected - client.output(answer)).max() <= TOLERANCE[encoding] * scale
+    arrived = {
+        s.name: decode(sent[s.name], s, wire.affine.get(s.name))
+        for s in manifest.points[index].activation
+    }
+    exact = chain.tail(arrived, index)["y"]
+    assert np.array_equal(exact, client.output(answer))
+    assert np.array_equal(exact, client.output(streamed))
+
+
+@pytest.mark.parametrize("model", ["chain", "fixed"])
+def test_whole_model_is_served_under_the_bundle_name(model, client, whole, windows):
+    """NAME takes the model's own inputs in float32."""
+    inputs = model_inputs(model, windows)
+    received = client.output(client.infer(model, inputs))
+    assert np.allclose(whole(model, inputs), received, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 64, 256])
+def test_any_number_of_windows_up_to_max_batch(batch, client, whole, windows):
+    """The first axis of a batchable model counts windows."""
+    many = np.resize(windows, (batch, 16, 2))
+    received = client.output(client.infer("chain", {"x": many}))
+    assert np.allclose(whole("chain", {"x": many}), received, rtol=0, atol=1e-6)
+
+
+X = np.zeros((1, 16, 2), np.float32)
+NAN = np.full((1, 16, 2), np.nan, np.float32)
+A, B = np.zeros((2, 4, 8), np.float32), np.zeros((3, 6, 4), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("model", "arrays", "message"),
+    [
+        ("chain", {"x": X.astype(np.float64)}, "input 'x': expected float32, received float64"),
+        (
+            "chain",
+            {"x": X[:, :15]},
+            "tensor 'x': expected shape (any, 16, 2), received (1, 15, 2)",
+        ),
+        ("chain", {"x": X[0]}, "tensor 'x': expected shape (any, 16, 2), received (16, 2)"),
+        ("chain", {"x": X[:0]}, "tensor 'x': expected shape (any, 16, 2), received (0, 16, 2)"),
+        ("chain", {"x": NAN}, "input 'x': expected finite values, received 32 NaN or inf of 32"),
+        ("chain", {"x": NAN * 0 + np.inf}, "received 32 NaN or inf of 32"),
+        ("chain", {"y": X}, "model 'chain' inputs: expected x, received y"),
+        ("chain", {}, "model 'chain' inputs: expected x, received "),
+        ("chain", {"x": np.resize(X, (257, 16, 2))}, "at most 256 windows a request, received 257"),
+        (
+            "chain-tail2-float32",
+            {"a": A, "b": B},
+            "input 'b': expected shape (2, 6, 4), received (3, 6, 4)",
+        ),
+        ("chain-tail2-float32", {"a": A}, "inputs: expected a, b, received a"),
+        ("chain-tail1-int8", {"a": A}, "input 'a': expected int8, received float32"),
+        ("chain-tail1-float16", {"a": NAN[:, :4, :1].repeat(8, 2).astype("f2")}, "finite values"),
+    ],
+)
+def test_unfit_tensors_are_named_with_what_was_expected(model, arrays, message, client):
+    """The status is INVALID_ARGUMENT, and the text says tensor, expected and received."""
+    with pytest.raises(grpc.RpcError) as error:
+        client.infer(model, arrays)
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert message in error.value.details()

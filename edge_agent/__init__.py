@@ -1,1 +1,1 @@
-"""The program on the device: runs the head and streams activations to the fog."""
+"""The edge agent: reads windows, runs the head, streams the activation, writes the results."""

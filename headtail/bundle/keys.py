@@ -136,7 +136,7 @@ def read_trust(folder: Path | None = None) -> Trust:
     folder = default_trust() if folder is None else folder
     keys = {}
     for path in sorted(folder.glob("*.pub")):
-        public = _read_public(path)
+        public = read_public(path)
         keys[key_id(public)] = public
     if not keys:
         raise ConfigError(
@@ -173,7 +173,12 @@ def write_key_pair(private_path: Path, public_path: Path) -> None:
         raise ConfigError(str(private_path), f"cannot write the key pair: {error}") from error
 
 
-def _read_public(path: Path) -> bytes:
+def read_public(path: Path) -> bytes:
+    """Read the 32 bytes of a public key.
+
+    Raises:
+        ConfigError: If the file is missing or holds no Ed25519 public key.
+    """
     lines = _read_small(path).decode("ascii", errors="replace").split()
     text = " ".join(lines)
     try:

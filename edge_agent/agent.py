@@ -1,0 +1,226 @@
+"""The agent's loop: windows through the head, then to the fog or the rest of the chain."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from edge_agent.link import FogLink, Request
+from edge_agent.meter import EnergyMeter
+from edge_agent.plan import Plan
+from edge_agent.result import Result, Where
+from edge_agent.sources.frame import Frame, FrameSource
+from edge_agent.sources.intake import stack
+from edge_agent.stop import Stop
+from edge_agent.tail_codec import TailCodec, seconds
+from edge_agent.writer import Writer
+from headtail.errors import (
+    DeadlineExceeded,
+    FogUnavailable,
+    Overloaded,
+    RemoteError,
+    RemoteFailed,
+    TensorError,
+)
+from headtail.oip import InferResponse
+from headtail.segment import Chain, Tensors
+
+FALLBACK_REASONS = {
+    FogUnavailable: "unavailable",
+    DeadlineExceeded: "deadline",
+    Overloaded: "overloaded",
+}
+OTHER_REASON = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How an agent goes about its windows."""
+
+    name: str
+    """Of this agent, to the fog."""
+    batch: int = 1
+    """Windows of one message at most; they are put together only where they have queued."""
+    deadline_s: float = 1.0
+    """From a window's arrival until the edge finishes it itself."""
+    clock: Callable[[], float] = time.monotonic
+    """Monotonic seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """Windows whose head has run, with all that is needed to finish them on the edge."""
+
+    frames: Sequence[Frame]
+    activation: Tensors
+    arrived_s: float
+    head_s: float
+    tx_bytes: int = 0
+    """Of the message that carries them; 0 where none was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Where and how long the windows of a message were finished."""
+
+    where: Where
+    stop_s: float
+    tail_s: float
+    network_s: float | None = None
+    queue_s: float | None = None
+    fallback: str | None = None
+
+
+class Agent:
+    """Runs a source to its end; every window is answered exactly once."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        plan: Plan,
+        meter: EnergyMeter,
+        writer: Writer,
+        stop: Stop,
+        settings: Settings,
+    ) -> None:
+        """Put the pieces together.
+
+        Args:
+            chain: The bundle's segments.
+            plan: Which of them run here.
+            meter: Prices what they do.
+            writer: Takes the results.
+            stop: Set, by whomever, to end the run early.
+            settings: The rest.
+        """
+        self._chain = chain
+        self._plan = plan
+        self._meter = meter
+        self._writer = writer
+        self._stop = stop
+        self._settings = settings
+        self._clock = settings.clock
+        self._codec = TailCodec(plan, settings.name)
+        self._refusal: RemoteError | None = None
+        self._underway: dict[str, Underway] = {}
+
+    def run(self, source: FrameSource, link: FogLink | None) -> None:
+        """Run until the source ends or the run is asked to stop, and finish what is under way.
+
+        Args:
+            source: Where the windows come from.
+            link: To the fog; None finishes everything on the edge.
+
+        Raises:
+            HeadtailError: What made the run impossible; windows begun before are still written.
+        """
+        limit = self._settings.batch if self._plan.manifest.is_batchable else 1
+        try:
+            for frames in source.batches(limit):
+                self._writer.reserve(len(frames))
+                try:
+                    self._begin(frames, link)
+                except BaseException:
+                    self._writer.release(len(frames))
+                    raise
+                if self._stop.is_set:
+                    break
+        finally:
+            self._writer.drain()
+        if self._refusal is not None:
+            raise self._refusal
+
+    def refused(self, error: RemoteError) -> None:
+        """End the run: the fog refused what no repetition will mend."""
+        self._refusal = self._refusal or error
+        self._stop.set()
+
+    def answered(self, request: Request, response: InferResponse, received_s: float) -> None:
+        """Take the fog's answer; one that is no answer is a failure of the fog."""
+        try:
+            outputs = self._codec.outputs(response)
+        except TensorError as error:
+            self.failed(request, RemoteFailed("fog", f"answered what is no output: {error}"))
+            return
+        work = self._underway.pop(request.id)
+        tail_s = seconds(response, "compute_ns")
+        queue_s = seconds(response, "queue_ns")
+        network_s = max(0.0, received_s - request.sent_s - tail_s - queue_s)
+        self._finish(work, outputs, Finish("fog", received_s, tail_s, network_s, queue_s))
+
+    def failed(self, request: Request, error: RemoteError) -> None:
+        """Finish on the edge what the fog did not."""
+        self._finish_here(self._underway.pop(request.id), error)
+
+    def _begin(self, frames: Sequence[Frame], link: FogLink | None) -> None:
+        """Run the head, and send the activation or finish here."""
+        arrived_s = self._clock()
+        activation = self._chain.head(stack(frames, self._plan.manifest), self._plan.point.index)
+        work = Underway(frames, activation, arrived_s, self._clock() - arrived_s)
+        if link is None:
+            self._finish_here(work, None)
+            return
+        if not link.is_up:
+            self._finish_here(work, FogUnavailable("", "away"))
+            return
+        request = self._request(work)
+        self._underway[request.id] = replace(work, tx_bytes=len(request.content))
+        error = link.send(request)
+        if error is not None:
+            del self._underway[request.id]
+            self._finish_here(work, error)
+
+    def _request(self, work: Underway) -> Request:
+        now_s = self._clock()
+        deadline_s = work.arrived_s + self._settings.deadline_s
+        return self._codec.request(work.frames, work.activation, now_s, deadline_s)
+
+    def _finish_here(self, work: Underway, error: RemoteError | None) -> None:
+        """Run the rest of the chain; on any thread."""
+        start_s = self._clock()
+        try:
+            outputs = self._chain.tail(work.activation, self._plan.point.index)
+        except Exception as fault:  # noqa: BLE001 - the border to onnxruntime; the run's thread ends
+            self._writer.fail(fault)
+            return
+        stop_s = self._clock()
+        reason = None if error is None else FALLBACK_REASONS.get(type(error), OTHER_REASON)
+        self._finish(work, outputs, Finish("edge", stop_s, stop_s - start_s, fallback=reason))
+
+    def _finish(self, work: Underway, outputs: Tensors, finish: Finish) -> None:
+        """Hand the windows' results to the writer."""
+        count = len(work.frames)
+        first = outputs[self._plan.manifest.outputs[0].name]
+        rows = first.reshape(count, -1).tolist()
+        segments = len(self._plan.manifest.segments)
+        compute_j = self._meter.compute_j(0, self._plan.point.index)
+        if finish.where == "edge" and compute_j is not None:
+            compute_j += self._meter.compute_j(self._plan.point.index, segments) or 0.0
+        tx_j = self._meter.tx_j(work.tx_bytes)
+        self._writer.add(
+            [
+                Result(
+                    sequence=frame.sequence,
+                    sample=frame.sample,
+                    label=self._label(row),
+                    output=row,
+                    where=finish.where,
+                    partition_point=self._plan.point.index,
+                    encoding=self._plan.encoding.value,
+                    latency_s=finish.stop_s - work.arrived_s,
+                    head_s=work.head_s,
+                    tail_s=finish.tail_s,
+                    network_s=finish.network_s,
+                    queue_s=finish.queue_s,
+                    tx_bytes=work.tx_bytes // count + (i < work.tx_bytes % count),
+                    compute_j=compute_j,
+                    tx_j=None if tx_j is None else tx_j / count,
+                    fallback=finish.fallback,
+                    truth=frame.truth,
+                )
+                for i, (frame, row) in enumerate(zip(work.frames, rows, strict=True))
+            ]
+        )
+
+    def _label(self, row: list[float]) -> str | None:
+        labels = self._plan.manifest.labels
+        return labels[row.index(max(row))] if len(labels) == len(row) else None

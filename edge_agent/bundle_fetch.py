@@ -1,0 +1,171 @@
+"""Fetching a bundle from the fog's control service, for `--model`."""
+
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+
+from edge_agent.fog_client import channel_options, make_error, one_line
+from headtail.bundle import Bundle, read_bundle
+from headtail.bundle.keys import Trust
+from headtail.bundle.manifest import MAX_BUNDLE_BYTES, VERSION_PATTERN, is_name, version_key
+from headtail.errors import (
+    BundleError,
+    BundleUnreadable,
+    ConfigError,
+    FogUnavailable,
+    ModelNotFound,
+    RemoteError,
+    RemoteFailed,
+)
+from headtail.v1.control_pb2 import (
+    BundleInfo,
+    FetchBundleRequest,
+    FetchBundleResponse,
+    ListBundlesRequest,
+)
+from headtail.v1.control_pb2_grpc import ControlStub
+
+log = logging.getLogger(__name__)
+
+CALL_S, FETCH_S = 5.0, 600.0
+"""Longest call, and longest fetch."""
+
+
+def default_state() -> Path:
+    """Return where fetched bundles are kept where no folder is named."""
+    return Path.home() / ".local" / "state" / "headtail"
+
+
+def fetch_bundle(fog: str, wanted: tuple[str, str], folder: Path, trust: Trust) -> Bundle:
+    """Return the bundle that the fog serves under a name, read from `folder` if it is there.
+
+    A fog that is away does not keep an agent from starting again: the newest bundle of that name
+    fetched before serves.
+
+    Args:
+        fog: HOST:PORT.
+        wanted: Name, and version or "" for the newest.
+        folder: Where bundles are kept.
+        trust: Whose signature is accepted.
+
+    Raises:
+        ConfigError: If the name cannot be a bundle's, or the folder cannot be written.
+        ModelNotFound: If the fog serves no such bundle.
+        FogUnavailable: If the fog is away and no bundle of that name was fetched before.
+        BundleError: If what came is not fit to run.
+    """
+    name, version = wanted
+    if not is_name(name):
+        raise ConfigError("--model", f"'{name[:80]}' cannot be a bundle's name")
+    channel = grpc.insecure_channel(fog, options=channel_options())
+    try:
+        info = _find(ControlStub(channel), fog, name, version)
+        path = folder / f"{info.name}-{info.version}.bundle"
+        kept = _read_kept(path, info, trust)
+        return kept or _fetch(ControlStub(channel), fog, info, path, trust)
+    except FogUnavailable as error:
+        path = _newest_kept(folder, name, version, error)
+        log.warning("%s; running %s, fetched before", error, path.name)
+        return read_bundle(path, trust)
+    finally:
+        channel.close()
+
+
+def _find(control: ControlStub, fog: str, name: str, version: str) -> BundleInfo:
+    try:
+        listed = control.ListBundles(ListBundlesRequest(), timeout=CALL_S).bundles
+    except grpc.RpcError as error:
+        raise _away(error, fog, name) from error
+    found = [b for b in listed if b.name == name and version in ("", b.version)]
+    if not found:
+        raise ModelNotFound(name, version, [f"{b.name} {b.version}" for b in listed])
+    info = found[-1]  # sorted by version
+    if not re.match(VERSION_PATTERN, info.version):  # it becomes part of a file's name
+        raise RemoteFailed(f"fog {fog}", f"version {info.version[:40]!r} cannot be a bundle's")
+    return info
+
+
+def _read_kept(path: Path, info: BundleInfo, trust: Trust) -> Bundle | None:
+    """Return the bundle at `path` if it is the one announced."""
+    if not path.exists():
+        return None
+    try:
+        bundle = read_bundle(path, trust)
+    except BundleError as error:
+        log.warning("fetching again: %s", error)
+        return None
+    return bundle if bundle.digest == info.digest else None
+
+
+def _fetch(control: ControlStub, fog: str, info: BundleInfo, path: Path, trust: Trust) -> Bundle:
+    """Fetch into a temporary file, check it, and only then put it in place."""
+    handle, name = _temporary(path)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for chunk in _chunks(control, fog, info):
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        bundle = read_bundle(temporary, trust)
+        if bundle.digest != info.digest:
+            raise BundleUnreadable(
+                f"{info.name} {info.version}",
+                f"the fog announced {info.digest[:12]} and sent {bundle.digest[:12]}",
+            )
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(str(path), f"cannot be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    log.info("fetched %s %s (%s) from %s", info.name, info.version, bundle.digest[:12], fog)
+    return bundle
+
+
+def _temporary(path: Path) -> tuple[int, str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise ConfigError("--state", f"'{path.parent}': {error.strerror}") from error
+
+
+def _chunks(control: ControlStub, fog: str, info: BundleInfo) -> Iterator[bytes]:
+    """Yield the file's chunks, never more than the fog announced or a bundle may have."""
+    limit = min(info.size_bytes, MAX_BUNDLE_BYTES)
+    received = 0
+    request = FetchBundleRequest(name=info.name, version=info.version)
+    try:
+        response: FetchBundleResponse
+        for response in control.FetchBundle(request, timeout=FETCH_S):
+            received += len(response.chunk)
+            if received > limit:
+                raise RemoteFailed(f"fog {fog}", f"sent more than the {limit} bytes it announced")
+            yield response.chunk
+    except grpc.RpcError as error:
+        raise _away(error, fog, info.name) from error
+    if received < info.size_bytes:
+        raise RemoteFailed(f"fog {fog}", f"sent {received} of {info.size_bytes} bytes")
+
+
+def _away(error: grpc.RpcError, fog: str, name: str) -> RemoteError:
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return FogUnavailable(fog, "no answer in time")
+    return make_error(error.code(), one_line(error), fog, name)
+
+
+def _newest_kept(folder: Path, name: str, version: str, error: FogUnavailable) -> Path:
+    kept = {}
+    for path in folder.glob(f"{name}-*.bundle"):
+        number = path.name.removeprefix(f"{name}-").removesuffix(".bundle")
+        # A name may begin with another: `ecg-wide-1` is no version of `ecg`.
+        if number.replace(".", "").isdigit() and version in ("", number):
+            kept[version_key(number)] = path
+    if not kept:
+        raise error
+    return kept[max(kept)]

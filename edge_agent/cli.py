@@ -1,0 +1,161 @@
+"""The command `edge-agent`."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from headtail.errors import HeadtailError
+
+DESCRIPTION = "Runs the head of a model on the edge and streams the activation to a fog server."
+EXAMPLES = """\
+examples:
+  Replay a record in real time, the tail in the fog, results to a file:
+    edge-agent run --bundle mitbih-1.bundle --fog 10.0.0.5:8500 \\
+      --source wfdb:mitdb/100 --sink jsonl:100.jsonl
+  Your own windows as fast as possible, with a Prometheus page:
+    edge-agent run --bundle mitbih-1.bundle --fog 10.0.0.5:8500 \\
+      --source npz:windows.npz --sink jsonl:out.jsonl --metrics 127.0.0.1:9101
+  The whole model here, no fog, a JSON array a line in and a JSON object a line out:
+    edge-agent run --bundle mitbih-1.bundle --point 3 --source stdin --sink stdout < windows.jsonl
+  Fetch the newest bundle of a name from the fog, and take the rest from a file:
+    edge-agent run --model mitbih --config /etc/headtail/edge-agent.toml
+
+exit status: 0 when the source has ended (or SIGTERM came) and every result is written, 1 for an
+error, 2 for wrong usage.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    arguments = vars(build_parser().parse_args(argv))
+    # Before NumPy is imported: its BLAS would reserve buffers and threads for every core, and the
+    # agent multiplies no matrices with it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    del arguments["command"]
+    try:
+        _run(arguments)
+    except HeadtailError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the CLI's stream
+        return 1
+    return 0
+
+
+def _run(arguments: dict[str, Any]) -> None:
+    """Merge the flags into the file, and run; what is heavy is imported here."""
+    from edge_agent.config import read_config
+    from edge_agent.run import run
+    from headtail.log import configure
+
+    file = arguments.pop("config", None)
+    config = read_config(Path(file) if file else None, arguments)
+    configure(config.log_level)
+    try:
+        run(config)
+    finally:
+        logging.shutdown()
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for: 20 ms of imports."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        parser.exit(message=f"{parser.prog} {version('headtail')}\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; each flag is a key of the configuration with dashes for underscores."""
+    parser = argparse.ArgumentParser(
+        prog="edge-agent",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="show the program's version and exit"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run",
+        help="run a bundle over a source",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    _add_what(run)
+    _add_where(run)
+    _add_how(run)
+    return parser
+
+
+def _add_what(run: argparse.ArgumentParser) -> None:
+    """Add the flags that say what runs."""
+    group = run.add_argument_group("what runs")
+    which = group.add_mutually_exclusive_group()
+    which.add_argument("--bundle", metavar="FILE", help="bundle file to run")
+    which.add_argument("--model", metavar="NAME", help="bundle to fetch from the fog")
+    group.add_argument("--model-version", metavar="V", help="version to fetch; default: the newest")
+    group.add_argument(
+        "--point", metavar="auto|K", help="segments that run here; default: the bundle's"
+    )
+    group.add_argument(
+        "--encoding", metavar="auto|NAME", help="float32, float16 or int8; default: the bundle's"
+    )
+    group.add_argument("--key", metavar="FILE", help="key file to trust, beside those of --trust")
+    group.add_argument(
+        "--trust", metavar="DIR", help="folder of trusted public keys; default: this user's"
+    )
+    group.add_argument("--device-profile", metavar="NAME", help="prices computing")
+    group.add_argument("--link-profile", metavar="NAME", help="prices sending")
+    group.add_argument("--threads", type=int, metavar="N", help="onnxruntime threads; default: 1")
+    group.add_argument("--state", metavar="DIR", help="folder of fetched bundles")
+
+
+def _add_where(run: argparse.ArgumentParser) -> None:
+    """Add the flags that say where windows come from and where results go."""
+    group = run.add_argument_group("where from and to")
+    group.add_argument(
+        "--source", metavar="KIND:PATH", help="wfdb:RECORD, npz:FILE, images:DIR or stdin"
+    )
+    group.add_argument("--sink", metavar="KIND:PATH", help="jsonl:FILE or stdout (default)")
+    group.add_argument(
+        "--existing",
+        choices=("refuse", "append", "overwrite"),
+        help="what to do with a sink's file that exists; default: refuse",
+    )
+    group.add_argument("--fog", metavar="HOST:PORT", help="the fog server")
+    group.add_argument("--metrics", metavar="HOST:PORT", help="serve a Prometheus page")
+    group.add_argument("--agent", metavar="NAME", help="name to the fog; default: the host's")
+
+
+def _add_how(run: argparse.ArgumentParser) -> None:
+    """Add the flags that say how it runs."""
+    group = run.add_argument_group("how")
+    group.add_argument("--config", metavar="FILE", help="TOML with the same keys; flags win")
+    group.add_argument(
+        "--speed", metavar="N|max", help="pace of a record; 1 (default) is real time"
+    )
+    group.add_argument("--batch", type=int, metavar="N", help="windows of a message at most")
+    group.add_argument("--in-flight", type=int, metavar="N", help="messages under way at most")
+    group.add_argument(
+        "--deadline-s", type=float, metavar="S", help="until the edge finishes a window itself"
+    )
+    group.add_argument(
+        "--connect-s", type=float, metavar="S", help="longest attempt to reach the fog"
+    )
+    group.add_argument(
+        "--reconnect-first-s", type=float, metavar="S", help="largest first delay between attempts"
+    )
+    group.add_argument(
+        "--reconnect-cap-s", type=float, metavar="S", help="largest delay between attempts"
+    )
+    group.add_argument("--view", choices=("auto", "off"), help="the live view on a terminal")
+    group.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), help="default: info"
+    )

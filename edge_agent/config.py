@@ -1,0 +1,125 @@
+"""The agent's configuration: one TOML file, whose keys the flags mirror one to one."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from headtail.config import read_toml
+from headtail.errors import ConfigError
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+
+REAL_TIME, AS_FAST_AS_POSSIBLE = 1.0, "max"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything `edge-agent run` can be told."""
+
+    bundle: str = ""
+    """Bundle file to run; exactly one of `bundle` and `model` is needed."""
+    model: str = ""
+    """Name of a bundle to fetch from the fog."""
+    model_version: str = ""
+    """Version to fetch; empty: the newest."""
+    fog: str = ""
+    """HOST:PORT of the fog server; not needed where the whole model runs on the edge."""
+    source: str = ""
+    """wfdb:RECORD, npz:FILE, images:DIR or stdin."""
+    sink: str = "stdout"
+    """jsonl:PATH or stdout."""
+    existing: Literal["refuse", "append", "overwrite"] = "refuse"
+    """What to do with a sink's file that exists."""
+    point: str = "auto"
+    """Partition point: the number of leading segments run here; auto: the manifest's default."""
+    encoding: str = "auto"
+    """How the activation travels: float32, float16, int8; auto: the manifest's default."""
+    key: str = ""
+    """Key file to trust (PEM, the public half or the pair), beside those of `trust`."""
+    trust: str = ""
+    """Folder of trusted public keys (*.pub); empty: this user's own, unless `key` is named."""
+    device_profile: str = ""
+    """Prices computing: a name or a .toml file; empty: the profile the bundle was priced with."""
+    link_profile: str = ""
+    """Prices sending: a name or a .toml file; empty: the profile the bundle was priced with."""
+    metrics: str = ""
+    """HOST:PORT of the Prometheus page; empty: none."""
+    speed: float | Literal["max"] = REAL_TIME
+    """A record's pace: 1 is real time, max as fast as possible. Other sources never wait."""
+    agent: Name | Literal[""] = ""
+    """This agent's name to the fog; empty: the host's name."""
+    batch: Positive = 8
+    """Windows of one message at most; put together only where they have queued."""
+    in_flight: Positive = 8
+    """Messages under way at most; then the source waits."""
+    deadline_s: Seconds = 1.0
+    """From a window's arrival until the edge finishes it itself."""
+    connect_s: Seconds = 1.0
+    """Longest time of one attempt to reach the fog, and of the wait for the first."""
+    reconnect_first_s: Seconds = 0.2
+    """Largest first delay between attempts; it doubles, with jitter."""
+    reconnect_cap_s: Seconds = 5.0
+    """Largest delay between attempts."""
+    threads: Positive = 1
+    """Threads of one onnxruntime operator; small models run fastest on one."""
+    state: str = ""
+    """Folder of fetched bundles; empty: ~/.local/state/headtail."""
+    view: Literal["auto", "off"] = "auto"
+    """The live view: auto shows it where standard output is a terminal and not the sink."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is logged."""
+
+    @property
+    def pace(self) -> float | None:
+        """How many times faster than real time; None: as fast as possible."""
+        return None if self.speed == AS_FAST_AS_POSSIBLE else float(self.speed)
+
+    @property
+    def agent_name(self) -> str:
+        """The name to tell the fog."""
+        return self.agent or os.uname().nodename
+
+
+def read_config(path: Path | None, flags: Mapping[str, Any]) -> Config:
+    """Return the settings of a TOML file, if any, with flags over them.
+
+    Args:
+        path: The file.
+        flags: Settings by key, only those given; `speed` is text.
+
+    Raises:
+        ConfigError: Naming the file and the key, or the flag.
+    """
+    config = Config() if path is None else read_toml(path, Config)
+    settings = {**msgspec.structs.asdict(config), **flags}
+    try:
+        # Not strict: a flag is text where the file may hold a number.
+        return msgspec.convert(settings, type=Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError("edge-agent run", _flag_text(str(error))) from error
+
+
+def _flag_text(text: str) -> str:
+    """Return msgspec's text with its path (`$.in_flight`) as the flag it is."""
+    return re.sub(r"`\$\.(\w+)`", lambda m: "--" + m.group(1).replace("_", "-"), text)
+
+
+def check(config: Config) -> None:
+    """Raise unless the settings can make a run together.
+
+    Raises:
+        ConfigError: Naming the flag that is missing or too many.
+    """
+    if bool(config.bundle) == bool(config.model):
+        raise ConfigError("--bundle, --model", "expected exactly one of them")
+    if not config.source:
+        raise ConfigError("--source", "expected wfdb:RECORD, npz:FILE, images:DIR or stdin")
+    if config.model and not config.fog:
+        raise ConfigError("--fog", "needed to fetch --model from")
+    if config.pace is not None and not 0 < config.pace < float("inf"):
+        raise ConfigError("--speed", f"expected a positive number or max, received {config.speed}")

@@ -1,0 +1,70 @@
+"""What one run of the agent does: which point, which encoding, with what meaning on the wire."""
+
+from dataclasses import dataclass
+
+from headtail.bundle import Manifest
+from headtail.bundle.manifest import Point
+from headtail.errors import ConfigError
+from headtail.tensor import Array
+from headtail.wire import Encoding, encode
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A partition point of a manifest and an encoding that it offers."""
+
+    manifest: Manifest
+    point: Point
+    encoding: Encoding
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the whole model runs on the edge."""
+        return self.point.index == len(self.manifest.segments)
+
+    @property
+    def tail_name(self) -> str:
+        """Name under which the fog serves the rest."""
+        return self.manifest.tail_name(self.point.index, self.encoding)
+
+    def encode(self, activation: dict[str, Array]) -> list[Array]:
+        """Return the activation's tensors as they travel, in the manifest's order."""
+        wire = self.point.wire(self.encoding)
+        assert wire is not None, "choose_plan offers nothing else"
+        return [encode(a, self.encoding, wire.affine.get(n)) for n, a in activation.items()]
+
+
+def choose_plan(manifest: Manifest, point: str, encoding: str) -> Plan:
+    """Return the plan that two flags ask for; `auto` is the manifest's default.
+
+    Args:
+        manifest: The bundle's.
+        point: `auto` or a partition point's index.
+        encoding: `auto` or an encoding's name. With a point of one's own, `auto` is the default
+            encoding where that point offers it, otherwise float32.
+
+    Raises:
+        ConfigError: If there is no such point, or it does not offer the encoding.
+    """
+    chosen = manifest.points[_index(manifest, point)]
+    offered = [e.encoding for e in chosen.encodings]
+    if encoding == AUTO:
+        default = manifest.default_encoding
+        return Plan(manifest, chosen, default if default in offered else Encoding.FLOAT32)
+    if encoding not in offered:
+        names = ", ".join(e.value for e in offered)
+        raise ConfigError(
+            "--encoding", f"partition point {chosen.index} offers {names}, received '{encoding}'"
+        )
+    return Plan(manifest, chosen, Encoding(encoding))
+
+
+def _index(manifest: Manifest, point: str) -> int:
+    if point == AUTO:
+        return manifest.default_point
+    last = len(manifest.segments)
+    if not point.isascii() or not point.isdigit() or int(point[:9]) > last:
+        raise ConfigError("--point", f"expected auto or 0 to {last}, received '{point}'")
+    return int(point)

@@ -1,0 +1,93 @@
+"""What the agent knows about one window when it is done, and the line it becomes."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+Where = Literal["fog", "edge"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One classified window; times in seconds, energies modelled."""
+
+    sequence: int
+    """Number of the window in this run, from 0."""
+    sample: int
+    """Position in the source: R-peak sample, row, file or line number."""
+    label: str | None
+    """Label of the largest value; None where the manifest names no labels for it."""
+    output: list[float]
+    """The model's first output, flat."""
+    where: Where
+    partition_point: int
+    encoding: str
+    latency_s: float
+    """From the window's arrival to its outputs."""
+    head_s: float
+    tail_s: float
+    """Time of the tail as whoever ran it measured it."""
+    network_s: float | None
+    """Round trip without the fog's queue and tail; None where no reply came."""
+    queue_s: float | None
+    """Time in the fog's queue; None where no reply came."""
+    tx_bytes: int
+    compute_j: float | None
+    """None where no device profile is named."""
+    tx_j: float | None
+    fallback: str | None = None
+    """Why the window was finished on the edge; None where it was meant to end where it did."""
+    truth: int | None = None
+    """The label's index as the source gives it, where it does."""
+
+
+class _Energy(msgspec.Struct):
+    compute: float | None
+    tx: float | None
+
+
+class _Line(msgspec.Struct):
+    """One line of a sink; the names and their order are its format."""
+
+    sequence: int
+    label: str | None
+    output: list[float]
+    where: str
+    partition_point: int
+    encoding: str
+    latency_s: float
+    head_s: float
+    tail_s: float
+    tx_bytes: int
+    energy_j: _Energy
+    bundle: str
+    sample: int
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode_line(result: Result, bundle: str) -> bytes:
+    """Return the JSON line of a result, newline included.
+
+    Args:
+        result: What to write; NaN and infinity become null.
+        bundle: Digest of the bundle it came from.
+    """
+    line = _Line(
+        sequence=result.sequence,
+        label=result.label,
+        output=result.output,
+        where=result.where,
+        partition_point=result.partition_point,
+        encoding=result.encoding,
+        latency_s=result.latency_s,
+        head_s=result.head_s,
+        tail_s=result.tail_s,
+        tx_bytes=result.tx_bytes,
+        energy_j=_Energy(result.compute_j, result.tx_j),
+        bundle=bundle,
+        sample=result.sample,
+    )
+    return _encoder.encode(line) + b"\n"

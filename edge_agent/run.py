@@ -1,0 +1,139 @@
+"""One run of the agent: everything opened and checked, then the loop, then everything closed."""
+
+import logging
+import random
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_agent.agent import Agent, Settings
+from edge_agent.backoff import delays
+from edge_agent.config import Config, check
+from edge_agent.fog_client import FogClient
+from edge_agent.link import FogLink
+from edge_agent.meter import EnergyMeter, open_meter
+from edge_agent.plan import Plan, choose_plan
+from edge_agent.sinks import is_stdout, open_sink
+from edge_agent.sources.kinds import open_source
+from edge_agent.stop import Stop
+from edge_agent.tally import Tally, describe
+from edge_agent.trust import open_trust
+from edge_agent.writer import Taker, Writer
+from headtail.bundle import Bundle, read_bundle
+from headtail.config import parse_address
+from headtail.errors import ConfigError
+from headtail.segment import Chain, SessionOptions
+
+if TYPE_CHECKING:
+    from edge_agent.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config) -> None:
+    """Run until the source ends or a signal comes; every result is then written.
+
+    Raises:
+        HeadtailError: If something asked for is wrong, or the run became impossible.
+    """
+    check(config)
+    with closing(Stop()) as stop, stop.on_signals(), ExitStack() as stack:
+        bundle = _open_bundle(config)
+        plan = choose_plan(bundle.manifest, config.point, config.encoding)
+        if config.fog:
+            parse_address(config.fog, "--fog")
+        elif not plan.is_local:
+            raise ConfigError("--fog", f"needed at partition point {plan.point.index}")
+        chain = Chain(bundle, SessionOptions(threads=config.threads))
+        chain.self_test(bundle)
+        _run(config, plan, chain, bundle.digest, stop, stack)
+
+
+def _run(
+    config: Config, plan: Plan, chain: Chain, digest: str, stop: Stop, stack: ExitStack
+) -> None:
+    """Run a plan; what it opens is closed by `stack`, last opened first."""
+    meter = open_meter(plan.manifest, config.device_profile, config.link_profile)
+    source = open_source(config.source, plan.manifest, stop, config.pace)
+    stack.callback(source.close)
+    metrics = _open_metrics(config.metrics, plan, digest, meter, stack)
+    sink = open_sink(config.sink, digest, config.existing, sys.stdout.buffer)
+    stack.callback(sink.close)
+    tally = Tally(plan.manifest.labels, time.monotonic)
+    takers: list[Taker] = [sink, tally, *([metrics] if metrics else [])]
+    writer = Writer(takers, config.batch * config.in_flight)
+    stack.callback(writer.close)
+    settings = Settings(config.agent_name, config.batch, config.deadline_s)
+    agent = Agent(chain, plan, meter, writer, stop, settings)
+    link = None if plan.is_local else _open_link(config, plan, agent, stack)
+    if metrics and link:
+        metrics.watch(lambda: link.is_up)
+    log.info("ready: %s", _describe(plan, digest))
+    if link:
+        link.wait_first_attempt(config.connect_s)
+    if _has_view(config):
+        from edge_agent.view import View
+
+        stack.enter_context(View(plan, digest, tally, link))
+    try:
+        agent.run(source, link)
+    finally:
+        log.info("done: %s", describe(tally.figures()))
+
+
+def _open_bundle(config: Config) -> Bundle:
+    """Read the bundle of `--bundle`, or fetch that of `--model`."""
+    trust = open_trust(config.trust, config.key)
+    if config.bundle:
+        return read_bundle(Path(config.bundle), trust)
+    from edge_agent.bundle_fetch import default_state, fetch_bundle
+
+    folder = Path(config.state) if config.state else default_state()
+    return fetch_bundle(config.fog, (config.model, config.model_version), folder, trust)
+
+
+def _open_metrics(
+    address: str, plan: Plan, digest: str, meter: EnergyMeter, stack: ExitStack
+) -> "Metrics | None":
+    """Serve the Prometheus page, where one is asked for; its library costs 4 MB."""
+    if not address:
+        return None
+    from edge_agent.metrics import Metrics
+    from headtail.metrics import MetricsPage
+
+    metrics = Metrics(plan, digest, meter)
+    page = MetricsPage(address, metrics.registry)
+    stack.callback(page.close)
+    log.info("metrics on http://%s/metrics", page.address)
+    return metrics
+
+
+def _open_link(config: Config, plan: Plan, agent: Agent, stack: ExitStack) -> FogLink:
+    """Begin to connect to the fog."""
+    client = FogClient(config.fog, plan.tail_name, plan.manifest.version, config.connect_s)
+    rng = random.Random()  # noqa: S311 - spreads agents out; no secret
+
+    def waits() -> Iterator[float]:
+        return delays(config.reconnect_first_s, config.reconnect_cap_s, rng)
+
+    link = FogLink(client, agent, waits, time.monotonic)
+    link.start()
+    stack.callback(link.close)
+    return link
+
+
+def _has_view(config: Config) -> bool:
+    return config.view == "auto" and not is_stdout(config.sink) and sys.stdout.isatty()
+
+
+def _describe(plan: Plan, digest: str) -> str:
+    manifest = plan.manifest
+    synthetic = ", made from synthetic data" if manifest.lineage.is_synthetic else ""
+    return (
+        f"bundle {manifest.name} {manifest.version} ({digest[:12]}{synthetic}),"
+        f" partition point {plan.point.index} of {len(manifest.segments)},"
+        f" {plan.encoding.value} on the wire"
+    )

@@ -1,0 +1,150 @@
+"""Windows from an .npz file, read row by row: neither the file nor a pickle is ever loaded."""
+
+import math
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from edge_agent.sources.frame import Frame
+from edge_agent.sources.intake import Intake
+from headtail.errors import DataError
+from headtail.tensor import Array
+
+MAX_WINDOW_BYTES = 64 << 20
+LABELS = "y"
+
+
+class Rows:
+    """One array of an .npz, read along its first axis."""
+
+    def __init__(self, file: IO[bytes], where: str) -> None:
+        """Read the .npy header.
+
+        Raises:
+            DataError: If it is no .npy, holds objects, has no first axis or absurdly large rows.
+        """
+        self._file = file
+        self._where = where
+        try:
+            version = np.lib.format.read_magic(file)
+            if version == (1, 0):
+                header = np.lib.format.read_array_header_1_0(file)
+            elif version == (2, 0):
+                header = np.lib.format.read_array_header_2_0(file)
+            else:
+                raise ValueError(f"format version {version}")
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(where, f"no readable array: {str(error).splitlines()[0]}") from error
+        shape, is_fortran, dtype = header
+        if dtype.hasobject or dtype.kind not in "biuf":
+            raise DataError(where, f"expected numbers, received dtype {dtype}")
+        if not shape:
+            raise DataError(where, "expected windows along the first axis, received one number")
+        if is_fortran and len(shape) > 1:
+            raise DataError(where, "expected row-major order; save np.ascontiguousarray of it")
+        self.count = int(shape[0])
+        self.shape = tuple(shape[1:])
+        self.dtype = dtype
+        self._row_bytes = math.prod(self.shape) * dtype.itemsize
+        if not 0 < self._row_bytes <= MAX_WINDOW_BYTES:
+            raise DataError(
+                where,
+                f"expected windows of 1 to {MAX_WINDOW_BYTES} bytes, received shape {self.shape}",
+            )
+        self._next = 0
+
+    def read(self, count: int) -> Array:
+        """Return the next rows, at most `count`; shape (n, ...), n is 0 at the end.
+
+        Raises:
+            DataError: If the file ends early or is corrupt.
+        """
+        count = min(count, self.count - self._next)
+        try:
+            data = self._file.read(count * self._row_bytes)
+        except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+            raise DataError(f"{self._where} row {self._next}", f"corrupt: {error}") from error
+        if len(data) != count * self._row_bytes:
+            row = self._next + len(data) // self._row_bytes
+            raise DataError(
+                f"{self._where} row {row}", f"the file ends here; its header says {self.count} rows"
+            )
+        self._next += count
+        array: Array = np.frombuffer(data, self.dtype).reshape(count, *self.shape)
+        return array.astype(self.dtype.newbyteorder("="), copy=False)
+
+
+class NpzSource:
+    """Frames from array `x` (or arrays named for the model's inputs), labels from `y`."""
+
+    def __init__(self, path: Path, intake: Intake) -> None:
+        """Open the file and check its arrays' headers.
+
+        Raises:
+            DataError: If the file or an array is missing, malformed or of another length.
+        """
+        self._path = path
+        self._intake = intake
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except OSError as error:
+            raise DataError(str(path), f"cannot be read: {error.strerror or error}") from error
+        except zipfile.BadZipFile as error:
+            raise DataError(str(path), f"no readable .npz: {error}") from error
+        try:
+            self._arrays = self._open_arrays()
+        except DataError:
+            self._archive.close()
+            raise
+
+    def _open_arrays(self) -> Mapping[str, Rows]:
+        found = [n.removesuffix(".npy") for n in self._archive.namelist()]
+        wanted = self._intake.array_names(found, str(self._path))
+        arrays = {name: self._open_rows(name) for name in (*wanted, LABELS) if name in found}
+        counts = {name: rows.count for name, rows in arrays.items()}
+        if len(set(counts.values())) != 1:
+            raise DataError(str(self._path), f"arrays of different lengths: {counts}")
+        labels = arrays.get(LABELS)
+        if labels is not None and (labels.shape or labels.dtype.kind not in "iu"):
+            raise DataError(
+                f"{self._path} array 'y'",
+                f"expected one whole number a window, received {labels.dtype} of {labels.shape}",
+            )
+        return arrays
+
+    def _open_rows(self, name: str) -> Rows:
+        where = f"{self._path} array '{name}'"
+        try:
+            return Rows(self._archive.open(f"{name}.npy"), where)
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+            raise DataError(where, f"cannot be opened: {error}") from error
+
+    def batches(self, limit: int) -> Iterator[Sequence[Frame]]:
+        """Yield frames, `limit` at a time: all of them are there already."""
+        sequence = 0
+        while True:
+            rows = {name: array.read(limit) for name, array in self._arrays.items()}
+            labels = rows.pop(LABELS, None)
+            count = len(next(iter(rows.values())))
+            if count == 0:
+                return
+            yield [
+                Frame(
+                    sequence=sequence + i,
+                    sample=sequence + i,
+                    tensors=self._intake.prepare(
+                        {name: array[i] for name, array in rows.items()},
+                        f"{self._path} row {sequence + i}",
+                    ),
+                    truth=None if labels is None else int(labels[i]),
+                )
+                for i in range(count)
+            ]
+            sequence += count
+
+    def close(self) -> None:
+        """Close the file."""
+        self._archive.close()

@@ -1,0 +1,73 @@
+"""What the tail is asked and what it answers, as messages of the Open Inference Protocol."""
+
+from collections.abc import Sequence
+
+from edge_agent.link import Request
+from edge_agent.plan import Plan
+from edge_agent.sources.frame import Frame
+from headtail.errors import DTypeMismatch, TensorInvalid
+from headtail.oip import RAW_INPUT_FIELD, InferResponse, InferWriter, Parameter
+from headtail.segment import Tensors
+from headtail.tensor import OIP_DATATYPES, from_buffer
+from headtail.wire import wire_specs
+
+
+class TailCodec:
+    """Requests and replies of one plan's tail."""
+
+    def __init__(self, plan: Plan, agent: str) -> None:
+        """Write what never changes; `agent` names the sender."""
+        self._plan = plan
+        self._agent = agent
+        self._outputs = plan.manifest.outputs
+        self._writer = InferWriter(
+            plan.tail_name,
+            plan.manifest.version,
+            wire_specs(plan.point.activation, plan.encoding),
+            RAW_INPUT_FIELD,
+        )
+
+    def request(
+        self, frames: Sequence[Frame], activation: Tensors, now_s: float, deadline_s: float
+    ) -> Request:
+        """Return the message that asks for the outputs of `frames`.
+
+        Args:
+            frames: The windows, in order.
+            activation: Theirs, by tensor name.
+            now_s: Now, on the holder's monotonic clock.
+            deadline_s: Until when the answer is wanted, on the same clock; the wire carries the
+                milliseconds that remain.
+        """
+        sequences = [str(f.sequence) for f in frames]
+        name = f"{self._agent}/{sequences[0]}"
+        parameters: dict[str, Parameter] = {
+            "sequences": ",".join(sequences),
+            "deadline_ms": max(1, round(1e3 * (deadline_s - now_s))),
+            "agent": self._agent,
+        }
+        content = self._writer.write(name, parameters, self._plan.encode(activation))
+        return Request(name, content, now_s, deadline_s)
+
+    def outputs(self, response: InferResponse) -> Tensors:
+        """Return the model's outputs, by name.
+
+        Raises:
+            TensorError: If one is missing or not what the manifest says.
+        """
+        received = {t.name: t for t in response.outputs}
+        outputs: Tensors = {}
+        for spec in self._outputs:
+            tensor = received.get(spec.name)
+            if tensor is None:
+                raise TensorInvalid("reply", f"output '{spec.name}'", ", ".join(received) or "none")
+            if tensor.datatype != OIP_DATATYPES[spec.dtype]:
+                raise DTypeMismatch(f"output '{spec.name}'", spec.dtype, tensor.datatype[:16])
+            outputs[spec.name] = from_buffer(tensor.content, spec, tensor.shape)
+        return outputs
+
+
+def seconds(response: InferResponse, parameter: str) -> float:
+    """Return a duration that the fog states in nanoseconds; 0 where it states none."""
+    value = response.parameters.get(parameter, 0)
+    return value / 1e9 if isinstance(value, int) else 0.0

@@ -1,0 +1,129 @@
+"""Running figures of a run, for the live view and the closing line."""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_agent.result import Result
+
+KEPT = 2048
+"""Windows over which percentiles and the rate are taken."""
+PARTS = ("head", "network", "queue", "tail", "total")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A snapshot."""
+
+    windows: int
+    windows_per_s: float
+    """Over the last windows."""
+    percentiles_s: dict[str, tuple[float, float]]
+    """p50 and p99 of each part; a part nobody measured is absent."""
+    where: dict[str, int]
+    fallbacks: dict[str, int]
+    last_labels: tuple[str, ...]
+    tx_bytes: int
+    compute_j: float | None
+    tx_j: float | None
+    correct: int
+    judged: int
+    """Windows whose true label the source knew."""
+
+
+class Tally:
+    """Counts results; taking and reading may happen on different threads."""
+
+    def __init__(self, labels: Sequence[str], clock: Callable[[], float]) -> None:
+        """Begin at nothing; `clock` is in monotonic seconds."""
+        self._labels = labels
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._windows = self._tx_bytes = self._correct = self._judged = 0
+        self._compute_j: float | None = None
+        self._tx_j: float | None = None
+        self._where: Counter[str] = Counter()
+        self._fallbacks: Counter[str] = Counter()
+        self._recent: deque[Result] = deque(maxlen=KEPT)
+        self._times: deque[tuple[float, int]] = deque([(clock(), 0)], maxlen=KEPT)
+
+    def take(self, results: Sequence[Result]) -> None:
+        """Count results."""
+        with self._lock:
+            for result in results:
+                self._count(result)
+            self._times.append((self._clock(), self._windows))
+
+    def _count(self, result: Result) -> None:
+        self._windows += 1
+        self._tx_bytes += result.tx_bytes
+        self._where[result.where] += 1
+        if result.fallback is not None:
+            self._fallbacks[result.fallback] += 1
+        if result.compute_j is not None:
+            self._compute_j = (self._compute_j or 0.0) + result.compute_j
+        if result.tx_j is not None:
+            self._tx_j = (self._tx_j or 0.0) + result.tx_j
+        if result.truth is not None and 0 <= result.truth < len(self._labels):
+            self._judged += 1
+            self._correct += result.label == self._labels[result.truth]
+        self._recent.append(result)
+
+    def figures(self) -> Figures:
+        """Return where things stand."""
+        with self._lock:
+            recent = list(self._recent)
+            (first_s, first), (_, last) = self._times[0], self._times[-1]
+            elapsed_s = self._clock() - first_s
+            return Figures(
+                windows=self._windows,
+                windows_per_s=(last - first) / elapsed_s if elapsed_s > 0 else 0.0,
+                percentiles_s=_percentiles(recent),
+                where=dict(self._where),
+                fallbacks=dict(self._fallbacks),
+                last_labels=tuple(r.label or "?" for r in recent[-12:]),
+                tx_bytes=self._tx_bytes,
+                compute_j=self._compute_j,
+                tx_j=self._tx_j,
+                correct=self._correct,
+                judged=self._judged,
+            )
+
+
+def part_seconds(result: Result, part: str) -> float | None:
+    """Return how long a part of a window's latency took; None where it did not happen."""
+    values = {
+        "head": result.head_s,
+        "network": result.network_s,
+        "queue": result.queue_s,
+        "tail": result.tail_s,
+        "total": result.latency_s,
+    }
+    return values[part]
+
+
+def describe(figures: Figures) -> str:
+    """Return the closing line: windows, where, latency, accuracy where labels came along."""
+    parts = [f"{figures.windows} windows"]
+    parts += [f"{count} on {place}" for place, count in sorted(figures.where.items())]
+    parts += [f"fallback {reason} {count}" for reason, count in sorted(figures.fallbacks.items())]
+    if "total" in figures.percentiles_s:
+        p50_s, p99_s = figures.percentiles_s["total"]
+        parts.append(f"latency p50 {1e3 * p50_s:.2f} ms, p99 {1e3 * p99_s:.2f} ms")
+    if figures.judged:
+        share = figures.correct / figures.judged
+        parts.append(f"accuracy {share:.4f} of {figures.judged} labelled")
+    return "; ".join(parts)
+
+
+def _percentiles(results: Sequence[Result]) -> dict[str, tuple[float, float]]:
+    found = {}
+    for part in PARTS:
+        values = [s for s in (part_seconds(r, part) for r in results) if s is not None]
+        if values:
+            p50, p99 = np.percentile(values, (50, 99))
+            found[part] = (float(p50), float(p99))
+    return found

@@ -1,0 +1,111 @@
+"""Results back in the source's order, and on to whoever wants them, on a thread of their own.
+
+A slow sink thus delays neither the replies nor the deadlines; it fills the room for windows under
+way, and then the source waits.
+"""
+
+import threading
+from collections.abc import Sequence
+from typing import Protocol
+
+from edge_agent.result import Result
+
+
+class Taker(Protocol):
+    """Someone who wants every result, in order."""
+
+    def take(self, results: Sequence[Result]) -> None:
+        """Take the next results; called on the writer's thread."""
+        ...
+
+
+class Writer:
+    """Orders results by sequence and bounds how many windows are under way."""
+
+    def __init__(self, takers: Sequence[Taker], room: int) -> None:
+        """Start.
+
+        Args:
+            takers: Called in this order with each run of results.
+            room: Windows that may be under way: begun and not yet taken.
+        """
+        self._takers = takers
+        self._room = room
+        self._lock = threading.Condition()
+        self._done: dict[int, Result] = {}
+        self._reserved = 0
+        self._written = 0
+        self._is_closed = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    def reserve(self, windows: int) -> None:
+        """Wait for room for the next windows.
+
+        Raises:
+            HeadtailError: What a taker raised, in the writer's thread, some time before.
+        """
+        with self._lock:
+            self._lock.wait_for(
+                lambda: self._error or self._reserved + windows - self._written <= self._room
+            )
+            if self._error:
+                raise self._error
+            self._reserved += windows
+
+    def release(self, windows: int) -> None:
+        """Give back the last reservation: its windows will never be done."""
+        with self._lock:
+            self._reserved -= windows
+            self._lock.notify_all()
+
+    def fail(self, error: BaseException) -> None:
+        """Make `reserve` and `drain` raise `error`: a window under way cannot be finished."""
+        with self._lock:
+            self._error = self._error or error
+            self._lock.notify_all()
+
+    def add(self, results: Sequence[Result]) -> None:
+        """Hand over finished windows, in any order, from any thread."""
+        with self._lock:
+            self._done.update((r.sequence, r) for r in results)
+            if self._written in self._done:
+                self._lock.notify_all()
+
+    def drain(self) -> None:
+        """Wait until every window with a reservation has been taken.
+
+        Raises:
+            HeadtailError: What a taker raised.
+        """
+        with self._lock:
+            self._lock.wait_for(lambda: self._error or self._written == self._reserved)
+            if self._error:
+                raise self._error
+
+    def close(self) -> None:
+        """End the thread; what waits in order is taken first."""
+        with self._lock:
+            self._is_closed = True
+            self._lock.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                self._lock.wait_for(lambda: self._is_closed or self._written in self._done)
+                ready: list[Result] = []
+                while (result := self._done.pop(self._written + len(ready), None)) is not None:
+                    ready.append(result)
+            if not ready:
+                return
+            try:
+                for taker in self._takers:
+                    taker.take(ready)
+            except BaseException as error:  # noqa: BLE001 - raised again in the run's thread
+                self.fail(error)
+                return
+            with self._lock:
+                self._written += len(ready)
+                self._lock.notify_all()

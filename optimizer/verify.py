@@ -61,7 +61,7 @@ def onnx_reference(graph: Graph) -> Reference:
 
     def run(windows: Mapping[str, Array]) -> Tensors:
         names = list(compared.values())
-        rows = [session.run(names, feed) for feed in _batches(windows, graph.inputs, 1)]
+        rows = [session.run(names, feed) for feed in batches(windows, graph.inputs, 1)]
         return {
             output: np.concatenate([row[i] for row in rows])
             if len(rows) > 1
@@ -143,7 +143,7 @@ def verify(
     """
     runner = load_runner(model, compared)
     worst = {spec.name: (0.0, 0.0) for spec in model.outputs}
-    for feed in _batches(windows, model.inputs, BATCH_WINDOWS):
+    for feed in batches(windows, model.inputs, BATCH_WINDOWS):
         expected = reference(feed)
         known = runner.run(feed)
         for segment in model.segments:
@@ -181,7 +181,7 @@ def check_windows(
     return found
 
 
-def _batches(
+def batches(
     windows: Mapping[str, Array], specs: Sequence[TensorSpec], size: int
 ) -> Iterator[dict[str, Array]]:
     """Yield the windows in batches; an input without batch axis comes whole each time."""

@@ -103,6 +103,8 @@ class Genome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 "lengths and channels must be equally many, at least one; received"
                 f" {len(self.lengths)} and {len(self.channels)}"
             )
+        if min(self.lengths) < 0 or min(*self.channels, self.classes) < 1:
+            raise ValueError("lengths must be at least 0, channels and classes at least 1")
         if self.lengths[0] == 0:
             raise ValueError("lengths[0] is the input's and cannot be 0")
         kept = [n for n in self.lengths if n]

@@ -252,6 +252,18 @@ def test_what_is_no_network_is_refused(
         msgspec.convert(fields, type=Genome)
 
 
+@pytest.mark.parametrize(
+    ("lengths", "channels", "classes"),
+    [((64, -8), (1, 1), 2), ((64, 8), (1, 0), 2), ((64, 8), (1, 1), 0)],
+)
+def test_a_genome_made_in_code_is_checked_too(
+    lengths: tuple[int, ...], channels: tuple[int, ...], classes: int
+) -> None:
+    """Chromosomes are decoded without msgspec's checks."""
+    with pytest.raises(ValueError, match="channels and classes at least 1"):
+        Genome(lengths, channels, classes)
+
+
 GENOMES = st.builds(
     lambda genes, classes: Genome(
         (256, *(g[0] for g in genes)), (1, *(g[1] for g in genes)), classes

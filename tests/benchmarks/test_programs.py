@@ -1,0 +1,87 @@
+"""The programs as they are started: windows per second, start-up and memory."""
+
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from programs import BIN
+
+pytestmark = [pytest.mark.bench, pytest.mark.tf]
+WINDOWS, STARTS = 20_000, 5
+
+
+def run_agent(bundle: Path, fog: str, flags: list[str | Path], out: Path) -> tuple[str, int]:
+    """Run the agent to its end; return its log and its peak resident memory in kB."""
+    command = [BIN / "edge-agent", "run", "--bundle", bundle, "--fog", fog]
+    command += ["--sink", f"jsonl:{out}", "--existing", "overwrite", *flags]
+    # GNU time is no part of every machine; the agent's own peak is read before it ends instead.
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, resident_kb(process.pid))
+        time.sleep(0.02)
+    assert process.stderr is not None
+    log = process.stderr.read()
+    assert process.returncode == 0, log
+    return log, peak
+
+
+def resident_kb(pid: int) -> int:
+    """Return the peak resident memory of a process, 0 once it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    match = re.search(r"VmHWM:\s+(\d+)", status)
+    return int(match[1]) if match else 0
+
+
+def test_windows_per_second(
+    bundle_path: Path, windows_path: Path, fog_address: str, tmp_path: Path
+) -> None:
+    """Print the agent's rate over the stream as fast as it can, with and without coalescing."""
+    with np.load(windows_path) as file:
+        x = np.resize(file["x"], (WINDOWS, *file["x"].shape[1:]))
+    np.savez(tmp_path / "many.npz", x=x)
+    print(f"\n{WINDOWS} windows over the stream, source to sink")
+    for batch in (1, 8, 32):
+        out = tmp_path / "results.jsonl"
+        flags = ["--source", f"npz:{tmp_path / 'many.npz'}", "--batch", str(batch)]
+        log, peak = run_agent(bundle_path, fog_address, flags, out)
+        lines = out.read_bytes().count(b"\n")
+        assert lines == WINDOWS
+        done = re.search(r"done: (.*)", log)
+        print(f"  up to {batch:2} windows a message: {done and done[1]}; peak {peak / 1024:.0f} MB")
+
+
+def test_start_up(bundle_path: Path, fog_address: str, tmp_path: Path) -> None:
+    """Print the time from the start of the agent to its line `ready`, and its memory then."""
+    seconds, memory = [], []
+    for i in range(STARTS):
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [
+                *(BIN / "edge-agent", "run", "--bundle", bundle_path, "--fog", fog_address),
+                *("--source", "stdin", "--sink", f"jsonl:{tmp_path / f'{i}.jsonl'}"),
+                *("--metrics", "127.0.0.1:0"),
+            ],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        assert process.stdin is not None
+        for line in process.stderr:
+            if "ready:" in line:
+                break
+        seconds.append(time.perf_counter() - start)
+        memory.append(resident_kb(process.pid) / 1024)
+        process.stdin.close()
+        process.stderr.read()
+        assert process.wait(30) == 0
+    print(f"\nedge-agent: ready after {np.median(seconds):.2f} s (median of {STARTS}),")
+    print(f"  slowest {max(seconds):.2f} s; resident {max(memory):.0f} MB with a metrics page")

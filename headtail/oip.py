@@ -1,10 +1,10 @@
 """Open Inference Protocol v2 messages as bytes: tensors are views in, and one join out.
 
 A request is a header of some hundred bytes (fields 1 to 6) and the raw tensors (field 7); a
-response ends in field 6 likewise. Reading a tensor through the generated classes copies it twice.
-So the reader walks the top-level fields by hand, gives the header to the generated class, and
-takes the raw tensors as views; a message of any other shape goes to the generated class whole. The
-writer caches the parts of the header that stay the same.
+response ends in field 6 likewise. The generated classes copy every tensor twice. So of a large
+message the reader walks the top-level fields by hand, gives the header to the generated class, and
+takes the raw tensors as views; a small one, or one of any other shape, goes to the generated class
+whole. The writer caches the parts that stay the same.
 
 Source: protobuf encoding, https://protobuf.dev/programming-guides/encoding.
 """
@@ -12,6 +12,7 @@ Source: protobuf encoding, https://protobuf.dev/programming-guides/encoding.
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -31,9 +32,17 @@ from headtail.tensor import OIP_DATATYPES, Array, TensorSpec
 Parameter = bool | int | float | str
 Buffer = bytes | memoryview
 NO_PARAMETERS: Mapping[str, Parameter] = MappingProxyType({})
-RAW_INPUT_FIELD, RAW_OUTPUT_FIELD = 7, 6  # ModelInferRequest, ModelInferResponse
+RAW_INPUT_FIELD, RAW_OUTPUT_FIELD = 7, 6
+_RAW = {
+    ModelInferRequest: (RAW_INPUT_FIELD, "raw_input_contents"),
+    ModelInferResponse: (RAW_OUTPUT_FIELD, "raw_output_contents"),
+}
 _LENGTH_DELIMITED = 2  # wire type of strings, bytes and messages
-_CACHED_SHAPES = 64  # per writer; more only means that headers are built again
+_CACHED = 64  # headers kept per writer or reader; more only means that they are built again
+_CACHED_BYTES = 256  # a tensor's header is smaller; one with contents is not worth keeping
+# Below this two copies are cheaper than a walk over the fields in Python (measured).
+WALK_FROM_BYTES = 16 << 10
+_BYTES = [bytes([n]) for n in range(256)]
 # InferTensorContents field -> dtype of its values, by datatype.
 _CONTENTS = {
     "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents",
@@ -42,6 +51,7 @@ _CONTENTS = {
     "FP32": "fp32_contents", "FP64": "fp64_contents",
 }  # fmt: skip
 _DTYPES = {datatype: dtype for dtype, datatype in OIP_DATATYPES.items()}
+TensorHeader = tuple[str, str, tuple[int, ...], bool]  # name, datatype, shape, has contents
 Message = TypeVar("Message", ModelInferRequest, ModelInferResponse)
 
 
@@ -79,13 +89,17 @@ class InferResponse:
     error: str = ""
 
 
-def read_request(data: bytes) -> InferRequest:
-    """Read a ModelInferRequest; its raw tensors are views of `data`.
+def read_request(data: bytes, walk_from: int = WALK_FROM_BYTES) -> InferRequest:
+    """Read a ModelInferRequest; the raw tensors of a large one are views of `data`.
+
+    Args:
+        data: The message.
+        walk_from: Bytes from which a message is large.
 
     Raises:
         RequestInvalid: If the bytes are no such message, or it contradicts itself.
     """
-    header, raw = _read(data, 0, len(data), ModelInferRequest, RAW_INPUT_FIELD)
+    header, raw = _read(data, 0, ModelInferRequest, walk_from)
     return InferRequest(
         model=header.model_name,
         version=header.model_version,
@@ -96,23 +110,18 @@ def read_request(data: bytes) -> InferRequest:
     )
 
 
-def read_response(data: bytes) -> InferResponse:
-    """Read a ModelInferResponse; its raw tensors are views of `data`.
-
-    Raises:
-        RequestInvalid: If the bytes are no such message, or it contradicts itself.
-    """
-    return _response(*_read(data, 0, len(data), ModelInferResponse, RAW_OUTPUT_FIELD))
+def read_response(data: bytes, walk_from: int = WALK_FROM_BYTES) -> InferResponse:
+    """Read a ModelInferResponse, as `read_request` does a request."""
+    return _response(*_read(data, 0, ModelInferResponse, walk_from))
 
 
-def read_stream_response(data: bytes) -> InferResponse:
-    """Read a ModelStreamInferResponse, as `read_response` does."""
-    # The usual answer is one field 2 that fills the message: the response, without an error.
-    if data[:1] == b"\x12":
-        stop, start = _varint_at(data, 1)
-        if start and start + stop == len(data):
-            inner = _read(data, start, len(data), ModelInferResponse, RAW_OUTPUT_FIELD)
-            return _response(*inner)
+def read_stream_response(data: bytes, walk_from: int = WALK_FROM_BYTES) -> InferResponse:
+    """Read a ModelStreamInferResponse, as `read_request` does a request."""
+    # A large answer is usually one field 2 that fills the message: the response, and no error.
+    if len(data) >= walk_from and data[:1] == b"\x12":
+        size, start = _varint_at(data, 1)
+        if start and start + size == len(data):
+            return _response(*_read(data, start, ModelInferResponse, walk_from))
     try:
         message = ModelStreamInferResponse.FromString(data)
     except DecodeError as error:
@@ -160,9 +169,7 @@ class InferWriter:
         arrays: Sequence[Array],
     ) -> bytes:
         """Return the bytes of a ModelStreamInferResponse around the response."""
-        pieces = self._pieces(message_id, parameters, arrays)
-        size = sum(memoryview(p).nbytes for p in pieces)
-        return b"".join((b"\x12", _varint(size), *pieces))
+        return _field(2, b"".join(self._pieces(message_id, parameters, arrays)))
 
     def _pieces(
         self, message_id: str, parameters: Mapping[str, Parameter], arrays: Sequence[Array]
@@ -181,7 +188,7 @@ class InferWriter:
             header = b"".join(
                 _tensor(spec, shape) for spec, shape in zip(self.specs, shapes, strict=True)
             )
-            if len(self._headers) >= _CACHED_SHAPES:
+            if len(self._headers) >= _CACHED:
                 self._headers.clear()
             self._headers[shapes] = header
         return header
@@ -194,21 +201,22 @@ def write_stream_error(message_id: str, error: str, parameters: Mapping[str, Par
 
 
 def _read(
-    data: bytes, start: int, stop: int, kind: type[Message], raw_field: int
+    data: bytes, start: int, kind: type[Message], walk_from: int
 ) -> tuple[Message, Sequence[Buffer]]:
-    """Return the header and the raw tensors of the message in data[start:stop]."""
-    header_stop, raw = _split(data, start, stop, raw_field)
+    """Return the header and the raw tensors of the message in data[start:]."""
+    raw_field, raw_name = _RAW[kind]
+    stop = len(data)
+    raw: Sequence[Buffer] = ()
+    if stop - start >= walk_from:
+        stop, raw = _split(data, start, raw_field)
     try:
-        message = kind.FromString(data[start:header_stop])
+        message = kind.FromString(data[start:stop])
     except DecodeError as error:
         raise RequestInvalid(kind.DESCRIPTOR.name, str(error)) from error
-    if raw:
-        return message, raw
-    contents = "raw_input_contents" if raw_field == RAW_INPUT_FIELD else "raw_output_contents"
-    return message, list(getattr(message, contents))
+    return message, raw or list(getattr(message, raw_name))
 
 
-def _split(data: bytes, start: int, stop: int, raw_field: int) -> tuple[int, list[memoryview]]:
+def _split(data: bytes, start: int, raw_field: int) -> tuple[int, Sequence[Buffer]]:
     """Return where the header ends and the raw tensors after it.
 
     Only messages whose top-level fields are all length-delimited, of numbers below 16, with the
@@ -216,7 +224,7 @@ def _split(data: bytes, start: int, stop: int, raw_field: int) -> tuple[int, lis
     """
     view = memoryview(data)
     raw: list[memoryview] = []
-    header_stop = stop
+    header_stop = stop = len(data)
     raw_tag = raw_field << 3 | _LENGTH_DELIMITED
     at = start
     while at < stop:
@@ -264,14 +272,28 @@ def _tensors(
         raise RequestInvalid("raw contents", f"{len(raw)} tensors for {len(headers)} {kind}s")
     tensors = []
     for i, header in enumerate(headers):
-        if header.HasField("contents"):
+        name, datatype, shape, has_contents = _read_header(header.SerializeToString())
+        content: Buffer = raw[i] if raw else b""
+        if has_contents:
             if raw:
-                raise RequestInvalid(f"{kind} '{header.name}'", "both raw and typed contents")
-            content: Buffer = _typed(header.datatype, header.contents, f"{kind} '{header.name}'")
-        else:
-            content = raw[i] if raw else b""
-        tensors.append(Tensor(header.name, header.datatype, tuple(header.shape), content))
+                raise RequestInvalid(f"{kind} '{name}'", "both raw and typed contents")
+            content = _typed(datatype, header.contents, f"{kind} '{name}'")
+        tensors.append(Tensor(name, datatype, shape, content))
     return tuple(tensors)
+
+
+def _read_header(data: bytes) -> TensorHeader:
+    """Return what a tensor's header says; an agent sends the same one again and again."""
+    return _cached_header(data) if len(data) <= _CACHED_BYTES else _parse_header(data)
+
+
+def _parse_header(data: bytes) -> TensorHeader:
+    # Inputs and outputs have the same fields.
+    header = ModelInferRequest.InferInputTensor.FromString(data)
+    return header.name, header.datatype, tuple(header.shape), header.HasField("contents")
+
+
+_cached_header = lru_cache(_CACHED)(_parse_header)
 
 
 def _typed(datatype: str, contents: InferTensorContents, where: str) -> bytes:
@@ -298,6 +320,8 @@ def _varint_at(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _varint(value: int) -> bytes:
+    if value < 0x80:
+        return _BYTES[value]
     written = bytearray()
     while value > 0x7F:
         written.append(value & 0x7F | 0x80)
@@ -307,11 +331,14 @@ def _varint(value: int) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    return bytes([number << 3 | _LENGTH_DELIMITED]) + _varint(len(content)) + content
+    return b"".join((_BYTES[number << 3 | _LENGTH_DELIMITED], _varint(len(content)), content))
 
 
 def _text(number: int, text: str) -> bytes:
     return _field(number, text.encode("utf-8")) if text else b""
+
+
+_parameter_name = lru_cache(_CACHED)(partial(_text, 1))
 
 
 def _parameter(name: str, value: Parameter) -> bytes:
@@ -324,7 +351,7 @@ def _parameter(name: str, value: Parameter) -> bytes:
         choice = _field(3, value.encode("utf-8"))
     else:
         choice = b"\x21" + struct.pack("<d", value)
-    return _field(4, _text(1, name) + _field(2, choice))
+    return _field(4, _parameter_name(name) + _field(2, choice))
 
 
 def _tensor(spec: TensorSpec, shape: tuple[int, ...]) -> bytes:

@@ -8,13 +8,14 @@ intervals of the last 10 s up to the R peak, the scale is the range of the 10 s 
 window. A beat leaves 1.2 T after its R peak, in training and on the edge alike.
 """
 
+import itertools
 from typing import Annotated, NamedTuple
 
 import msgspec
 import numpy as np
 
 from headtail.errors import ConfigError
-from headtail.preprocess.r_peaks import MIN_RATE_HZ, Indices
+from headtail.preprocess.r_peaks import MAX_RATE_HZ, MIN_RATE_HZ
 from headtail.preprocess.step import Parameters, Signal
 
 
@@ -34,12 +35,12 @@ class Beats(Parameters, frozen=True):
         """Begin a stream that comes in at `rate_hz`.
 
         Raises:
-            ConfigError: If the rate is too low to find R peaks, or a window over the context.
+            ConfigError: If R peaks cannot be found at this rate, or a window is over the context.
         """
-        if rate_hz < MIN_RATE_HZ:
+        if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
             raise ConfigError(
                 "preprocess step 'beats'",
-                f"expected a signal of at least {MIN_RATE_HZ:g} Hz, received {rate_hz:g} Hz",
+                f"expected a signal of {MIN_RATE_HZ:g} to {MAX_RATE_HZ:g} Hz, received {rate_hz:g}",
             )
         if self.length > self.context_s * rate_hz:
             raise ConfigError(
@@ -89,8 +90,8 @@ class BeatCutter:
         for r_peak in r_peaks:
             self._due.append(_Due(r_peak, r_peak + self._length(r_peak)))
         end = self._begin + len(self._held)
-        ready = [due for due in self._due if due.end <= end]
-        ready = ready if len(ready) == len(self._due) else self._first_ready(end)
+        # Windows leave in the order of their R peaks: one that waits holds up those after it.
+        ready = list(itertools.takewhile(lambda due: due.end <= end, self._due))
         beats = [self._cut(due) for due in ready]
         del self._due[: len(ready)]
         self._forget(oldest)
@@ -102,11 +103,6 @@ class BeatCutter:
         beats = [self._cut(_Due(due.r_peak, min(due.end, end))) for due in self._due]
         self._due = []
         return beats
-
-    def _first_ready(self, end: int) -> list[_Due]:
-        """Windows leave in the order of their R peaks, so one that waits holds the later ones."""
-        count = next((i for i, due in enumerate(self._due) if due.end > end), len(self._due))
-        return self._due[:count]
 
     def _length(self, r_peak: int) -> int:
         self._peaks = [p for p in self._peaks if p >= r_peak - self._context]
@@ -130,10 +126,3 @@ class BeatCutter:
         if keep > self._begin:
             self._held = self._held[keep - self._begin :].copy()
             self._begin = keep
-
-
-def snapped(band: Signal, r_peaks: Indices, radius: int) -> Indices:
-    """Return annotated R peaks moved to where the detector puts them, never falling."""
-    from headtail.preprocess.r_peaks import largest_near
-
-    return np.maximum.accumulate(largest_near(band, r_peaks, radius))

@@ -8,10 +8,9 @@ from numpy.typing import ArrayLike
 
 from headtail.bundle.manifest import Step
 from headtail.errors import ConfigError, DataError, DTypeMismatch, NotFinite, ShapeMismatch
-from headtail.preprocess.beat import Beat, Beats, snapped
-from headtail.preprocess.fir import StreamingFir
+from headtail.preprocess.beat import Beat, Beats
 from headtail.preprocess.image import Layout, Resize
-from headtail.preprocess.r_peaks import RPeakDetector, fiducial_radius, qrs_band
+from headtail.preprocess.r_peaks import RPeakDetector, place_annotated
 from headtail.preprocess.resample import Resample, Resampler
 from headtail.preprocess.step import Signal, WindowStep, read_parameters
 from headtail.preprocess.window import Interpolate, MinMax, Pad, Reshape, Scale
@@ -143,15 +142,11 @@ class Pipeline:
         rate_out = resample.rate_hz if resample else rate_hz
         resampler = Resampler(rate_hz, rate_out)
         at_rate = np.concatenate((resampler.push(samples), resampler.flush()))
-        band = StreamingFir(qrs_band(rate_out))
-        banded = np.concatenate((band.push(at_rate), band.flush()))
-        near = np.minimum(
-            np.rint(peaks * float(resampler.ratio)).astype(np.int64), len(at_rate) - 1
-        )
-        placed = snapped(banded, near, fiducial_radius(rate_out))
+        near = np.rint(peaks * float(resampler.ratio)).astype(np.int64)
+        placed = place_annotated(at_rate, rate_out, np.minimum(near, len(at_rate) - 1))
         cutter = beats.start(rate_out)
         cut = cutter.push(at_rate, placed.tolist(), 0) + cutter.flush()
-        return [self._finish(beat, resampler) for beat in cut]
+        return [self._finish(beat, resampler, len(samples)) for beat in cut]
 
     def _signal_steps(self) -> tuple[Resample | None, Beats]:
         if self._beats is None:
@@ -160,10 +155,11 @@ class Pipeline:
             )
         return self._resample, self._beats
 
-    def _finish(self, beat: Beat, resampler: Resampler) -> Window:
+    def _finish(self, beat: Beat, resampler: Resampler, samples: int) -> Window:
+        """Apply the window steps and count in the record's samples, of which there are so many."""
         down, up = resampler.ratio.denominator, resampler.ratio.numerator
-        sample = (2 * beat.r_peak * down + up) // (2 * up)
-        return Window(self.window(beat.values), sample, -(-beat.end * down // up))
+        sample = min((2 * beat.r_peak * down + up) // (2 * up), samples - 1)
+        return Window(self.window(beat.values), sample, min(-(-beat.end * down // up), samples))
 
 
 class SignalStream:
@@ -207,12 +203,15 @@ class SignalStream:
         windows = self._take(self._resampler.flush())
         peaks = self._detector.flush()
         beats = self._cutter.push(np.empty(0), peaks, 0) + self._cutter.flush()
-        return windows + [self._pipeline._finish(b, self._resampler) for b in beats]
+        return windows + self._finish(beats)
 
     def _take(self, samples: Signal) -> list[Window]:
         peaks = self._detector.push(samples)
         beats = self._cutter.push(samples, peaks, self._detector.oldest)
-        return [self._pipeline._finish(beat, self._resampler) for beat in beats]
+        return self._finish(beats)
+
+    def _finish(self, beats: list[Beat]) -> list[Window]:
+        return [self._pipeline._finish(beat, self._resampler, self._count) for beat in beats]
 
 
 def checked_samples(samples: ArrayLike, first: int) -> Signal:

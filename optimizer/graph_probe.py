@@ -110,13 +110,13 @@ def random_windows(
 ) -> dict[str, Array]:
     """Return `count` finite windows per input: normal floats, zero or one for whole numbers.
 
-    An input without a batch axis holds one window whatever `count` says.
+    The first axis of every array counts windows, also for an input without a batch axis.
     """
     windows: dict[str, Array] = {}
     for spec in specs:
-        shape = (count, *spec.shape[1:]) if spec.is_batchable else spec.window_shape
-        kind = np.dtype(spec.dtype).kind
-        values = rng.standard_normal(shape) if kind == "f" else rng.integers(0, 2, shape)
+        shape = (count, *(spec.shape[1:] if spec.is_batchable else spec.shape))
+        is_float = np.dtype(spec.dtype).kind == "f"
+        values = rng.standard_normal(shape) if is_float else rng.integers(0, 2, shape)
         windows[spec.name] = np.asarray(values).astype(spec.dtype)
     return windows
 
@@ -184,8 +184,10 @@ def _run_both(
     names = [o.name for o in session.get_outputs()]
     seen: list[dict[str, tuple[str, tuple[int, ...], Array | None]]] = []
     for batch in batches:
+        windows = random_windows(inputs, batch, rng)
+        feed = {s.name: windows[s.name] if s.is_batchable else windows[s.name][0] for s in inputs}
         try:
-            values = session.run(names, random_windows(inputs, batch, rng))
+            values = session.run(names, feed)
         except ORT_ERRORS as error:
             return first_line(error)
         seen.append({n: _look(v) for n, v in zip(names, values, strict=True) if _is_tensor(v)})

@@ -108,10 +108,13 @@ def classes(outputs: Mapping[str, Array], specs: Sequence[TensorSpec]) -> Array:
     Raises:
         DataError: If that output does not score at least two classes for each window.
     """
-    scores = outputs[specs[0].name]
-    scores = scores.reshape(len(scores), -1)
-    if scores.shape[1] < 2:
-        raise DataError("labels", f"output '{specs[0].name}' has no score per class to compare")
+    spec = specs[0]
+    scores = outputs[spec.name]
+    rows = len(scores) if spec.is_batchable else 1
+    scores = scores.reshape(rows, -1)
+    is_several = not spec.is_batchable and len(spec.shape) > 1 and spec.shape[0] != 1
+    if scores.shape[1] < 2 or is_several:
+        raise DataError("labels", f"output '{spec.name}' has no score per class to compare")
     return np.asarray(scores.argmax(axis=1))
 
 
@@ -120,7 +123,7 @@ class _Meter:
 
     def __init__(self, runner: Runner, windows: Windows) -> None:
         self.runner = runner
-        self.samples = runner.run(windows.samples)
+        self.samples = _known(runner, windows.samples)[0]
         self.labels = windows.labels
         self.labelled = _known(runner, windows.labelled)
 

@@ -59,13 +59,12 @@ def onnx_reference(graph: Graph) -> Reference:
     compared = before_softmax(graph)
     session = _shown_session(graph.source, sorted(set(compared.values())))
 
-    def run(windows: Mapping[str, Array]) -> Tensors:
+    def run(feed: Mapping[str, Array]) -> Tensors:
         names = list(compared.values())
-        rows = [session.run(names, feed) for feed in batches(windows, graph.inputs, 1)]
+        parts = batches(feed, graph.inputs, 1) if graph.is_batchable else [dict(feed)]
+        rows = [session.run(names, part) for part in parts]
         return {
-            output: np.concatenate([row[i] for row in rows])
-            if len(rows) > 1
-            else np.asarray(rows[0][i])
+            output: np.concatenate([row[i] for row in rows]) if graph.is_batchable else rows[0][i]
             for i, output in enumerate(compared)
         }
 
@@ -130,8 +129,7 @@ def verify(
     Args:
         model: What was cut.
         reference: The model it came from.
-        windows: At least `MIN_WINDOWS` windows by input name; fewer only for a model without batch
-            axis, which holds one.
+        windows: At least `MIN_WINDOWS` windows, see `batches`.
         compared: See `before_softmax`.
 
     Returns:
@@ -172,10 +170,12 @@ def check_windows(
     for spec in specs:
         if spec.name not in windows:
             raise DataError(where, f"no array '{spec.name}'; it has {', '.join(sorted(windows))}")
-        spec.check(windows[spec.name], where)
-        check_finite(windows[spec.name], f"{where} '{spec.name}'")
-        found[spec.name] = windows[spec.name]
-    counts = {len(found[s.name]) for s in specs if s.is_batchable}
+        array = windows[spec.name]
+        row = spec.shape[1:] if spec.is_batchable else spec.shape
+        TensorSpec(spec.name, spec.dtype, (-1, *row)).check(array, where)
+        check_finite(array, f"{where} '{spec.name}'")
+        found[spec.name] = array
+    counts = {len(array) for array in found.values()}
     if len(counts) > 1:
         raise DataError(where, f"inputs hold different numbers of windows: {sorted(counts)}")
     return found
@@ -184,11 +184,19 @@ def check_windows(
 def batches(
     windows: Mapping[str, Array], specs: Sequence[TensorSpec], size: int
 ) -> Iterator[dict[str, Array]]:
-    """Yield the windows in batches; an input without batch axis comes whole each time."""
-    counts = [len(windows[s.name]) for s in specs if s.is_batchable]
-    for start in range(0, counts[0] if counts else 1, size):
+    """Yield what to feed a model: `size` windows at a time, or one where not all are batches.
+
+    Args:
+        windows: By input name; the first axis counts windows, also where the input has no batch.
+        specs: The model's inputs.
+        size: Windows of one batch.
+    """
+    step = size if all(s.is_batchable for s in specs) else 1
+    for start in range(0, len(windows[specs[0].name]), step):
         yield {
-            s.name: windows[s.name][start : start + size] if s.is_batchable else windows[s.name]
+            s.name: windows[s.name][start : start + step]
+            if s.is_batchable
+            else windows[s.name][start]
             for s in specs
         }
 

@@ -99,6 +99,7 @@ class Agent:
         self._stop = stop
         self._settings = settings
         self._clock = settings.clock
+        self._is_batchable = plan.manifest.is_batchable
         self._codec = TailCodec(plan, settings.name)
         self._refusal: RemoteError | None = None
         self._underway: dict[str, Underway] = {}
@@ -113,7 +114,7 @@ class Agent:
         Raises:
             HeadtailError: What made the run impossible; windows begun before are still written.
         """
-        limit = self._settings.batch if self._plan.manifest.is_batchable else 1
+        limit = self._plan.batch(self._settings.batch)
         try:
             for frames in source.batches(limit):
                 self._writer.reserve(len(frames))
@@ -154,7 +155,7 @@ class Agent:
     def _begin(self, frames: Sequence[Frame], link: FogLink | None) -> None:
         """Run the head, and send the activation or finish here."""
         arrived_s = self._clock()
-        activation = self._chain.head(stack(frames, self._plan.manifest), self._plan.point.index)
+        activation = self._chain.head(stack(frames, self._is_batchable), self._plan.point.index)
         work = Underway(frames, activation, arrived_s, self._clock() - arrived_s)
         if link is None:
             self._finish_here(work, None)

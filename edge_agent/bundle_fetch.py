@@ -80,7 +80,7 @@ def _find(control: ControlStub, fog: str, name: str, version: str) -> BundleInfo
     try:
         listed = control.ListBundles(ListBundlesRequest(), timeout=CALL_S).bundles
     except grpc.RpcError as error:
-        raise _away(error, fog, name) from error
+        raise _away(error, fog, (name, version)) from error
     found = [b for b in listed if b.name == name and version in ("", b.version)]
     if not found:
         raise ModelNotFound(name, version, [f"{b.name} {b.version}" for b in listed])
@@ -148,15 +148,15 @@ def _chunks(control: ControlStub, fog: str, info: BundleInfo) -> Iterator[bytes]
                 raise RemoteFailed(f"fog {fog}", f"sent more than the {limit} bytes it announced")
             yield response.chunk
     except grpc.RpcError as error:
-        raise _away(error, fog, info.name) from error
+        raise _away(error, fog, (info.name, info.version)) from error
     if received < info.size_bytes:
         raise RemoteFailed(f"fog {fog}", f"sent {received} of {info.size_bytes} bytes")
 
 
-def _away(error: grpc.RpcError, fog: str, name: str) -> RemoteError:
+def _away(error: grpc.RpcError, fog: str, model: tuple[str, str]) -> RemoteError:
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         return FogUnavailable(fog, "no answer in time")
-    return make_error(error.code(), one_line(error), fog, name)
+    return make_error(error.code(), one_line(error), fog, model)
 
 
 def _newest_kept(folder: Path, name: str, version: str, error: FogUnavailable) -> Path:

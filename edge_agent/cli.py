@@ -1,7 +1,6 @@
 """The command `edge-agent`."""
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -53,10 +52,7 @@ def _run(arguments: dict[str, Any]) -> None:
     file = arguments.pop("config", None)
     config = read_config(Path(file) if file else None, arguments)
     configure(config.log_level)
-    try:
-        run(config)
-    finally:
-        logging.shutdown()
+    run(config)
 
 
 class _Version(argparse.Action):
@@ -77,7 +73,12 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--version", action=_Version, nargs=0, help="show the program's version and exit"
+        "--version",
+        action=_Version,
+        nargs=0,
+        dest=argparse.SUPPRESS,
+        default=argparse.SUPPRESS,
+        help="show the program's version and exit",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser(

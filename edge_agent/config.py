@@ -13,7 +13,7 @@ from headtail.errors import ConfigError
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{0,64}$")]
 
 REAL_TIME, AS_FAST_AS_POSSIBLE = 1.0, "max"
 
@@ -51,7 +51,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """HOST:PORT of the Prometheus page; empty: none."""
     speed: float | Literal["max"] = REAL_TIME
     """A record's pace: 1 is real time, max as fast as possible. Other sources never wait."""
-    agent: Name | Literal[""] = ""
+    agent: Name = ""
     """This agent's name to the fog; empty: the host's name."""
     batch: Positive = 8
     """Windows of one message at most; put together only where they have queued."""

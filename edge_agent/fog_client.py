@@ -5,7 +5,9 @@ persistent stream it is as fast as its asyncio sibling and far lighter.
 """
 
 import queue
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import grpc
@@ -21,7 +23,14 @@ from headtail.errors import (
     RemoteFailed,
     RequestInvalid,
 )
-from headtail.inference.grpc_service_pb2 import ModelReadyRequest, ModelReadyResponse
+from headtail.inference.grpc_service_pb2 import (
+    ModelMetadataRequest,
+    ModelMetadataResponse,
+    ModelReadyRequest,
+    ModelReadyResponse,
+)
+from headtail.tensor import OIP_DATATYPES, TensorSpec
+from headtail.v1.control_pb2 import ListBundlesRequest, ListBundlesResponse
 
 ERROR_BY_STATUS: Mapping[StatusCode, type[HeadtailError]] = MappingProxyType(
     {
@@ -36,6 +45,7 @@ ERROR_BY_STATUS: Mapping[StatusCode, type[HeadtailError]] = MappingProxyType(
 """The inverse of `fog_server.status.STATUS_BY_ERROR`."""
 
 SERVICE = "/inference.GRPCInferenceService/"
+CONTROL_SERVICE = "/headtail.v1.Control/"
 MAX_MESSAGE_BYTES = 256 << 20
 DEFAULT_RETRY_DELAY_S = 0.1
 
@@ -52,7 +62,11 @@ def channel_options() -> list[tuple[str, int]]:
 
 
 def make_error(
-    status: StatusCode, details: str, fog: str, model: str = "", retry_delay_s: float = 0.0
+    status: StatusCode,
+    details: str,
+    fog: str,
+    model: tuple[str, str] = ("", ""),
+    retry_delay_s: float = 0.0,
 ) -> RemoteError:
     """Return the domain error of a gRPC status.
 
@@ -60,7 +74,7 @@ def make_error(
         status: What came.
         details: The fog's text, one line.
         fog: Address of the fog, for the text.
-        model: The model asked for, for the text.
+        model: Name and version asked for.
         retry_delay_s: When an overloaded fog wants to be asked again.
     """
     where = f"fog {fog}"
@@ -70,7 +84,7 @@ def make_error(
     if kind is FogUnavailable or status is StatusCode.CANCELLED:
         return FogUnavailable(fog, details)
     if kind is ModelNotFound:
-        return ModelNotFound(model, "", (details,))
+        return ModelNotFound(*model)
     if kind is RequestInvalid:
         return RequestInvalid(where, details)
     if status is StatusCode.UNIMPLEMENTED:
@@ -114,55 +128,114 @@ class FogStream:
         self._channel.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What the agent wants of the fog."""
+
+    name: str
+    """Under which the fog serves it."""
+    version: str
+    """The bundle's."""
+    inputs: tuple[TensorSpec, ...]
+    """As they travel."""
+    bundle: str
+    """The bundle's name."""
+    digest: str
+    """The bundle's."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Name and version, as a request names them."""
+        return self.name, self.version
+
+
 class FogClient:
-    """Opens streams to one fog for one model."""
+    """Opens streams to one fog for one tail."""
 
-    def __init__(self, fog: str, model: str, version: str, connect_s: float) -> None:
-        """Remember where and what.
-
-        Args:
-            fog: HOST:PORT.
-            model: Name under which the fog serves the tail.
-            version: The bundle's.
-            connect_s: Longest time of one attempt.
-        """
+    def __init__(self, fog: str, tail: Tail, connect_s: float) -> None:
+        """Remember where and what; one attempt to connect takes `connect_s` at most, in seconds."""
         self.fog = fog
-        self.model = model
-        self.version = version
+        self.tail = tail
         self._connect_s = connect_s
 
     def connect(self) -> FogStream:
-        """Make sure that the fog serves the tail, and open a stream.
+        """Make sure that the fog serves the very tail, and open a stream.
 
         Raises:
             FogUnavailable: If the fog does not answer, or the tail is not ready.
             ModelNotFound: If it serves no such tail.
-            RequestInvalid: If what answers is no fog.
+            RequestInvalid: If it serves another tail under the name, or is no fog.
+            RemoteFailed: If it failed while answering.
         """
         channel = grpc.insecure_channel(self.fog, options=channel_options())
+        deadline_s = time.monotonic() + self._connect_s
         try:
-            self._check_ready(channel)
+            self._check_model(channel, deadline_s)
+            self._check_digest(channel, deadline_s)
+            self._check_ready(channel, deadline_s)
             return FogStream(channel, self.fog)
+        except grpc.RpcError as error:
+            channel.close()
+            raise self._error(error) from error
         except BaseException:
             channel.close()
             raise
 
-    def _check_ready(self, channel: grpc.Channel) -> None:
+    def _check_model(self, channel: grpc.Channel, deadline_s: float) -> None:
+        ask = channel.unary_unary(
+            SERVICE + "ModelMetadata",
+            request_serializer=ModelMetadataRequest.SerializeToString,
+            response_deserializer=ModelMetadataResponse.FromString,
+        )
+        request = ModelMetadataRequest(name=self.tail.name, version=self.tail.version)
+        model = ask(request, timeout=_remaining(deadline_s))
+        served = {t.name: t.datatype for t in model.inputs}
+        wanted = {s.name: OIP_DATATYPES[s.dtype] for s in self.tail.inputs}
+        if served != wanted:
+            raise RequestInvalid(
+                f"fog {self.fog}", f"'{self.tail.name}' takes {served} there, {wanted} here"
+            )
+
+    def _check_digest(self, channel: grpc.Channel, deadline_s: float) -> None:
+        """Compare the bundles; a fog that is not ours (Triton, say) cannot be asked."""
+        ask = channel.unary_unary(
+            CONTROL_SERVICE + "ListBundles",
+            request_serializer=ListBundlesRequest.SerializeToString,
+            response_deserializer=ListBundlesResponse.FromString,
+        )
+        try:
+            listed = ask(ListBundlesRequest(), timeout=_remaining(deadline_s)).bundles
+        except grpc.RpcError as error:
+            if error.code() is StatusCode.UNIMPLEMENTED:
+                return
+            raise
+        for bundle in listed:
+            same = (bundle.name, bundle.version) == (self.tail.bundle, self.tail.version)
+            if same and bundle.digest != self.tail.digest:
+                raise RequestInvalid(
+                    f"fog {self.fog}",
+                    f"its {bundle.name} {bundle.version} is bundle {bundle.digest[:12]},"
+                    f" this agent's is {self.tail.digest[:12]}",
+                )
+
+    def _check_ready(self, channel: grpc.Channel, deadline_s: float) -> None:
         ask = channel.unary_unary(
             SERVICE + "ModelReady",
             request_serializer=ModelReadyRequest.SerializeToString,
             response_deserializer=ModelReadyResponse.FromString,
         )
-        request = ModelReadyRequest(name=self.model, version=self.version)
-        try:
-            is_ready = ask(request, timeout=self._connect_s).ready
-        except grpc.RpcError as error:
-            if error.code() is StatusCode.DEADLINE_EXCEEDED:
-                reason = f"no answer within {self._connect_s:g} s"
-                raise FogUnavailable(self.fog, reason) from error
-            raise make_error(error.code(), one_line(error), self.fog, self.model) from error
-        if not is_ready:
-            raise FogUnavailable(self.fog, f"'{self.model}' version {self.version} is not ready")
+        request = ModelReadyRequest(name=self.tail.name, version=self.tail.version)
+        if not ask(request, timeout=_remaining(deadline_s)).ready:
+            raise FogUnavailable(self.fog, f"'{self.tail.name}' is not ready")
+
+    def _error(self, error: grpc.RpcError) -> RemoteError:
+        if error.code() is StatusCode.DEADLINE_EXCEEDED:
+            return FogUnavailable(self.fog, f"no answer within {self._connect_s:g} s")
+        return make_error(error.code(), one_line(error), self.fog, self.tail.key)
+
+
+def _remaining(deadline_s: float) -> float:
+    return max(0.001, deadline_s - time.monotonic())
 
 
 def one_line(error: grpc.RpcError) -> str:

@@ -265,4 +265,4 @@ def stream_error(response: InferResponse, client: FogClient) -> RemoteError:
     delay_ms = response.parameters.get("retry_delay_ms", 0)
     retry_delay_s = max(0.0, float(delay_ms) / 1e3) if isinstance(delay_ms, int) else 0.0
     text = " ".join(response.error.split())[:300]
-    return make_error(status, text, client.fog, client.model, retry_delay_s)
+    return make_error(status, text, client.fog, client.tail.key, retry_delay_s)

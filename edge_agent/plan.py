@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from headtail.bundle import Manifest
 from headtail.bundle.manifest import Point
 from headtail.errors import ConfigError
-from headtail.tensor import Array
-from headtail.wire import Encoding, encode
+from headtail.tensor import Array, TensorSpec
+from headtail.wire import Encoding, encode, wire_specs
 
 AUTO = "auto"
+MAX_PAYLOAD_BYTES = 3 << 20
+"""Of a message of several windows: gRPC servers take 4 MiB unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,19 @@ class Plan:
     def tail_name(self) -> str:
         """Name under which the fog serves the rest."""
         return self.manifest.tail_name(self.point.index, self.encoding)
+
+    @property
+    def wire_specs(self) -> tuple[TensorSpec, ...]:
+        """The activation's tensors as they travel."""
+        return wire_specs(self.point.activation, self.encoding)
+
+    def batch(self, limit: int) -> int:
+        """Return how many windows a message may carry: at most `limit`, in few enough bytes."""
+        if not self.manifest.is_batchable:
+            return 1
+        wire = self.point.wire(self.encoding)
+        assert wire is not None, "choose_plan offers nothing else"
+        return max(1, min(limit, MAX_PAYLOAD_BYTES // max(1, wire.bytes)))
 
     def encode(self, activation: dict[str, Array]) -> list[Array]:
         """Return the activation's tensors as they travel, in the manifest's order."""

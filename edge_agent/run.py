@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from edge_agent.agent import Agent, Settings
 from edge_agent.backoff import delays
 from edge_agent.config import Config, check
-from edge_agent.fog_client import FogClient
+from edge_agent.fog_client import FogClient, Tail
 from edge_agent.link import FogLink
 from edge_agent.meter import EnergyMeter, open_meter
 from edge_agent.plan import Plan, choose_plan
@@ -64,11 +64,11 @@ def _run(
     stack.callback(sink.close)
     tally = Tally(plan.manifest.labels, time.monotonic)
     takers: list[Taker] = [sink, tally, *([metrics] if metrics else [])]
-    writer = Writer(takers, config.batch * config.in_flight)
+    writer = Writer(takers, plan.batch(config.batch) * config.in_flight)
     stack.callback(writer.close)
     settings = Settings(config.agent_name, config.batch, config.deadline_s)
     agent = Agent(chain, plan, meter, writer, stop, settings)
-    link = None if plan.is_local else _open_link(config, plan, agent, stack)
+    link = None if plan.is_local else _open_link(config, plan, digest, agent, stack)
     if metrics and link:
         metrics.watch(lambda: link.is_up)
     log.info("ready: %s", _describe(plan, digest))
@@ -111,9 +111,11 @@ def _open_metrics(
     return metrics
 
 
-def _open_link(config: Config, plan: Plan, agent: Agent, stack: ExitStack) -> FogLink:
+def _open_link(config: Config, plan: Plan, digest: str, agent: Agent, stack: ExitStack) -> FogLink:
     """Begin to connect to the fog."""
-    client = FogClient(config.fog, plan.tail_name, plan.manifest.version, config.connect_s)
+    manifest = plan.manifest
+    tail = Tail(plan.tail_name, manifest.version, plan.wire_specs, manifest.name, digest)
+    client = FogClient(config.fog, tail, config.connect_s)
     rng = random.Random()  # noqa: S311 - spreads agents out; no secret
 
     def waits() -> Iterator[float]:

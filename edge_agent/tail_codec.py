@@ -9,7 +9,6 @@ from headtail.errors import DTypeMismatch, TensorInvalid
 from headtail.oip import RAW_INPUT_FIELD, InferResponse, InferWriter, Parameter
 from headtail.segment import Tensors
 from headtail.tensor import OIP_DATATYPES, from_buffer
-from headtail.wire import wire_specs
 
 
 class TailCodec:
@@ -21,10 +20,7 @@ class TailCodec:
         self._agent = agent
         self._outputs = plan.manifest.outputs
         self._writer = InferWriter(
-            plan.tail_name,
-            plan.manifest.version,
-            wire_specs(plan.point.activation, plan.encoding),
-            RAW_INPUT_FIELD,
+            plan.tail_name, plan.manifest.version, plan.wire_specs, RAW_INPUT_FIELD
         )
 
     def request(

@@ -149,12 +149,12 @@ class Overloaded(RemoteError):
 
 
 class ModelNotFound(RemoteError):
-    """The fog serves no such model or version."""
+    """The fog serves no such model or version; `known` are those it serves, where that is known."""
 
-    def __init__(self, model: str, version: str, known: Sequence[str]) -> None:
+    def __init__(self, model: str, version: str, known: Sequence[str] | None = None) -> None:
         wanted = f"'{model}'" + (f" version '{version}'" if version else "")
-        shown = ", ".join(known[:8]) or "none"
-        super().__init__(f"model {wanted}: not served here; served: {shown}")
+        served = "" if known is None else f"; served: {', '.join(known[:8]) or 'none'}"
+        super().__init__(f"model {wanted}: not served here{served}")
 
 
 class RequestInvalid(RemoteError):

@@ -99,14 +99,15 @@ class Intake:
         return array
 
 
-def stack(frames: Sequence[Frame], manifest: Manifest) -> dict[str, Array]:
+def stack(frames: Sequence[Frame], is_batchable: bool) -> dict[str, Array]:
     """Return the tensors of one run of the model over `frames`."""
-    if not manifest.is_batchable:
+    first = frames[0].tensors
+    if not is_batchable:
         assert len(frames) == 1, "a model without a batch axis takes one window at a time"
-        return dict(frames[0].tensors)
+        return dict(first)
     if len(frames) == 1:
-        return {name: array[np.newaxis] for name, array in frames[0].tensors.items()}
-    return {s.name: np.stack([frame.tensors[s.name] for frame in frames]) for s in manifest.inputs}
+        return {name: array[np.newaxis] for name, array in first.items()}
+    return {name: np.stack([frame.tensors[name] for frame in frames]) for name in first}
 
 
 def grouped(frames: Sequence[Frame], limit: int) -> Iterator[Sequence[Frame]]:

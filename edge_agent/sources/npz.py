@@ -3,6 +3,7 @@
 import math
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -88,8 +89,9 @@ class NpzSource:
         """
         self._path = path
         self._intake = intake
+        self._files = ExitStack()
         try:
-            self._archive = zipfile.ZipFile(path)
+            self._archive = self._files.enter_context(zipfile.ZipFile(path))
         except OSError as error:
             raise DataError(str(path), f"cannot be read: {error.strerror or error}") from error
         except zipfile.BadZipFile as error:
@@ -97,7 +99,7 @@ class NpzSource:
         try:
             self._arrays = self._open_arrays()
         except DataError:
-            self._archive.close()
+            self.close()
             raise
 
     def _open_arrays(self) -> Mapping[str, Rows]:
@@ -118,9 +120,10 @@ class NpzSource:
     def _open_rows(self, name: str) -> Rows:
         where = f"{self._path} array '{name}'"
         try:
-            return Rows(self._archive.open(f"{name}.npy"), where)
+            file = self._files.enter_context(self._archive.open(f"{name}.npy"))
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
             raise DataError(where, f"cannot be opened: {error}") from error
+        return Rows(file, where)
 
     def batches(self, limit: int) -> Iterator[Sequence[Frame]]:
         """Yield frames, `limit` at a time: all of them are there already."""
@@ -146,5 +149,5 @@ class NpzSource:
             sequence += count
 
     def close(self) -> None:
-        """Close the file."""
-        self._archive.close()
+        """Close the file and what was opened in it."""
+        self._files.close()

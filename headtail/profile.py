@@ -7,6 +7,7 @@ them into joules and seconds.
 
 import hashlib
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -110,19 +111,14 @@ def profile_digest(profile: DeviceProfile | LinkProfile) -> str:
 def _read(name_or_path: str, kind: str, struct: type[Profile]) -> Profile:
     if name_or_path.endswith(".toml"):
         return read_toml(Path(name_or_path), struct)
+    where = f"{kind} profile '{name_or_path}'"
     shipped = _shipped(kind)
     if name_or_path not in shipped:
-        known = ", ".join(sorted(shipped))
-        raise ConfigError(
-            f"{kind} profile '{name_or_path}'", f"expected a .toml file or one of {known}"
-        )
-    return decode_toml(shipped[name_or_path], struct, f"{kind} profile '{name_or_path}'")
+        raise ConfigError(where, f"expected a .toml file or one of {', '.join(sorted(shipped))}")
+    return decode_toml(shipped[name_or_path].read_bytes(), struct, where)
 
 
-def _shipped(kind: str) -> dict[str, bytes]:
+def _shipped(kind: str) -> dict[str, Traversable]:
     folder = resources.files("headtail") / "profiles" / f"{kind}s"
-    return {
-        file.name.removesuffix(".toml"): file.read_bytes()
-        for file in folder.iterdir()
-        if file.name.endswith(".toml")
-    }
+    files = [file for file in folder.iterdir() if file.name.endswith(".toml")]
+    return {file.name.removesuffix(".toml"): file for file in files}

@@ -11,6 +11,7 @@ import msgspec
 
 from headtail.bundle.manifest import Cost, Point
 from headtail.errors import SearchError
+from headtail.profile import DeviceProfile
 from headtail.wire import Encoding
 
 Objective = Literal["edge_energy", "latency"]
@@ -33,6 +34,15 @@ class Bounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Least accuracy of the whole model with the encoding on the wire, as measured at export."""
     wire_error: Limit | None = None
     """Largest output error that the encoding may cause, relative to the largest output."""
+
+
+def within_device(bounds: Bounds, device: DeviceProfile) -> Bounds:
+    """Return `bounds` with Flash and RAM limited to what the device has, where that is known."""
+    return msgspec.structs.replace(
+        bounds,
+        flash_bytes=_lesser(bounds.flash_bytes, device.flash_bytes),
+        ram_bytes=_lesser(bounds.ram_bytes, device.ram_bytes),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +178,11 @@ def choose(
         )
     best = min(feasible, key=lambda row: _rank(row, objective))
     return Choice(best.point, best.encoding, best.cost)
+
+
+def _lesser(limit: float | None, other: float | None) -> float | None:
+    limits = [n for n in (limit, other) if n is not None]
+    return min(limits, default=None)
 
 
 def _rank(row: Row, objective: Objective) -> tuple[float, float, int, int]:

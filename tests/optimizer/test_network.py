@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from headtail.energy import predict_compute, predict_transmission
 from headtail.errors import ShapeMismatch
+from headtail.operations import Operations
 from headtail.profile import read_device_profile, read_link_profile
 from optimizer.network import Genome, HeadFootprint, Layer, build_keras, initialise
 
@@ -80,6 +81,11 @@ def sent_mj(footprint: HeadFootprint) -> float:
 def edge_mj(footprint: HeadFootprint) -> float:
     """Return E_edge of one partition point, in mJ."""
     return compute_mj(footprint) + sent_mj(footprint)
+
+
+def counts(operations: Operations) -> tuple[int, int, int]:
+    """Return true MACs, stuffed MACs and parameters."""
+    return operations.macs, operations.conv_macz, operations.parameters
 
 
 def printed(value: float, error_mj: float = 0.0) -> object:
@@ -309,6 +315,36 @@ def test_keras_has_the_same_shapes_and_parameters(genome: Genome) -> None:
     for layer, keras_layer in zip(genome.layers(), built, strict=True):
         assert layer.operations.parameters == keras_layer.count_params()
         assert layer.out_values == int(np.prod(keras_layer.output.shape[1:]))
+
+
+@pytest.mark.tf
+@pytest.mark.parametrize("name", ["SD-1", "SD-3"])
+def test_exported_graph_counts_the_same(name: str) -> None:
+    """For every point the exported ONNX graph has a cut with the formulae's own head.
+
+    RAM is compared up to the first transposed convolution: the exporter follows one with nodes that
+    copy its map and would crop it if it were too long.
+    """
+    from optimizer.cut import cut_model, legal_cuts
+    from optimizer.graph import read_graph
+    from optimizer.keras_onnx import export_keras
+
+    genome = SOLUTIONS[name].genome
+    model = build_keras(genome, seed=1)
+    rng = np.random.default_rng(1)  # the exporter drops a bias of zeros
+    model.set_weights([rng.standard_normal(w.shape, np.float32) for w in model.get_weights()])
+    graph = read_graph(export_keras(model))
+    cuts = legal_cuts(graph)
+    heads = [cut_model(graph, (cut,)).segments[0] for cut in cuts]
+    exported = {
+        (cut.window_bytes, *counts(head.operations)): head.ram_bytes
+        for cut, head in zip(cuts, heads, strict=True)
+    }
+    for footprint in genome.footprints()[1:-1]:
+        key = (4 * footprint.activation_values, *counts(footprint.operations))
+        assert key in exported
+        if footprint.operations.conv_macs == footprint.operations.conv_macz:
+            assert footprint.ram_bytes == exported[key]
 
 
 @pytest.mark.tf

@@ -14,7 +14,7 @@ from headtail.profile import read_device_profile, read_link_profile
 from headtail.tensor import TensorSpec
 from headtail.wire import Encoding
 from optimizer.network import Genome, HeadFootprint
-from optimizer.partition import Bounds, Choice, choose, list_rows
+from optimizer.partition import Bounds, Choice, choose, list_rows, within_device
 
 DEVICE, LINK = "stm32l4r5-int8", "ble-1m"
 ENCODINGS = (Encoding.FLOAT32, Encoding.FLOAT16, Encoding.INT8)
@@ -160,6 +160,20 @@ def test_a_bound_that_nothing_can_keep_is_refused(field: str, limit: float) -> N
     """Bounds come from recipes."""
     with pytest.raises(msgspec.ValidationError, match="Expected `float` > 0"):
         msgspec.convert({field: limit}, type=Bounds)
+
+
+@pytest.mark.parametrize(
+    ("device", "bounds", "expected"),
+    [
+        ("stm32l476-paper", Bounds(), Bounds(flash_bytes=1048576, ram_bytes=131072)),
+        ("stm32l476-paper", Bounds(ram_bytes=8192), Bounds(flash_bytes=1048576, ram_bytes=8192)),
+        ("stm32l476-paper", Bounds(1e9, 1e9, 1.0), Bounds(1048576, 131072, 1.0)),
+        ("raspberry-pi-4", Bounds(ram_bytes=8192), Bounds(ram_bytes=8192)),
+    ],
+)
+def test_a_device_bounds_what_fits_it(device: str, bounds: Bounds, expected: Bounds) -> None:
+    """The lesser of what is asked for and what is there; the unknown bounds nothing."""
+    assert expected == within_device(bounds, read_device_profile(device))
 
 
 AMOUNT = st.floats(0, 10)

@@ -85,14 +85,14 @@ def train(
     batch = min(config.batch, len(training.y))
     steps = len(training.y) // batch
     logits = before_softmax(model)
-    run_pass = _compile_pass(logits, training, config, steps * config.epochs)
+    run_pass = _compile_pass(logits, training.y, config, steps * config.epochs)
     weights = tf.constant(_class_weights(training.y, classes, config.balance))
     history: list[Epoch] = []
     best: tuple[float, int, list[Array], Scores] | None = None
     for number in range(1, config.epochs + 1):
         order = _order(training.y, config.balance, rng)[: steps * batch].reshape(steps, batch)
-        key = tf.constant(rng.integers(2**31, size=2), tf.int32)
-        loss = float(run_pass(tf.constant(order, tf.int32), weights, key)) / steps
+        windows = tf.constant(augment(training.x, config.augment, rng))
+        loss = float(run_pass(windows, tf.constant(order, tf.int32), weights)) / steps
         if not np.isfinite(loss):
             raise ConfigError(
                 "[train]",
@@ -124,9 +124,9 @@ def predict(model: keras.Model, x: Array) -> Array:
 
 
 def _compile_pass(
-    logits: keras.Model, training: Labelled, config: TrainConfig, total_steps: int
+    logits: keras.Model, labels: Array, config: TrainConfig, total_steps: int
 ) -> Callable[..., Any]:
-    """Return a function of (order, class weights, random key) that trains for one pass.
+    """Return a function of (windows, order, class weights) that trains for one pass.
 
     Compiled by XLA, whose results do not depend on the number of threads.
     """
@@ -136,20 +136,19 @@ def _compile_pass(
     optimizer = keras.optimizers.Adam(rate)
     variables = logits.trainable_variables
     optimizer.build(variables)
-    x, y = tf.constant(training.x), tf.constant(training.y, tf.int32)
+    y = tf.constant(labels, tf.int32)
 
     @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
-    def run_pass(order: Any, weights: Any, key: Any) -> Any:
+    def run_pass(x: Any, order: Any, weights: Any) -> Any:
         total = tf.constant(0.0)
         for i in tf.range(tf.shape(order)[0]):
             chosen = order[i]
-            labels = tf.gather(y, chosen)
-            windows = _augment(tf.gather(x, chosen), config.augment, key + tf.stack([0, i]))
+            classes = tf.gather(y, chosen)
             with tf.GradientTape() as tape:
                 losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                    labels, logits(windows, training=True)
+                    classes, logits(tf.gather(x, chosen), training=True)
                 )
-                loss = tf.reduce_mean(losses * tf.gather(weights, labels))
+                loss = tf.reduce_mean(losses * tf.gather(weights, classes))
             gradients = tape.gradient(loss, variables)
             optimizer.apply_gradients(zip(gradients, variables, strict=True))
             total += loss
@@ -158,21 +157,19 @@ def _compile_pass(
     return run_pass  # type: ignore[no-any-return]
 
 
-def _augment(windows: Any, config: AugmentConfig, key: Any) -> Any:
-    """Return changed windows, shape (N, L, ...) as given; `key` holds two int32."""
-    count, length = windows.shape[0], windows.shape[1]
-    one_each = [count] + [1] * (len(windows.shape) - 1)
+def augment(windows: Array, config: AugmentConfig, rng: np.random.Generator) -> Array:
+    """Return windows changed a little each, shape (N, L, ...) as given; itself where all is off."""
+    count, length = windows.shape[:2]
+    one_each = (count,) + (1,) * (windows.ndim - 1)
     if config.shift:
-        moves = tf.random.stateless_uniform(
-            [count, 1], key, -config.shift, config.shift + 1, tf.int32
-        )
-        places = tf.clip_by_value(tf.range(length)[None, :] + moves, 0, length - 1)
-        windows = tf.gather(windows, places, axis=1, batch_dims=1)
+        moves = rng.integers(-config.shift, config.shift + 1, size=(count, 1))
+        places = np.clip(np.arange(length) + moves, 0, length - 1)
+        windows = np.take_along_axis(windows, places.reshape(count, length, *one_each[2:]), axis=1)
     if config.gain:
-        change = tf.random.stateless_uniform(one_each, key + 1, -config.gain, config.gain)
-        windows = windows * (1.0 + change)
+        windows = windows * rng.uniform(1 - config.gain, 1 + config.gain, one_each).astype("f4")
     if config.noise:
-        windows = windows + config.noise * tf.random.stateless_normal(windows.shape, key + 2)
+        noise = rng.standard_normal(windows.shape, np.float32)
+        windows = windows + np.float32(config.noise) * noise
     return windows
 
 

@@ -1,0 +1,66 @@
+"""The program `optimizer`: its commands, each of which knows its own flags."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from headtail import log
+from headtail.errors import HeadtailError
+
+# Modules with `add_parser(commands)`. Only the one that is asked for is imported: some bring onnx.
+COMMANDS = {
+    "run": "optimizer.run_command",
+    "split": "optimizer.split",
+    "inspect": "optimizer.inspect",
+    "data": "optimizer.data_command",
+    "profiles": "optimizer.profiles_command",
+}
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+_EPILOG = """\
+examples:
+  optimizer run recipes/demo.toml --out runs/first
+  optimizer split resnet50.onnx --out resnet50.bundle
+  optimizer inspect runs/first/ecg-demo-1.bundle
+  optimizer data fetch mitbih --to data
+`optimizer COMMAND --help` tells more about each.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code: 1 for what the user can mend, 130 for Ctrl-C."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    log.configure("warning")
+    try:
+        arguments = _parser(words).parse_args(words)
+        code: int = arguments.handler(arguments)
+    except HeadtailError as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] in ("optimizer", "headtail"):
+            raise
+        sys.stderr.write(f"error: {error.name} is missing: pip install 'headtail[optimizer]'\n")
+        return 1
+    return code
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="optimizer",
+        description="Turn data and a recipe, or a finished model, into a signed bundle: a network"
+        " cut where head on the edge and tail in the fog cost least.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"optimizer {version('headtail')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    asked = words[0] if words and words[0] in COMMANDS else None
+    for name in [asked] if asked else COMMANDS:
+        importlib.import_module(COMMANDS[name]).add_parser(commands)
+    return parser

@@ -1,0 +1,59 @@
+"""The command `optimizer data`: bring data sets to this machine."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+_EPILOG = """\
+examples:
+  optimizer data fetch mitbih --to data
+  HEADTAIL_DATA=data optimizer run recipes/demo.toml --out runs/demo
+"""
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `data` to the program's commands."""
+    parser = commands.add_parser(
+        "data",
+        help="download data sets",
+        description="Download data sets from where they are published.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    fetch = actions.add_parser(
+        "fetch",
+        help="download one data set, checked against its published checksums",
+        description="Download a data set. Files that are there and right are kept, one broken off"
+        " is continued.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    fetch.add_argument(
+        "name",
+        choices=("mitbih",),
+        help="mitbih: MIT-BIH Arrhythmia Database 1.0.0 of PhysioNet, 90 MB, ODC-By 1.0",
+    )
+    fetch.add_argument(
+        "--to",
+        type=Path,
+        metavar="DIR",
+        required=True,
+        help="folder for data sets; this one goes into DIR/mitdb, and HEADTAIL_DATA=DIR finds it",
+    )
+    fetch.set_defaults(handler=handle)
+
+
+def handle(arguments: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    from optimizer.data.fetch import fetch_mitbih
+    from optimizer.progress import Terminal
+
+    with Terminal(Console(stderr=True)).stage("download MIT-BIH") as advance:
+        folder = fetch_mitbih(
+            arguments.to / "mitdb", lambda what, done, total: advance(done, total, what)
+        )
+    sys.stdout.write(f"{folder}\nuse it with: export HEADTAIL_DATA={arguments.to}\n")
+    return 0

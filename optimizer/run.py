@@ -1,0 +1,221 @@
+"""One run: recipe in; trained, cut, verified and priced network out, as a signed bundle."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import msgspec
+import numpy as np
+
+from headtail.bundle.keys import Signer, read_signer
+from headtail.bundle.manifest import Lineage, Metric, Point
+from headtail.profile import profile_digest, read_device_profile, read_link_profile
+from headtail.tensor import Array
+from optimizer.cut import CutModel, cut_model, legal_cuts, select_cuts
+from optimizer.data.dataset import Dataset
+from optimizer.data.load import load
+from optimizer.graph import Graph, read_graph
+from optimizer.keras_onnx import before_softmax, export_keras
+from optimizer.package import Description, Offer, Verified, pack, package_versions
+from optimizer.package_points import Profiles, Windows, build_points
+from optimizer.partition import Choice, Row, choose, list_rows
+from optimizer.progress import Reporter
+from optimizer.recipe import Recipe, describe_recipe, read_recipe
+from optimizer.report import write_report
+from optimizer.run_folder import RunFolder, open_run
+from optimizer.run_inputs import Inputs, build_inputs, draw_test_windows
+from optimizer.run_summary import RunSummary
+from optimizer.run_training import TrainingRecord, train_or_restore
+from optimizer.train import predict
+from optimizer.verify import Reference, verify
+from optimizer.verify import before_softmax as tensors_before_softmax
+
+PACKAGES = ("keras", "numpy", "onnx", "onnxruntime", "tensorflow", "tf2onnx")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What `optimizer run` was asked for."""
+
+    recipe: Path
+    out: Path
+    key: Path | None = None
+    seed: int | None = None
+    """Replaces the recipe's seed; None keeps it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """Where the bundle of a run is."""
+
+    bundle: Path
+    digest: str
+    summary: RunSummary | None
+    """None where the run was finished before and nothing was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What stays the same from the first stage of a run to the last."""
+
+    recipe: Recipe
+    signer: Signer
+    profiles: Profiles
+    folder: RunFolder
+    reporter: Reporter
+
+
+def run_recipe(request: RunRequest, reporter: Reporter) -> RunResult:
+    """Make a bundle from a recipe, in a folder of its own.
+
+    A finished run is not repeated. An interrupted one goes on after its last finished stage and
+    ends with the same digest.
+
+    Raises:
+        HeadtailError: One line on what is wrong; no bundle is left behind then.
+    """
+    recipe = read_recipe(request.recipe, request.seed)
+    partition = recipe.partition
+    profiles = Profiles(
+        (read_device_profile(partition.device_profile),),
+        (read_link_profile(partition.link_profile),),
+    )
+    signer = read_signer(request.key)
+    folder = open_run(request.out, recipe, request.recipe.read_bytes())
+    record = folder.record
+    if record.bundle and record.digest and (folder.path / record.bundle).exists():
+        reporter.say(f"finished earlier, nothing to do: {folder.path / record.bundle}")
+        return RunResult(folder.path / record.bundle, record.digest, None)
+    summary = _run(_Job(recipe, signer, profiles, folder, reporter))
+    return RunResult(folder.path / summary.bundle, summary.packed.digest, summary)
+
+
+def _run(job: _Job) -> RunSummary:
+    recipe, reporter = job.recipe, job.reporter
+    with reporter.stage("load the data") as advance:
+        dataset = load(recipe.data, lambda what, done, total: advance(done, total, what))
+        inputs = build_inputs(dataset, recipe)
+    if dataset.is_synthetic:
+        reporter.say("SYNTHETIC data: what follows says nothing about real patients")
+    model, record = train_or_restore(recipe, inputs, len(dataset.labels), job.folder, reporter)
+    with reporter.stage("export and cut"):
+        content = export_keras(model, recipe.export.opset)
+        job.folder.write("model.onnx", content)
+        graph = read_graph(content)
+        cuts = select_cuts(legal_cuts(graph), recipe.partition.points)
+        cut = cut_model(graph, cuts)
+    with reporter.stage("verify against Keras"):
+        windows = inputs.verification(recipe.export.verify_windows)
+        feed = {graph.inputs[0].name: windows}
+        error = verify(cut, _reference(model, graph), feed, tensors_before_softmax(graph))
+    with reporter.stage("price the points"):
+        points = _points(job, cut, inputs)
+        choice = _choose(job, points)
+    with reporter.stage("write and test the bundle"):
+        offer = Offer(points, choice.point, choice.encoding)
+        verified = Verified(len(windows), f"{dataset.name}, validation split", "keras")
+        described = _describe(job, dataset, record, verified)
+        bundle = f"{recipe.name}-{recipe.version}.bundle"
+        samples = {graph.inputs[0].name: inputs.samples}
+        packed = pack(job.folder.path / bundle, cut, offer, described, samples, job.signer)
+    summary = RunSummary(
+        recipe=recipe,
+        data=described.lineage.data,
+        labels=dataset.labels,
+        is_synthetic=dataset.is_synthetic,
+        training=record,
+        rows=_rows(job, points),
+        choice=choice,
+        packed=packed,
+        bundle=bundle,
+        parameters=model.count_params(),
+        verified_windows=len(windows),
+        verified_error=error,
+    )
+    with reporter.stage("write the report"):
+        _write_test_windows(job, dataset)
+        write_report(summary, job.folder)
+        job.folder.finish(bundle, packed.digest)
+    return summary
+
+
+def _reference(model: keras.Model, graph: Graph) -> Reference:
+    logits = before_softmax(model)
+    x, y = graph.inputs[0].name, graph.outputs[0].name
+
+    def run(feed: Mapping[str, Array]) -> dict[str, Array]:
+        return {y: predict(logits, feed[x])}
+
+    return run
+
+
+def _points(job: _Job, cut: CutModel, inputs: Inputs) -> tuple[Point, ...]:
+    """Return the priced points with the encodings that the recipe offers."""
+    name = cut.inputs[0].name
+    windows = Windows(
+        samples={name: inputs.samples},
+        calibration={name: inputs.calibration},
+        labelled={name: inputs.test.x},
+        labels=inputs.test.y,
+    )
+    offered = job.recipe.partition.encodings
+    return tuple(
+        msgspec.structs.replace(
+            point,
+            encodings=tuple(e for e in point.encodings if e.encoding in offered),
+            costs=tuple(c for c in point.costs if c.encoding in offered),
+        )
+        for point in build_points(cut, windows, job.profiles)
+    )
+
+
+def _choose(job: _Job, points: tuple[Point, ...]) -> Choice:
+    partition = job.recipe.partition
+    device, link = job.profiles.devices[0].name, job.profiles.links[0].name
+    return choose(points, partition.bounds, partition.objective, device, link)
+
+
+def _rows(job: _Job, points: tuple[Point, ...]) -> tuple[Row, ...]:
+    device, link = job.profiles.devices[0].name, job.profiles.links[0].name
+    return list_rows(points, job.recipe.partition.bounds, device, link)
+
+
+def _describe(
+    job: _Job, dataset: Dataset, record: TrainingRecord, verified: Verified
+) -> Description:
+    recipe, profiles = job.recipe, job.profiles
+    metrics = tuple(
+        Metric(name, value, dataset.protocol, split)
+        for split, scores in (
+            ("test", record.test_scores),
+            ("validation", record.validation_scores),
+        )
+        for name, value in (("accuracy", scores.accuracy), ("macro_f1", scores.macro_f1))
+    )
+    lineage = Lineage(
+        recipe=describe_recipe(recipe),
+        data=dataset.lineage,
+        is_synthetic=dataset.is_synthetic,
+        seed=recipe.seed,
+        packages=package_versions(PACKAGES),
+        profiles={p.name: profile_digest(p) for p in profiles.devices}
+        | {p.name: profile_digest(p) for p in profiles.links},
+    )
+    return Description(
+        name=recipe.name,
+        version=recipe.version,
+        task=recipe.task,
+        labels=dataset.labels,
+        preprocess=(*dataset.steps, *recipe.preprocess),
+        metrics=metrics,
+        lineage=lineage,
+        verified=verified,
+    )
+
+
+def _write_test_windows(job: _Job, dataset: Dataset) -> None:
+    """Write raw windows with labels that the edge agent can replay: `--source npz:test.npz`."""
+    rng = np.random.default_rng(job.recipe.seed)
+    drawn = draw_test_windows(dataset, job.recipe.export.test_windows, rng)
+    job.folder.write_with("test.npz", lambda path: np.savez_compressed(path, x=drawn.x, y=drawn.y))

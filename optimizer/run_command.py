@@ -1,0 +1,63 @@
+"""The command `optimizer run`: a recipe in, a bundle and a report out."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from optimizer.recipe import parse_seed
+
+_EPILOG = """\
+examples:
+  optimizer run recipes/demo.toml --out runs/demo
+  optimizer run recipes/demo.toml --out runs/seed7 --seed 7 --key signing.key
+
+The folder then holds the bundle, report.html, model.keras, model.onnx, test.npz for the edge agent,
+and the history of the training. A finished run is not repeated; an interrupted one goes on.
+"""
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `run` to the program's commands."""
+    parser = commands.add_parser(
+        "run",
+        help="train a recipe's network, find its best cut, bundle it",
+        description="Load data, train the recipe's network, find every legal partition point, price"
+        " each for a device and a link, choose the best within the bounds, prove head and tail"
+        " equal to the whole, and write a signed bundle with a report.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("recipe", type=Path, metavar="RECIPE.toml", help="what to make")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", required=True, help="new or empty folder of this run"
+    )
+    parser.add_argument(
+        "--key", type=Path, metavar="FILE", help="private key to sign with (the development key)"
+    )
+    parser.add_argument("--seed", metavar="N", help="replaces the recipe's seed")
+    parser.set_defaults(handler=handle)
+
+
+def handle(arguments: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    from optimizer.recipe import read_recipe
+
+    seed = None if arguments.seed is None else parse_seed(arguments.seed)
+    read_recipe(arguments.recipe, seed)  # a typing error must not wait for TensorFlow
+    from optimizer.chatter import load_tensorflow
+    from optimizer.progress import Terminal
+
+    reporter = Terminal(Console(stderr=True))
+    with reporter.stage("start TensorFlow"):
+        load_tensorflow()
+    from optimizer.report_text import terminal_lines
+    from optimizer.run import RunRequest, run_recipe
+
+    request = RunRequest(arguments.recipe, arguments.out, arguments.key, seed)
+    result = run_recipe(request, reporter)
+    lines = [] if result.summary is None else terminal_lines(result.summary)
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.write(f"bundle  {result.bundle}\ndigest  {result.digest}\n")
+    return 0

@@ -1,0 +1,51 @@
+"""What a finished run has to tell, for the terminal and the report."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from optimizer.package import Packed
+from optimizer.partition import Choice, Row
+from optimizer.recipe import Recipe
+from optimizer.run_training import TrainingRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """Everything the report shows; holds no arrays but confusion matrices."""
+
+    recipe: Recipe
+    data: dict[str, Any]
+    """The data set's lineage: name, protocol, fingerprint, counts per split and class."""
+    labels: tuple[str, ...]
+    is_synthetic: bool
+    training: TrainingRecord
+    rows: tuple[Row, ...]
+    """Every point with every encoding, priced and held against the bounds."""
+    choice: Choice
+    packed: Packed
+    bundle: str
+    """File name of the bundle."""
+    parameters: int
+    verified_windows: int
+    verified_error: float
+    """Largest error of the chain of segments against Keras, relative to the largest output."""
+
+    @property
+    def chosen(self) -> Row:
+        """The row of the chosen point and encoding."""
+        return next(
+            r
+            for r in self.rows
+            if (r.point, r.encoding) == (self.choice.point, self.choice.encoding)
+        )
+
+    def accuracy(self, row: Row) -> float | None:
+        """Return the test accuracy with a row's encoding on the wire, from the manifest."""
+        wire = self.packed.manifest.points[row.point].wire(row.encoding)
+        return None if wire is None else wire.accuracy
+
+    def wire_bytes(self, row: Row) -> int:
+        """Return the payload bytes of one window for a row."""
+        wire = self.packed.manifest.points[row.point].wire(row.encoding)
+        assert wire is not None, "rows come from the manifest's points"
+        return wire.bytes

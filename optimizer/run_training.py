@@ -1,0 +1,99 @@
+"""The training stage of a run: done once, its outcome kept in the run's folder."""
+
+from pathlib import Path
+
+import keras
+import msgspec
+import numpy as np
+
+from headtail.errors import ConfigError
+from headtail.tensor import Array
+from optimizer.keras_onnx import before_softmax
+from optimizer.network import build_keras, initialise
+from optimizer.progress import Reporter
+from optimizer.recipe import Recipe
+from optimizer.run_folder import MODEL, TRAINING, RunFolder
+from optimizer.run_inputs import Inputs
+from optimizer.scores import Scores, score
+from optimizer.train import Epoch, make_deterministic, predict, train
+
+
+class TrainingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file `training.json`: how the training went and how good the best epoch is."""
+
+    epochs: tuple[Epoch, ...]
+    best_epoch: int
+    validation: list[list[int]]
+    """Confusion matrix, rows true classes, on the split that chose the epoch."""
+    test: list[list[int]]
+    """Confusion matrix on the split that was looked at once, at the end."""
+
+    @property
+    def validation_scores(self) -> Scores:
+        """Scores on the validation split."""
+        return Scores(np.asarray(self.validation))
+
+    @property
+    def test_scores(self) -> Scores:
+        """Scores on the test split."""
+        return Scores(np.asarray(self.test))
+
+
+def train_or_restore(
+    recipe: Recipe, inputs: Inputs, classes: int, folder: RunFolder, reporter: Reporter
+) -> tuple[keras.Model, TrainingRecord]:
+    """Return the trained model and its record, from the folder where a training is finished.
+
+    Raises:
+        ConfigError: If the loss leaves the finite numbers, or the folder's model cannot be read.
+    """
+    record = folder.read_record(TRAINING, TrainingRecord)
+    if record is not None:
+        reporter.say(f"training finished earlier: epoch {record.best_epoch} is kept")
+        return _load(folder.path / MODEL), record
+    model, record = _train(recipe, inputs, classes, folder, reporter)
+    folder.write_with(MODEL, model.save)
+    folder.write_record(TRAINING, record)
+    return model, record
+
+
+def _train(
+    recipe: Recipe, inputs: Inputs, classes: int, folder: RunFolder, reporter: Reporter
+) -> tuple[keras.Model, TrainingRecord]:
+    make_deterministic(recipe.seed)
+    model = build_keras(recipe.network.genome(classes), recipe.seed)
+    initialise(model, inputs.calibration)
+    total = recipe.train.epochs
+    folder.append({"event": "training", "seed": recipe.seed, "epochs": total})
+    with reporter.stage("train") as advance:
+        advance(0, total, "compiling")
+
+        def on_epoch(epoch: Epoch) -> None:
+            folder.append({"event": "epoch", **msgspec.structs.asdict(epoch)})
+            note = (
+                f"loss {epoch.loss:.3f}, validation accuracy {epoch.validation_accuracy:.3f},"
+                f" macro-F1 {epoch.validation_macro_f1:.3f}"
+            )
+            advance(epoch.epoch, total, note)
+
+        rng = np.random.default_rng(recipe.seed)
+        done = train(model, inputs.train, inputs.validation, recipe.train, rng, on_epoch)
+    test = score(inputs.test.y, _classes(model, inputs.test.x), classes)
+    record = TrainingRecord(
+        done.epochs, done.best_epoch, done.validation.confusion.tolist(), test.confusion.tolist()
+    )
+    return model, record
+
+
+def _classes(model: keras.Model, x: Array) -> Array:
+    return np.asarray(predict(before_softmax(model), x).argmax(axis=1))
+
+
+def _load(path: Path) -> keras.Model:
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise ConfigError(
+            str(path), f"cannot be read: {reason}; delete the folder to start over"
+        ) from error

@@ -62,6 +62,6 @@ class StreamingFir:
 
     def flush(self) -> Signal:
         """Return the last outputs, as many as there were samples less than outputs."""
-        if self._past is None:
+        if self._past is None or self._half == 0:
             return np.empty(0)
         return self.push(np.full(self._half, self._past[-1]))

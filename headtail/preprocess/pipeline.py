@@ -100,9 +100,10 @@ class Pipeline:
             raise ShapeMismatch("window", (-1,), window.shape)
         check_finite(window, "window")
         window = window.astype(np.float32)
-        for step in self._window_steps:
-            window = step.apply(window)
-        values = np.ascontiguousarray(window, dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # checked below
+            for step in self._window_steps:
+                window = step.apply(window)
+            values = np.ascontiguousarray(window, dtype=np.float32)
         check_finite(values, "window after the preprocess steps")
         return values
 

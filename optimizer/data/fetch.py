@@ -1,4 +1,4 @@
-"""Download of MIT-BIH from PhysioNet: checked, resumable, nothing half-written under a final name."""
+"""Download of MIT-BIH from PhysioNet: checked, resumable, nothing half-written."""
 
 import hashlib
 import http.client

@@ -77,7 +77,7 @@ def encode_annotations(samples: Labels, classes: Labels) -> bytes:
 
 def _digital(signal_mv: Signal) -> Labels:
     counts = np.rint(signal_mv * GAIN_PER_MV) + ADC_ZERO
-    return np.clip(counts, ADC_MIN, ADC_MAX).astype(np.int64)
+    return np.asarray(np.clip(counts, ADC_MIN, ADC_MAX), dtype=np.int64)
 
 
 def _header(name: str, rate_hz: float, leads: Labels) -> str:

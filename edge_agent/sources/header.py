@@ -113,6 +113,8 @@ def _parse_record_line(fields: list[str], where: str) -> tuple[str, int, float, 
     if not 0 < rate_hz <= MAX_RATE_HZ:
         raise DataError(where, f"expected a sampling frequency in (0, 1e6] Hz, received {rate_hz}")
     samples = _whole(fields[3], where, "number of samples") if len(fields) > 3 else 0
+    if samples < 0:
+        raise DataError(where, f"expected at least 0 samples, received {samples}")
     if samples > MAX_SAMPLES:
         raise DataError(where, f"expected at most {MAX_SAMPLES} samples, received {samples}")
     return name, count, rate_hz, samples or None

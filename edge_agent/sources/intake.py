@@ -6,7 +6,7 @@ import numpy as np
 
 from edge_agent.sources.frame import Frame
 from headtail.bundle import Manifest
-from headtail.errors import DataError, DTypeMismatch, ShapeMismatch
+from headtail.errors import DataError, DTypeMismatch, ShapeMismatch, TensorError
 from headtail.preprocess.pipeline import Pipeline
 from headtail.tensor import Array, TensorSpec, check_finite, fits
 
@@ -62,9 +62,17 @@ class Intake:
             array = arrays[name]
             check_finite(array, where)
             prepared[spec.name] = self.check(
-                self.pipeline.window(array) if i == 0 else array, spec, where
+                self._window(array, where) if i == 0 else array, spec, where
             )
         return prepared
+
+    def _window(self, array: Array, where: str) -> Array:
+        """Return an array after the window steps."""
+        try:
+            with np.errstate(over="ignore"):  # an overflow becomes infinite, which is refused
+                return self.pipeline.window(array)
+        except TensorError as error:
+            raise DataError(where, str(error)) from error
 
     def accept(self, values: Array, where: str) -> dict[str, Array]:
         """Return the inputs of a model that has one, from values that went through all steps.

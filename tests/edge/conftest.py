@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+import msgspec
 import numpy as np
 import onnxruntime as ort
 import pytest
@@ -19,16 +20,20 @@ from edge_agent.run import run
 from fog_server.config import Config as FogConfig
 from fog_server.config import Wire
 from fog_server.server import FogServer
-from headtail.bundle import Bundle, read_bundle
-from headtail.bundle.keys import Trust
+from headtail.bundle import Bundle, read_bundle, write_bundle
+from headtail.bundle.archive import encode_samples
+from headtail.bundle.keys import Trust, read_signer
+from headtail.bundle.manifest import Cost, Step
 from headtail.inference.grpc_service_pb2 import (
     ModelMetadataRequest,
     ModelMetadataResponse,
     ModelReadyResponse,
 )
 from headtail.oip import RAW_OUTPUT_FIELD, InferRequest, InferWriter, read_request
+from headtail.operations import Operations
 from headtail.segment import Chain
 from headtail.tensor import Array
+from headtail.wire import Encoding
 
 TIMEOUT_S = 30.0
 HANG_UP = b"hang up"
@@ -57,6 +62,48 @@ def chain(bundle: Bundle) -> Chain:
 def fixed_path(write_test_bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the bundle of the model with two inputs and no batch axis, alone in its folder."""
     return write_test_bundle(tmp_path_factory.mktemp("fixed"), "fixed")
+
+
+@pytest.fixture(scope="session")
+def rewrite(key_folder: Path) -> Callable[..., Path]:
+    """Return a function that writes a bundle again with parts of its manifest changed."""
+
+    def write(bundle: Bundle, folder: Path, **changes: object) -> Path:
+        manifest = msgspec.structs.replace(bundle.manifest, **changes)
+        contents = dict(zip((m.path for m in manifest.members), bundle.segments, strict=False))
+        contents["samples.npz"] = encode_samples(bundle.samples)
+        contents["report.json"] = bundle.report
+        path = folder / f"{manifest.name}-{manifest.version}.bundle"
+        write_bundle(path, manifest, contents, read_signer(key_folder / "test.key"))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def priced_path(bundle: Bundle, rewrite, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the bundle with operation counts and the profiles it was priced with."""
+    operations = [Operations(conv_macs=m, conv_macz=m, conv_parameters=9) for m in (1000, 200, 30)]
+    segments = tuple(
+        msgspec.structs.replace(segment, operations=counts)
+        for segment, counts in zip(bundle.manifest.segments, operations, strict=True)
+    )
+    cost = Cost("stm32l476-paper", "ble-paper", "paper", Encoding.FLOAT32, None, 0.0, 0.0, 0.0)
+    points = tuple(msgspec.structs.replace(p, costs=(cost,)) for p in bundle.manifest.points)
+    folder = tmp_path_factory.mktemp("priced")
+    return rewrite(bundle, folder, name="priced", segments=segments, points=points)
+
+
+@pytest.fixture(scope="session")
+def ecg_path(bundle: Bundle, rewrite, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the bundle with steps that take a continuous ECG."""
+    steps = (
+        Step("resample", {"rate_hz": 125.0}),
+        Step("beats", {"length": 187}),
+        Step("interpolate", {"length": 32}),
+        Step("reshape", {"shape": [16, 2]}),
+    )
+    return rewrite(bundle, tmp_path_factory.mktemp("ecg"), name="ecg", preprocess=steps)
 
 
 @pytest.fixture

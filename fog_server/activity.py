@@ -63,6 +63,7 @@ class Activity:
         self._calls = 0
         self._streams: set[Stream] = set()
         self.is_draining = False
+        """Whether answers say that their stream is about to end."""
 
     @property
     def streams(self) -> int:
@@ -107,7 +108,6 @@ class Activity:
         A stream is ended once it has been silent for `settle_s`: what its agent had sent before
         it knew of the drain has arrived by then.
         """
-        self.is_draining = True
         give_up_at = self._clock() + drain_s
         with self._changed:
             while self._calls or self._streams:

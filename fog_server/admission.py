@@ -98,5 +98,5 @@ class Admission:
         raise DeadlineExceeded(WHERE, remaining_s)
 
     def _delay_s(self) -> float:
-        """Return when the queue should have room for what comes now."""
-        return max(_LEAST_DELAY_S, self._service_s * len(self._waiting) / self._max_running)
+        """Return after how long all that waits now should have had its turn."""
+        return max(_LEAST_DELAY_S, self._service_s * (len(self._waiting) + 1) / self._max_running)

@@ -75,6 +75,7 @@ class FogServer:
         Health says NOT_SERVING first. It takes at most the configured `drain_s`.
         """
         log.info("draining: %d streams open", self._activity.streams)
+        self._activity.is_draining = True
         self._health.enter_graceful_shutdown()
         self._server.stop(self._wire.drain_s + self._wire.settle_s)
         is_clean = self._activity.drain(self._wire.drain_s, self._wire.settle_s)
@@ -89,16 +90,16 @@ class FogServer:
         for service in ("", INFERENCE_SERVICE, CONTROL_SERVICE):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         log.info("execution provider %s", provider)
-        log.info("serving on %s", self.address)
         if self.metrics_address:
             log.info("metrics on http://%s/metrics", self.metrics_address)
+        log.info("serving on %s", self.address)
 
     def _make_server(self, config: Config, provider: str) -> grpc.Server:
         inference = Inference(self._store, self.admission, self.metrics, config.inference.max_batch)
         waiting = config.inference.running + config.inference.max_queued
         server = grpc.server(
             ThreadPoolExecutor(_CONTROL_THREADS, "control"),
-            options=_options(config.wire),
+            options=server_options(config.wire),
             # One too many of each kind is let in to be told so.
             maximum_concurrent_rpcs=config.wire.max_agents + waiting + 2 + 8 * _CONTROL_THREADS,
         )
@@ -169,7 +170,8 @@ def _serialize(message: Any) -> bytes:
     return content
 
 
-def _options(wire: Wire) -> list[tuple[str, int]]:
+def server_options(wire: Wire) -> list[tuple[str, int]]:
+    """Return the options of the gRPC server."""
     return [
         # Two servers on one port would share its connections at random.
         ("grpc.so_reuseport", 0),

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,48 +93,52 @@ def load_store(folder: Path, trust: Trust, options: SessionOptions) -> BundleSto
     paths = sorted(folder.glob("*.bundle"))
     if not paths:
         raise ConfigError("bundles", f"no *.bundle in '{folder}'")
+    with ExitStack() as opened:
+        loaded = [_load(path, trust, options, opened) for path in paths]
+        _check_owners(loaded)
+        opened.pop_all()
+    return BundleStore([b for b, _ in loaded], [t for _, served in loaded for t in served])
+
+
+def _check_owners(loaded: Sequence[tuple[StoredBundle, Sequence[Tail]]]) -> None:
     owners: dict[tuple[str, str], Path] = {}
-    bundles, served = [], []
-    for path in paths:
-        stored, ready = _load(path, trust, options)
-        for tail in ready:
-            other = owners.setdefault((tail.name, tail.version), path)
-            if other != path:
+    for bundle, served in loaded:
+        for tail in served:
+            other = owners.setdefault((tail.name, tail.version), bundle.path)
+            if other != bundle.path:
                 raise ConfigError(
-                    str(path), f"serves '{tail.name}' version {tail.version}, as '{other}' does"
+                    str(bundle.path),
+                    f"serves '{tail.name}' version {tail.version}, as '{other}' does",
                 )
-        bundles.append(stored)
-        served += ready
-    return BundleStore(bundles, served)
 
 
-def _load(path: Path, trust: Trust, options: SessionOptions) -> tuple[StoredBundle, list[Tail]]:
-    file, bundle = _open(path, trust)
+def _load(
+    path: Path, trust: Trust, options: SessionOptions, opened: ExitStack
+) -> tuple[StoredBundle, Sequence[Tail]]:
+    file, bundle = _open(path, trust, opened)
     chain = Chain(bundle, options)
     error = chain.self_test(bundle)
-    ready = tails(bundle.manifest, chain)
     _warm_up(bundle, chain)
     manifest = bundle.manifest
     log.info(
         "loaded %s: %s %s (%s), %d segments, self-test error %.1e",
         path.name, manifest.name, manifest.version, bundle.digest[:12], len(bundle.segments), error,
     )  # fmt: skip
-    return StoredBundle(manifest, bundle.digest, bundle.size_bytes, path, file), ready
+    stored = StoredBundle(manifest, bundle.digest, bundle.size_bytes, path, file)
+    return stored, tails(manifest, chain)
 
 
-def _open(path: Path, trust: Trust) -> tuple[int, Bundle]:
-    """Return a bundle and the open file it was read from."""
+def _open(path: Path, trust: Trust, opened: ExitStack) -> tuple[int, Bundle]:
+    """Return a bundle and the file it was read from, which `opened` closes if loading fails."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        opened.callback(os.close, file)
+        bundle = read_bundle(path, trust)
+        is_same = os.path.samestat(os.fstat(file), path.stat())
     except OSError as error:
         raise BundleUnreadable(str(path), f"cannot be read: {error.strerror}") from error
-    try:
-        bundle = read_bundle(path, trust)
-        if not os.path.samestat(os.fstat(file), path.stat()):
-            raise BundleUnreadable(str(path), "was replaced while it was read")
-    except BaseException:
-        os.close(file)
-        raise
+    if not is_same:
+        raise BundleUnreadable(str(path), "was replaced while it was read")
     return file, bundle
 
 

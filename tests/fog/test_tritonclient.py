@@ -46,8 +46,8 @@ def triton_python() -> Path:
 def install(python: Path) -> None:
     """Install the pinned packages; skip where there is no package index."""
     done = subprocess.run(
-        [python, "-m", "pip", "install", "-q", "--no-compile", "--disable-pip-version-check", "--retries", "1",
-         "--only-binary", ":all:", "--require-hashes", "-r", REQUIREMENTS],
+        [python, "-m", "pip", "install", "-q", "--no-compile", "--disable-pip-version-check", 
+         "--retries", "1", "--only-binary", ":all:", "--require-hashes", "-r", REQUIREMENTS],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode and any(text in done.stderr for text in UNREACHABLE):

@@ -31,3 +31,8 @@ WEIGHTED = frozenset({
     "FusedGemm", "FusedMatMul", "GRU", "Gemm", "LSTM", "MatMul", "MatMulInteger",
     "MultiHeadAttention", "QGemm", "QLinearConv", "QLinearMatMul", "RNN",
 })  # fmt: skip
+# The size of the output depends on values; that of SELECTING does where their input's does.
+VALUE_SIZED = frozenset({"Compress", "NonMaxSuppression", "NonZero", "Unique"})
+SELECTING = frozenset({
+    "Gather", "GatherElements", "GatherND", "Pad", "ScatterElements", "ScatterND", "Slice",
+})  # fmt: skip

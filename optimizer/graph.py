@@ -22,6 +22,7 @@ from onnx import numpy_helper
 
 from headtail.errors import ExportError
 from headtail.tensor import TensorSpec
+from optimizer.cut_operators import FOLLOWERS, SELECTING, VALUE_SIZED
 from optimizer.graph_file import read_model, subgraphs
 from optimizer.graph_probe import Probe, probe
 
@@ -67,6 +68,8 @@ class Graph:
     weights: Mapping[str, onnx.TensorProto]
     """Stored weights, by name."""
     probe: Probe
+    loose: frozenset[str]
+    """Data tensors whose size depends on values, though two runs may have shown the same."""
 
     @property
     def is_batchable(self) -> bool:
@@ -75,7 +78,7 @@ class Graph:
 
     def spec(self, name: str) -> TensorSpec | None:
         """Return the spec of a tensor of one size per window; None for any other."""
-        return self.probe.spec(name)
+        return None if name in self.loose else self.probe.spec(name)
 
     def window_shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a tensor for a batch of one; () for what is no tensor."""
@@ -111,6 +114,8 @@ def read_graph(source: Path | bytes) -> Graph:
     for spec in outputs:
         if spec.name not in made:
             raise ExportError(where, f"output '{spec.name}' does not depend on the inputs")
+        if spec.name in builder.loose:
+            raise ExportError(where, f"output '{spec.name}': its size depends on values")
     return Graph(
         source=model,
         where=where,
@@ -120,6 +125,7 @@ def read_graph(source: Path | bytes) -> Graph:
         helpers=builder.helpers,
         weights=builder.weights,
         probe=seen,
+        loose=frozenset(builder.loose),
     )
 
 
@@ -133,6 +139,7 @@ class _Builder:
         self.nodes: list[Node] = []
         self.data = {s.name for s in seen.inputs}
         self.sizes = {BATCH}
+        self.loose: set[str] = set()
         sparse = [t.values.name for t in model.graph.sparse_initializer]
         if sparse:
             raise ExportError("model", f"sparse initialiser '{sparse[0]}': expected a dense one")
@@ -143,9 +150,12 @@ class _Builder:
         reads = _reads(proto)
         data = tuple(n for n in reads if n in self.data)
         node = Node(proto, data, tuple(n for n in reads if n not in self.data))
+        is_loose = not self.loose.isdisjoint(data)
+        if node.op in VALUE_SIZED or (is_loose and node.op in FOLLOWERS | SELECTING):
+            self.loose.update(node.outputs)
         if not data:
             self._add_helper(node)
-        elif proto.op_type == "Shape" and self.seen.spec(data[0]) is not None:
+        elif node.op == "Shape" and not is_loose and self.seen.spec(data[0]) is not None:
             self._add_shape(node)
         else:
             self._add_data(node)

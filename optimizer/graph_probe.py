@@ -108,15 +108,18 @@ def probe(model: onnx.ModelProto, where: str) -> Probe:
 def random_windows(
     specs: Sequence[TensorSpec], count: int, rng: np.random.Generator
 ) -> dict[str, Array]:
-    """Return `count` finite windows per input: normal floats, zero or one for whole numbers.
+    """Return `count` finite windows per input: zeros and normal floats, or zeros and ones.
 
-    The first axis of every array counts windows, also for an input without a batch axis.
+    The first axis of every array counts windows, also for an input without a batch axis. The share
+    of zeros is drawn first, so that what selects by value gives two calls different sizes.
     """
+    density = rng.uniform(0.3, 1.0)
     windows: dict[str, Array] = {}
     for spec in specs:
         shape = (count, *(spec.shape[1:] if spec.is_batchable else spec.shape))
         is_float = np.dtype(spec.dtype).kind == "f"
-        values = rng.standard_normal(shape) if is_float else rng.integers(0, 2, shape)
+        values = rng.standard_normal(shape) if is_float else np.ones(shape)
+        values = values * (rng.random(shape) < density)
         windows[spec.name] = np.asarray(values).astype(spec.dtype)
     return windows
 

@@ -62,7 +62,7 @@ def onnx_reference(graph: Graph) -> Reference:
     def run(feed: Mapping[str, Array]) -> Tensors:
         names = list(compared.values())
         parts = batches(feed, graph.inputs, 1) if graph.is_batchable else [dict(feed)]
-        rows = [session.run(names, part) for part in parts]
+        rows = [_run(session, names, part, graph.where) for part in parts]
         return {
             output: np.concatenate([row[i] for row in rows]) if graph.is_batchable else rows[0][i]
             for i, output in enumerate(compared)
@@ -87,7 +87,7 @@ class Runner:
             segment = self.model.segments[i]
             names = [s.name for s in segment.outputs]
             feed = {s.name: known[s.name] for s in segment.inputs}
-            values = self.sessions[i].run([*names, *self.shown[i]], feed)
+            values = _run(self.sessions[i], [*names, *self.shown[i]], feed, f"segment {i}")
             known.update(zip([*names, *self.shown[i].values()], values, strict=True))
         return known
 
@@ -217,6 +217,16 @@ def _show(content: bytes, names: Sequence[str]) -> bytes:
     known = {v.name for v in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in known)
     return model.SerializeToString()
+
+
+def _run(
+    session: ort.InferenceSession, names: Sequence[str], feed: Mapping[str, Array], where: str
+) -> list[Array]:
+    try:
+        values: list[Array] = session.run(list(names), dict(feed))
+    except ORT_ERRORS as error:
+        raise ExportError(where, f"onnxruntime cannot run it: {first_line(error)}") from error
+    return values
 
 
 def _shown_session(model: onnx.ModelProto, names: Sequence[str]) -> ort.InferenceSession:

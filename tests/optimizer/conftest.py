@@ -1,0 +1,98 @@
+"""Hand-built ONNX models for the tests of reading, cutting and packing."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import ArrayLike
+from onnx import TensorProto, helper, numpy_helper
+
+Shape = tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True)
+class OnnxText:
+    """A model as a test writes it down: nodes with float32 tensors around them."""
+
+    nodes: Sequence[onnx.NodeProto]
+    inputs: Mapping[str, Shape]
+    outputs: Sequence[str] = ("y",)
+    weights: Mapping[str, ArrayLike] = field(default_factory=dict)
+    opset: int = 17
+    types: Mapping[str, int] = field(default_factory=dict)
+    ir_version: int = 8
+
+    def proto(self) -> onnx.ModelProto:
+        """Return the model; open axes are None or a name."""
+        kinds = {n: self.types.get(n, TensorProto.FLOAT) for n in (*self.inputs, *self.outputs)}
+        graph = helper.make_graph(
+            list(self.nodes),
+            "test",
+            [helper.make_tensor_value_info(n, kinds[n], s) for n, s in self.inputs.items()],
+            [helper.make_tensor_value_info(n, kinds[n], None) for n in self.outputs],
+            [numpy_helper.from_array(_array(w), n) for n, w in self.weights.items()],
+        )
+        opsets = [helper.make_opsetid("", self.opset)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=self.ir_version)
+
+    def content(self) -> bytes:
+        """Return the model as a file holds it."""
+        return self.proto().SerializeToString()
+
+
+@pytest.fixture
+def onnx_model() -> Callable[..., bytes]:
+    """Build a serialised model: `onnx_model(nodes, inputs, outputs, weights, opset=17)`."""
+    return lambda *args, **kwargs: OnnxText(*args, **kwargs).content()
+
+
+@pytest.fixture
+def small_cnn() -> bytes:
+    """Two convolutions with a pooling between them, then a dense layer with a softmax."""
+    return cnn_text(np.random.default_rng(1)).content()
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder of the test's own, so that a development key is made there."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def cnn_text(rng: np.random.Generator) -> OnnxText:
+    """Return the text of `small_cnn`."""
+    node = helper.make_node
+    return OnnxText(
+        nodes=[
+            node("Conv", ["x", "w1", "b1"], ["c1"], pads=[1, 1, 1, 1]),
+            node("Relu", ["c1"], ["r1"]),
+            node("MaxPool", ["r1"], ["p1"], kernel_shape=[2, 2], strides=[2, 2]),
+            node("Conv", ["p1", "w2"], ["c2"], pads=[1, 1, 1, 1]),
+            node("BatchNormalization", ["c2", "scale", "shift", "mean", "variance"], ["n2"]),
+            node("Relu", ["n2"], ["r2"]),
+            node("GlobalAveragePool", ["r2"], ["g"]),
+            node("Flatten", ["g"], ["f"]),
+            node("Gemm", ["f", "w3", "b3"], ["logits"]),
+            node("Softmax", ["logits"], ["y"], axis=1),
+        ],
+        inputs={"x": ("N", 3, 8, 8)},
+        weights={
+            "w1": rng.standard_normal((4, 3, 3, 3)),
+            "b1": rng.standard_normal(4),
+            "w2": rng.standard_normal((6, 4, 3, 3)),
+            "scale": rng.uniform(0.5, 2, 6),
+            "shift": rng.standard_normal(6),
+            "mean": rng.standard_normal(6),
+            "variance": rng.uniform(0.5, 2, 6),
+            "w3": rng.standard_normal((6, 5)),
+            "b3": rng.standard_normal(5),
+        },
+    )
+
+
+def _array(value: ArrayLike) -> np.ndarray:
+    array = np.asarray(value)
+    return array.astype(np.float32) if array.dtype.kind == "f" else array

@@ -14,6 +14,7 @@ import msgspec
 
 from fog_server.config import Config
 from headtail import log as logs
+from headtail import telemetry
 from headtail.config import read_toml
 from headtail.errors import ConfigError, HeadtailError
 
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the fog server until SIGTERM or SIGINT; return the exit code."""
     try:
         config = read_config(make_parser().parse_args(argv))
+        telemetry.disable()
         logs.configure(config.log_level)
         return serve(config)
     except HeadtailError as error:

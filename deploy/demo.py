@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from optimizer.data.record import write_synthetic_record
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -27,6 +26,8 @@ from headtail.bundle import Bundle, read_bundle
 from headtail.bundle.keys import read_trust
 from optimizer.data.dataset import DataConfig
 from optimizer.data.mitbih import find_folder, read_record
+from optimizer.data.record import write_record
+from optimizer.data.synthetic import make_record
 from programs import BIN, ProgramFailed, running
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,7 +89,8 @@ def find_record(name: str, bundle: Bundle, out: Path) -> Path:
     if not bundle.manifest.lineage.is_synthetic and folder is not None:
         return folder / name
     rng = np.random.default_rng(SYNTHETIC_SEED)
-    return write_synthetic_record(out / "record", "synthetic", SYNTHETIC_S, rng)
+    (out / "record").mkdir()
+    return write_record(out / "record", "synthetic", make_record(SYNTHETIC_S, rng)).with_suffix("")
 
 
 def stream(bundle: Path, record: Path, speed: str, out: Path) -> Replay:

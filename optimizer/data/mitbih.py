@@ -4,12 +4,12 @@ Moody & Mark, IEEE Eng. in Med. and Biol. 20(3), 2001; PhysioNet, ODC-By 1.0.
 """
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import wfdb
 
 from headtail.bundle.manifest import Step
 from headtail.errors import DataError
@@ -28,6 +28,10 @@ from optimizer.data.dataset import (
     silent,
     split_at_random,
 )
+
+# wfdb 4.3 calls pandas in a way that pandas 3 wants changed, on import and on reading.
+with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+    import wfdb
 
 STEPS = (Step("resample", {"rate_hz": 125.0}), Step("beats"))
 DROPPED = "Q"
@@ -71,10 +75,11 @@ def read_record(folder: Path, name: str) -> Record:
         if not where.with_suffix(suffix).is_file():
             raise DataError(str(where.with_suffix(suffix)), "no such file")
     try:
-        header = wfdb.rdheader(str(where))
-        lead = choose_lead(header.sig_name)
-        record = wfdb.rdrecord(str(where), channels=[lead])
-        annotation = wfdb.rdann(str(where), "atr")
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            header = wfdb.rdheader(str(where))
+            lead = choose_lead(header.sig_name)
+            record = wfdb.rdrecord(str(where), channels=[lead])
+            annotation = wfdb.rdann(str(where), "atr")
     except (OSError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(str(where), f"cannot be read as a WFDB record: {reason}") from error

@@ -1,0 +1,29 @@
+"""Real data where it is, and a folder of synthetic records laid out like MIT-BIH."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from optimizer.data.aami import RECORDS
+from optimizer.data.record import write_record
+from optimizer.data.synthetic import make_record
+
+
+@pytest.fixture(scope="session")
+def mitdb() -> Path:
+    """Return the folder of the real MIT-BIH, or skip."""
+    root = os.environ.get("HEADTAIL_DATA")
+    if not root or not (Path(root) / "mitdb" / "100.hea").is_file():
+        pytest.skip("HEADTAIL_DATA has no mitdb/100.hea")
+    return Path(root) / "mitdb"
+
+
+@pytest.fixture(scope="session")
+def synthetic_mitdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a synthetic record of half a minute under each name of MIT-BIH."""
+    folder = tmp_path_factory.mktemp("mitdb")
+    for name in RECORDS:
+        write_record(folder, name, make_record(30.0, np.random.default_rng(int(name))))
+    return folder

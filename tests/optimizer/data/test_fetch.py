@@ -1,0 +1,181 @@
+"""Tests of the download against a real HTTP server on this machine."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from headtail.errors import DataError
+from optimizer.data.fetch import SUMS, fetch_mitbih
+
+RECORDS = ("100", "101")
+FILES = {
+    f"{record}{suffix}": f"{record}{suffix} ".encode() * 20_000
+    for record in RECORDS
+    for suffix in (".hea", ".dat", ".atr")
+}
+
+
+class FileServer(ThreadingHTTPServer):
+    """Serves files with ranges; can spoil, cut off or hide one."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        sums = "".join(f"{hashlib.sha256(c).hexdigest()} {n}\n" for n, c in FILES.items())
+        self.files = {**FILES, SUMS: sums.encode()}
+        self.cut_after: dict[str, list[int]] = {}
+        """Bytes after which the connection breaks, per file, for one request after another."""
+        self.requests: list[tuple[str, str | None]] = []
+
+    @property
+    def url(self) -> str:
+        """Address of the folder."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers GET with 200, 206, 404 or 416."""
+
+    server: FileServer
+
+    def do_GET(self) -> None:
+        """Send a file or the rest of it."""
+        name = self.path.lstrip("/")
+        self.server.requests.append((name, self.headers["Range"]))
+        if name not in self.server.files:
+            self.send_error(404)
+            return
+        content = self.server.files[name]
+        start = int((self.headers["Range"] or "bytes=0-")[6:-1])
+        if start >= len(content):
+            self.send_error(416)
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        cuts = self.server.cut_after.get(name)
+        self.wfile.write(content[start : start + cuts.pop(0)] if cuts else content[start:])
+
+    def log_message(self, *args: object) -> None:
+        """Stay silent."""
+
+
+@pytest.fixture
+def server() -> Iterator[FileServer]:
+    """Return a running server."""
+    running = FileServer()
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield running
+    running.shutdown()
+    thread.join()
+    running.server_close()
+
+
+def names(folder: Path) -> set[str]:
+    """Return what lies in the folder."""
+    return {path.name for path in folder.iterdir()}
+
+
+def test_every_file_arrives_with_progress(server: FileServer, tmp_path: Path) -> None:
+    """All files come, each is announced, nothing else is left behind."""
+    seen: list[tuple[int, int]] = []
+    folder = fetch_mitbih(
+        tmp_path / "new" / "mitdb",
+        lambda _, done, total: seen.append((done, total)),
+        server.url,
+        RECORDS,
+    )
+    assert {*FILES, SUMS} == names(folder)
+    assert all(content == (folder / name).read_bytes() for name, content in FILES.items())
+    assert [(done, 6) for done in range(7)] == seen
+
+
+def test_what_is_there_and_right_is_kept(server: FileServer, tmp_path: Path) -> None:
+    """A second run asks for the checksums only; a damaged file is fetched again."""
+    fetch_mitbih(tmp_path, base_url=server.url, records=RECORDS)
+    server.requests.clear()
+    fetch_mitbih(tmp_path, base_url=server.url, records=RECORDS)
+    assert [(SUMS, None)] == server.requests
+    (tmp_path / "100.dat").write_bytes(b"damaged")
+    fetch_mitbih(tmp_path, base_url=server.url, records=RECORDS)
+    assert FILES["100.dat"] == (tmp_path / "100.dat").read_bytes()
+
+
+def test_broken_connection_is_continued(server: FileServer, tmp_path: Path) -> None:
+    """A file that breaks off goes on where it stopped."""
+    server.cut_after["100.dat"] = [70_000, 50_000]
+    fetch_mitbih(tmp_path, base_url=server.url, records=RECORDS)
+    assert FILES["100.dat"] == (tmp_path / "100.dat").read_bytes()
+    ranges = [ranged for name, ranged in server.requests if name == "100.dat"]
+    assert [None, "bytes=70000-", "bytes=120000-"] == ranges
+
+
+def test_connection_that_keeps_breaking_is_named_and_resumed_later(
+    server: FileServer, tmp_path: Path
+) -> None:
+    server.cut_after["101.atr"] = [10, 10, 10]
+    with pytest.raises(DataError, match=r"101\.atr: broke off after 10 of 159980 bytes; run again"):
+        fetch_mitbih(tmp_path, base_url=server.url, records=RECORDS)
+    assert "101.atr" not in names(tmp_path)
+    assert 30 == (tmp_path / "101.atr.part").stat().st_size
+    fetch_mitbih(tmp_path, base_url=server.url, records=RECORDS)
+    assert {*FILES, SUMS} == names(tmp_path)
+
+
+def test_wrong_checksum_is_named_and_leaves_nothing(server: FileServer, tmp_path: Path) -> None:
+    server.files["100.dat"] = FILES["100.dat"][:-1] + b"!"
+    with pytest.raises(DataError, match=r"100\.dat: expected SHA-256 [0-9a-f]{64}, received"):
+        fetch_mitbih(tmp_path, base_url=server.url, records=RECORDS)
+    assert {"100.hea", SUMS} == names(tmp_path)
+
+
+def test_part_of_another_file_is_started_anew(server: FileServer, tmp_path: Path) -> None:
+    """A part longer than the file cannot be continued; it is fetched from its beginning."""
+    (tmp_path / "100.hea.part").write_bytes(b"x" * 999_999)
+    fetch_mitbih(tmp_path, base_url=server.url, records=RECORDS)
+    assert FILES["100.hea"] == (tmp_path / "100.hea").read_bytes()
+
+
+def test_missing_file_is_named(server: FileServer, tmp_path: Path) -> None:
+    del server.files["101.hea"]
+    with pytest.raises(DataError, match=r"101\.hea: HTTP 404 Not Found"):
+        fetch_mitbih(tmp_path, base_url=server.url, records=RECORDS)
+
+
+def test_list_without_a_checksum_is_refused(server: FileServer, tmp_path: Path) -> None:
+    server.files[SUMS] = b"<html>log in</html>"
+    with pytest.raises(DataError, match=r"SHA256SUMS\.txt: names no checksum of 100\.hea"):
+        fetch_mitbih(tmp_path, base_url=server.url, records=RECORDS)
+    assert set() == names(tmp_path)
+
+
+def test_oversized_file_is_refused(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optimizer.data.fetch.MAX_FILE_BYTES", 100_000)
+    with pytest.raises(DataError, match=r"100\.hea: expected at most 100000 bytes"):
+        fetch_mitbih(tmp_path, base_url=server.url, records=RECORDS)
+
+
+def test_server_that_is_away_is_named(tmp_path: Path) -> None:
+    """Nobody listens on the port of a server just closed."""
+    closed = FileServer()
+    closed.server_close()
+    with pytest.raises(DataError, match=r"127\.0\.0\.1:.*cannot be reached: .*refused"):
+        fetch_mitbih(tmp_path, base_url=closed.url)
+    assert set() == names(tmp_path)
+
+
+def test_folder_that_cannot_be_made_is_named(server: FileServer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="file: cannot be written"):
+        fetch_mitbih(tmp_path / "file", base_url=server.url)
+
+
+def test_other_schemes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="file:///etc: expected an http or https address"):
+        fetch_mitbih(tmp_path, base_url="file:///etc")

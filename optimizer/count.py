@@ -12,7 +12,8 @@ from typing import Any
 import onnx
 
 from headtail.operations import Operations
-from optimizer.cut_operators import IN_PLACE, SHAPE_ONLY
+from optimizer.cut_operators import CROPPING, IN_PLACE, SHAPE_ONLY
+from optimizer.cut_order import is_shape_only
 from optimizer.graph import Graph, Node
 
 # Where the weight stands among the inputs of operators that have one.
@@ -69,7 +70,8 @@ def peak_bytes(graph: Graph, nodes: Sequence[Node], later: Sequence[Node]) -> in
     for i, node in enumerate(nodes):
         dying = [n for n in node.data if last[n] == i and n not in needed]
         fresh = {n: graph.window_bytes(n) for n in node.outputs}
-        reused = max((alive[n] for n in dying), default=0) if node.op in IN_PLACE else 0
+        is_in_place = node.op in IN_PLACE or is_shape_only(graph, node)
+        reused = max((alive[n] for n in dying), default=0) if is_in_place else 0
         peak = max(peak, sum(alive.values()) + max(sum(fresh.values()) - reused, 0))
         alive.update(fresh)
         for name in (*dying, *(n for n in fresh if n not in last and n not in needed)):
@@ -149,7 +151,7 @@ def _weighted_before(node: Node, makers: dict[str, Node]) -> Node | None:
     if node.op != "Add":
         return node
     current = node
-    while len(current.data) == 1 and (current is node or current.op in SHAPE_ONLY):
+    while len(current.data) == 1 and (current is node or current.op in SHAPE_ONLY | CROPPING):
         before = makers.get(current.data[0])
         if before is None:
             return None

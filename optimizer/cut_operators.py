@@ -23,8 +23,9 @@ SHAPE_ONLY = frozenset({
 })  # fmt: skip
 IN_PLACE = ELEMENTWISE | NORMALISATION | SHAPE_ONLY
 FOLLOWERS = IN_PLACE | {"Concat"}
-# Opens what follows rather than closing what came before: int8 crosses before it, float32 after.
-LEADERS = frozenset({"DequantizeLinear"})
+# Open what follows rather than closing what came before, and enlarge what crosses.
+LEADERS = frozenset({"DequantizeLinear", "Pad"})
+CROPPING = frozenset({"Pad", "Slice"})
 # Multiply by weights, so that what follows fuses into them.
 WEIGHTED = frozenset({
     "Attention", "Conv", "ConvInteger", "ConvTranspose", "DeformConv", "Einsum", "FusedConv",

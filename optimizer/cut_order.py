@@ -8,7 +8,7 @@ fuses those, and a cut between them costs 2-11 % on both sides.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from optimizer.cut_operators import FOLLOWERS, LEADERS, WEIGHTED
+from optimizer.cut_operators import CROPPING, FOLLOWERS, LEADERS, SHAPE_ONLY, WEIGHTED
 from optimizer.graph import Graph, Node
 
 Unit = tuple[Node, ...]
@@ -25,7 +25,7 @@ def units(graph: Graph) -> tuple[Unit, ...]:
     pending: list[Node] = []
     for node in _depth_first(graph):
         pending.extend(order.take(node))
-        if any(n.op not in FOLLOWERS | LEADERS for n in pending):
+        if any(n.op not in LEADERS and not is_follower(graph, n) for n in pending):
             groups.append(pending)
             pending = []
     if pending and groups:
@@ -39,6 +39,7 @@ class _Order:
     """Emits nodes, each with the followers that belong to it."""
 
     def __init__(self, graph: Graph) -> None:
+        self.graph = graph
         self.made = {s.name for s in graph.inputs}
         self.emitted: set[int] = set()
         self.readers = readers(graph.nodes)
@@ -47,8 +48,6 @@ class _Order:
 
     def take(self, node: Node) -> list[Node]:
         """Return `node` and every follower it must not be cut from; [] if it is out already."""
-        if id(node) in self.emitted:
-            return []
         taken, ahead = [], [node]
         while ahead:
             current = ahead.pop()
@@ -63,9 +62,11 @@ class _Order:
     def _emit(self, node: Node) -> None:
         self.emitted.add(id(node))
         self.made.update(node.outputs)
-        is_chained = node.op in FOLLOWERS and len(node.data) == 1 and self.is_tight[node.data[0]]
+        is_chained = is_follower(self.graph, node) and len(node.data) == 1
         for name in node.outputs:
-            self.is_tight[name] = node.op in WEIGHTED or is_chained
+            self.is_tight[name] = node.op in WEIGHTED or (
+                is_chained and self.is_tight[node.data[0]]
+            )
 
     def _bound(self, name: str) -> list[Node]:
         """Return the followers of a tensor that must come before the next cut.
@@ -75,9 +76,37 @@ class _Order:
         anyway stays as it is: running its pre-activation early would only add a second tensor.
         """
         waiting = [n for n in self.readers.get(name, ()) if id(n) not in self.emitted]
-        ready = [n for n in waiting if n.op in FOLLOWERS and self.made.issuperset(n.data)]
+        ready = [n for n in waiting if self._closes(n) and self.made.issuperset(n.data)]
         is_last = len(ready) == len(waiting) and name not in self.kept
         return ready if self.is_tight[name] or is_last else []
+
+    def _closes(self, node: Node) -> bool:
+        """Return whether a node ends what came before rather than preparing what comes next.
+
+        A change of shape does so on the way to an activation or to the model's output only; before
+        a convolution or a dense layer it belongs to that one.
+        """
+        while is_shape_only(self.graph, node):
+            after = self.readers.get(node.outputs[0], [])
+            if len(after) != 1:
+                return node.outputs[0] in self.kept
+            node = after[0]
+        return is_follower(self.graph, node)
+
+
+def is_shape_only(graph: Graph, node: Node) -> bool:
+    """Return whether a node passes values on in another shape, a slice or padding of nothing too.
+
+    Exporters put such a slice and padding between a transposed convolution and its bias.
+    """
+    if node.op in CROPPING:
+        return graph.window_bytes(node.outputs[0]) == graph.window_bytes(node.data[0])
+    return node.op in SHAPE_ONLY
+
+
+def is_follower(graph: Graph, node: Node) -> bool:
+    """Return whether a node only rewrites the output of what came before it."""
+    return node.op in FOLLOWERS or is_shape_only(graph, node)
 
 
 def readers(nodes: Iterable[Node]) -> Mapping[str, list[Node]]:

@@ -44,7 +44,7 @@ X = {"x": ("N", 2, 8)}
 
 def test_chain_is_cut_after_activations_and_pools(small_cnn: bytes) -> None:
     """Never between a convolution and its normalisation or activation."""
-    assert crossings(small_cnn) == [["r1"], ["p1"], ["r2"], ["f"]]
+    assert crossings(small_cnn) == [["r1"], ["p1"], ["r2"], ["g"]]
 
 
 def test_branches_are_finished_one_by_one(onnx_model: Model) -> None:
@@ -247,6 +247,37 @@ def test_sizes_that_depend_on_values_do_not_cross(onnx_model: Model) -> None:
     assert crossings(content) == [["a"], ["f"]]
 
 
+def test_crop_and_bias_stay_with_their_transposed_convolution(onnx_model: Model) -> None:
+    """What exporters put between a transposed convolution and its activation is no place to cut.
+
+    Nor is what they put in front of the next convolution: the reshape runs after the cut.
+    """
+    nodes = [
+        node("ConvTranspose", ["x", "w"], ["a"], strides=[1]),
+        node("Slice", ["a", "zero", "ten", "axis"], ["b"]),
+        node("Unsqueeze", ["b", "axis"], ["c"]),
+        node("Add", ["c", "bias"], ["d"]),
+        node("Relu", ["d"], ["e"]),
+        node("Squeeze", ["e", "axis"], ["f"]),
+        conv("f", "y"),
+    ]
+    weights = W | {
+        "zero": np.array([0]), "ten": np.array([10]), "axis": np.array([2]), "bias": np.ones(10)
+    }  # fmt: skip
+    assert crossings(onnx_model(nodes, X, weights=weights)) == [["e"]]
+
+
+def test_padding_runs_after_the_cut(onnx_model: Model) -> None:
+    """Zeros around a map are not worth sending."""
+    nodes = [
+        conv("x", "a"),
+        node("Pad", ["a", "pads"], ["b"]),
+        conv("b", "y"),
+    ]
+    weights = W | {"pads": np.array([0, 0, 2, 0, 0, 2])}
+    assert crossings(onnx_model(nodes, X, weights=weights)) == [["a"]]
+
+
 def test_swish_stays_with_its_convolution(onnx_model: Model) -> None:
     """Conv, BN-like scale, sigmoid and product are one unit, the squeeze after it is another."""
     nodes = [
@@ -300,7 +331,7 @@ def test_every_opset(onnx_model: Model, opset: int) -> None:
     ]
     weights = W | {"v": np.random.default_rng(0).standard_normal((8, 3)), "bias": np.ones(3)}
     content = onnx_model(nodes, X, weights=weights, opset=opset, ir_version=4)
-    assert crossings(content) == [["b"], ["d"]]
+    assert crossings(content) == [["b"], ["c"]]
 
 
 def test_running_counters_in_names_leave_the_bytes_alone(small_cnn: bytes) -> None:

@@ -12,6 +12,7 @@ Without the optional arrays the windows are split at random 70/15/15 within each
 """
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -60,14 +61,17 @@ def load_npz(config: DataConfig) -> Dataset:
 
 def _read(path: Path) -> dict[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
+        # numpy leaves a file open that it opened and cannot read.
+        with path.open("rb") as file:
+            members = np.load(file, allow_pickle=False)
+            if not isinstance(members, np.lib.npyio.NpzFile):
                 raise DataError(str(path), "expected an .npz file, received a single array")
-            arrays = {name: file[name] for name in file.files}
+            arrays = {name: members[name] for name in members.files}
     except FileNotFoundError as error:
         raise DataError(str(path), "no such file") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(str(path), f"expected an .npz file: {error}") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(str(path), f"expected an .npz file: {reason}") from error
     unknown = arrays.keys() - REQUIRED - GIVEN - {"labels"}
     if unknown or not arrays.keys() >= REQUIRED:
         raise DataError(

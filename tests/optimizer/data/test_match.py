@@ -39,7 +39,9 @@ def test_nothing_to_match_is_perfect() -> None:
 def test_no_matching_has_more_pairs(reference: list[int], detected: list[int]) -> None:
     """The count is that of SciPy's maximum bipartite matching; pairs rise and lie in reach."""
     pairs = match(reference, detected, 100).pairs
-    near = np.abs(np.subtract.outer(reference, detected)).reshape(len(reference), len(detected)) <= 15
+    near = (
+        np.abs(np.subtract.outer(reference, detected)).reshape(len(reference), len(detected)) <= 15
+    )
     best = 0
     if near.size:
         best = int(np.sum(maximum_bipartite_matching(csr_array(near)) >= 0))

@@ -96,6 +96,10 @@ def test_missing_and_foreign_files_are_named(path: Path) -> None:
     path.write_bytes(b"PK\x03\x04 no zip")
     with pytest.raises(DataError, match=r"mine\.npz: expected an \.npz file"):
         load(missing)
+    with path.open("wb") as file:
+        np.save(file, X)
+    with pytest.raises(DataError, match=r"mine\.npz: expected an \.npz file, received a single"):
+        load(missing)
     np.savez(path, x=X, y=Y)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"mine\.npz: expected an \.npz file"):

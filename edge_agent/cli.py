@@ -61,7 +61,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
 
-        parser.exit(message=f"{parser.prog} {version('headtail')}\n")
+        sys.stdout.write(f"{parser.prog} {version('headtail')}\n")
+        parser.exit()
 
 
 def build_parser() -> argparse.ArgumentParser:

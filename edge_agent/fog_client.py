@@ -78,18 +78,19 @@ def make_error(
         retry_delay_s: When an overloaded fog wants to be asked again.
     """
     where = f"fog {fog}"
-    kind = ERROR_BY_STATUS.get(status)
-    if kind is Overloaded:
-        return Overloaded(where, details, retry_delay_s or DEFAULT_RETRY_DELAY_S)
-    if kind is FogUnavailable or status is StatusCode.CANCELLED:
-        return FogUnavailable(fog, details)
-    if kind is ModelNotFound:
-        return ModelNotFound(*model)
-    if kind is RequestInvalid:
-        return RequestInvalid(where, details)
     if status is StatusCode.UNIMPLEMENTED:
         return RequestInvalid(where, "speaks no Open Inference Protocol v2 with streams")
-    return RemoteFailed(where, f"{status.name}: {details}")
+    made: dict[StatusCode, RemoteError] = {
+        StatusCode.NOT_FOUND: ModelNotFound(*model),
+        StatusCode.INVALID_ARGUMENT: RequestInvalid(where, details),
+        StatusCode.RESOURCE_EXHAUSTED: Overloaded(
+            where, details, retry_delay_s or DEFAULT_RETRY_DELAY_S
+        ),
+        StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded(where),
+        StatusCode.UNAVAILABLE: FogUnavailable(fog, details),
+        StatusCode.CANCELLED: FogUnavailable(fog, details),
+    }
+    return made.get(status) or RemoteFailed(where, f"{status.name}: {details}")
 
 
 class FogStream:

@@ -8,10 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_agent.result import Result
+from headtail.tensor import Array
 
 KEPT = 2048
 """Windows over which percentiles and the rate are taken."""
+LAST_LABELS = 12
 PARTS = ("head", "network", "queue", "tail", "total")
+
+_FIELDS = {
+    "head": "head_s",
+    "network": "network_s",
+    "queue": "queue_s",
+    "tail": "tail_s",
+    "total": "latency_s",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +57,10 @@ class Tally:
         self._tx_j: float | None = None
         self._where: Counter[str] = Counter()
         self._fallbacks: Counter[str] = Counter()
-        self._recent: deque[Result] = deque(maxlen=KEPT)
-        self._times: deque[tuple[float, int]] = deque([(clock(), 0)], maxlen=KEPT)
+        # One row a window, one column a part; NaN where the part did not happen.
+        self._parts_s = np.full((KEPT, len(PARTS)), np.nan, np.float32)
+        self._last: deque[str] = deque(maxlen=LAST_LABELS)
+        self._times: deque[tuple[float, int]] = deque([(clock(), 0)], maxlen=KEPT // 8)
 
     def take(self, results: Sequence[Result]) -> None:
         """Count results."""
@@ -58,6 +70,7 @@ class Tally:
             self._times.append((self._clock(), self._windows))
 
     def _count(self, result: Result) -> None:
+        self._parts_s[self._windows % KEPT] = [part_seconds(result, p) for p in PARTS]
         self._windows += 1
         self._tx_bytes += result.tx_bytes
         self._where[result.where] += 1
@@ -70,21 +83,20 @@ class Tally:
         if result.truth is not None and 0 <= result.truth < len(self._labels):
             self._judged += 1
             self._correct += result.label == self._labels[result.truth]
-        self._recent.append(result)
+        self._last.append(result.label or "?")
 
     def figures(self) -> Figures:
         """Return where things stand."""
         with self._lock:
-            recent = list(self._recent)
             (first_s, first), (_, last) = self._times[0], self._times[-1]
             elapsed_s = self._clock() - first_s
             return Figures(
                 windows=self._windows,
                 windows_per_s=(last - first) / elapsed_s if elapsed_s > 0 else 0.0,
-                percentiles_s=_percentiles(recent),
+                percentiles_s=_percentiles(self._parts_s[: self._windows]),
                 where=dict(self._where),
                 fallbacks=dict(self._fallbacks),
-                last_labels=tuple(r.label or "?" for r in recent[-12:]),
+                last_labels=tuple(self._last),
                 tx_bytes=self._tx_bytes,
                 compute_j=self._compute_j,
                 tx_j=self._tx_j,
@@ -95,14 +107,8 @@ class Tally:
 
 def part_seconds(result: Result, part: str) -> float | None:
     """Return how long a part of a window's latency took; None where it did not happen."""
-    values = {
-        "head": result.head_s,
-        "network": result.network_s,
-        "queue": result.queue_s,
-        "tail": result.tail_s,
-        "total": result.latency_s,
-    }
-    return values[part]
+    seconds: float | None = getattr(result, _FIELDS[part])
+    return seconds
 
 
 def describe(figures: Figures) -> str:
@@ -119,11 +125,11 @@ def describe(figures: Figures) -> str:
     return "; ".join(parts)
 
 
-def _percentiles(results: Sequence[Result]) -> dict[str, tuple[float, float]]:
+def _percentiles(parts_s: Array) -> dict[str, tuple[float, float]]:
     found = {}
-    for part in PARTS:
-        values = [s for s in (part_seconds(r, part) for r in results) if s is not None]
-        if values:
+    for part, column in zip(PARTS, parts_s.T, strict=True):
+        values = column[~np.isnan(column)]
+        if len(values):
             p50, p99 = np.percentile(values, (50, 99))
             found[part] = (float(p50), float(p99))
     return found

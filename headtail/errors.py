@@ -134,10 +134,11 @@ class FogUnavailable(RemoteError):
 
 
 class DeadlineExceeded(RemoteError):
-    """The deadline passed before the answer."""
+    """The deadline passed before the answer; `allowed_s` is how long it was, where known."""
 
-    def __init__(self, where: str, allowed_s: float) -> None:
-        super().__init__(f"{where}: no answer within {allowed_s:.3f} s")
+    def __init__(self, where: str, allowed_s: float | None = None) -> None:
+        within = "before the deadline" if allowed_s is None else f"within {allowed_s:.3f} s"
+        super().__init__(f"{where}: no answer {within}")
 
 
 class Overloaded(RemoteError):

@@ -37,7 +37,7 @@ from headtail.wire import Encoding
 
 TIMEOUT_S = 30.0
 HANG_UP = b"hang up"
-Script = Callable[[InferRequest], bytes | None]
+Script = Callable[[InferRequest], bytes | list[bytes] | None]
 
 
 @pytest.fixture(scope="session")
@@ -183,7 +183,7 @@ def point_of(tail: str) -> int:
 
 
 class ScriptedFog:
-    """A fog that answers each request as its script says: bytes, nothing, or `HANG_UP`."""
+    """A fog that answers each request as its script says: messages, none, or `HANG_UP`."""
 
     def __init__(self, bundle: Bundle, listen: str = "127.0.0.1:0") -> None:
         self.script: Script = self.answer
@@ -234,8 +234,7 @@ class ScriptedFog:
             reply = self.script(request)
             if reply == HANG_UP:
                 return
-            if reply is not None:
-                yield reply
+            yield from [reply] if isinstance(reply, bytes) else reply or []
 
 
 @pytest.fixture

@@ -1,0 +1,27 @@
+"""Delays between attempts."""
+
+import itertools
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.backoff import delays
+
+
+@given(st.floats(0.01, 1.0), st.floats(1.0, 60.0), st.integers(0, 1000))
+def test_each_delay_is_in_the_upper_half_of_a_doubling_capped_one(first_s, cap_s, seed):
+    drawn = list(itertools.islice(delays(first_s, cap_s, random.Random(seed)), 12))
+    for i, delay in enumerate(drawn):
+        full = min(cap_s, first_s * 2**i)
+        assert full / 2 * 0.999 <= delay <= full * 1.001
+
+
+def test_same_seed_gives_the_same_delays():
+    first, second = (list(itertools.islice(delays(0.2, 5, random.Random(4)), 9)) for _ in "ab")
+    assert first == second
+
+
+def test_agents_do_not_come_back_together():
+    drawn = {next(delays(0.2, 5.0, random.Random(seed))) for seed in range(50)}
+    assert 50 == len(drawn)

@@ -1,0 +1,66 @@
+"""The meter against a calculation by hand, and what a run reports of it."""
+
+import pytest
+
+from edge_agent.meter import NoMeter, ProfileMeter, open_meter
+from headtail.bundle import read_bundle
+from headtail.errors import ConfigError
+
+# FACTS of the paper's set-up: 26.47 nJ per MACz and 31.55 nJ per convolution weight on the
+# STM32L476; 20.1 mW for the bit time of 1 Mbit/s on its link.
+SEGMENT_J = [26.47e-9 * macz + 31.55e-9 * 9 for macz in (1000, 200, 30)]
+BYTE_J = 20.1e-3 * 8 / 1e6
+
+
+@pytest.fixture
+def manifest(priced_path, trust):
+    """Return a manifest with operation counts and the paper's profiles."""
+    return read_bundle(priced_path, trust).manifest
+
+
+def test_segments_and_bytes_by_hand(manifest):
+    meter = open_meter(manifest, "", "")
+    assert isinstance(meter, ProfileMeter)
+    assert "paper" == meter.link.mode
+    assert 0.0 == meter.compute_j(0, 0)
+    for start, stop in ((0, 1), (1, 3), (0, 3)):
+        assert pytest.approx(sum(SEGMENT_J[start:stop])) == meter.compute_j(start, stop)
+    assert pytest.approx(143 * BYTE_J) == meter.tx_j(143)
+
+
+def test_run_charges_what_ran_and_what_was_sent(run_agent, start_fog, priced_path):
+    """In the fog: the head and the message. Here: every segment and nothing sent."""
+    settings = {"bundle": str(priced_path)}
+    fog = start_fog(bundles=priced_path.parent).address
+    for line in run_agent(fog=fog, point="2", batch=1, **settings):
+        energy = line["energy_j"]
+        assert pytest.approx(SEGMENT_J[0] + SEGMENT_J[1]) == energy["compute"]
+        assert pytest.approx(line["tx_bytes"] * BYTE_J) == energy["tx"]
+    for line in run_agent(point="3", **settings):
+        energy = line["energy_j"]
+        assert {"compute": pytest.approx(sum(SEGMENT_J)), "tx": 0.0} == energy
+
+
+def test_windows_finished_here_are_charged_all_segments(
+    run_agent, scripted_fog, priced_path, unused_address
+):
+    (line, *_) = run_agent(bundle=str(priced_path), fog=unused_address, point="1")
+    assert pytest.approx(sum(SEGMENT_J)) == line["energy_j"]["compute"]
+
+
+def test_flags_name_other_profiles(manifest):
+    meter = open_meter(manifest, "raspberry-pi-4", "ble-1m")
+    assert ("raspberry-pi-4", "ble-1m", "packet") == (
+        meter.device.name, meter.link.name, meter.link.mode,
+    )  # fmt: skip
+
+
+def test_unknown_profile_is_named(manifest):
+    with pytest.raises(ConfigError, match="device profile 'abacus'"):
+        open_meter(manifest, "abacus", "")
+
+
+def test_bundle_without_costs_prices_nothing(bundle):
+    meter = open_meter(bundle.manifest, "", "")
+    assert isinstance(meter, NoMeter)
+    assert (None, None) == (meter.compute_j(0, 3), meter.tx_j(100))

@@ -1,0 +1,84 @@
+"""The agent's metrics, by name, label and amount."""
+
+import pytest
+from prometheus_client import generate_latest
+
+from edge_agent.meter import open_meter
+from edge_agent.metrics import Metrics
+from edge_agent.plan import choose_plan
+from edge_agent.result import Result
+from headtail.bundle import read_bundle
+
+
+@pytest.fixture
+def priced(priced_path, trust):
+    """Return a bundle that names profiles."""
+    return read_bundle(priced_path, trust)
+
+
+def result(where: str, fallback: str | None, **changes: float | None) -> Result:
+    """Return a result of 10 ms."""
+    values = {
+        "sequence": 0, "sample": 0, "label": "n", "output": [1.0], "where": where,
+        "partition_point": 1, "encoding": "int8", "latency_s": 0.010, "head_s": 0.002,
+        "tail_s": 0.003, "network_s": 0.004, "queue_s": 0.001, "tx_bytes": 100,
+        "compute_j": 3e-6, "tx_j": 5e-6, "fallback": fallback,
+    }  # fmt: skip
+    return Result(**{**values, **changes})
+
+
+def page(bundle, results) -> dict[str, float]:
+    """Return every sample of the page after some results."""
+    plan = choose_plan(bundle.manifest, "1", "int8")
+    metrics = Metrics(plan, bundle.digest, open_meter(bundle.manifest, "", ""))
+    metrics.watch(lambda: True)
+    metrics.take(results)
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    return {
+        line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
+        for line in lines
+        if not line.startswith("#")
+    }
+
+
+POINT = 'encoding="int8",model="priced",partition_point="1"'
+
+
+def test_windows_bytes_and_latency_by_part(priced):
+    samples = page(
+        priced,
+        [
+            result("fog", None),
+            result("fog", None),
+            result("edge", "deadline", network_s=None, queue_s=None),
+        ],
+    )
+    assert 2 == samples[f'edge_windows_total{{{POINT},where="fog"}}']
+    assert 1 == samples[f'edge_windows_total{{{POINT},where="edge"}}']
+    assert 300 == samples[f"edge_tx_bytes_total{{{POINT}}}"]
+    assert 1 == samples['edge_fallback_total{reason="deadline"}']
+    assert 0 == samples['edge_fallback_total{reason="overloaded"}']
+    for part, count, seconds in (("head", 3, 0.006), ("network", 2, 0.008), ("total", 3, 0.03)):
+        labels = f'{{encoding="int8",model="priced",part="{part}",partition_point="1"}}'
+        assert count == samples[f"edge_latency_seconds_count{labels}"]
+        assert pytest.approx(seconds) == samples[f"edge_latency_seconds_sum{labels}"]
+    assert 1 == samples["edge_fog_up"]
+
+
+def test_energy_says_that_it_is_modelled_and_how(priced):
+    samples = page(priced, [result("fog", None)] * 2)
+    labels = 'component="{}",mode="paper",modelled="true",profile="{}"'
+    compute = labels.format("compute", "stm32l476-paper")
+    sending = labels.format("tx", "ble-paper")
+    assert pytest.approx(6e-6) == samples[f"edge_energy_joules_total{{{compute}}}"]
+    assert pytest.approx(1e-5) == samples[f"edge_energy_joules_total{{{sending}}}"]
+
+
+def test_info_names_the_bundle(priced):
+    labels = f'digest="{priced.digest}",name="priced",version="1.0.0"'
+    assert 1 == page(priced, [])[f"edge_bundle_info{{{labels}}}"]
+
+
+def test_bundle_without_profiles_exports_no_energy(bundle):
+    samples = page(bundle, [result("edge", None, compute_j=None, tx_j=None)])
+    assert [] == [name for name in samples if name.startswith("edge_energy")]

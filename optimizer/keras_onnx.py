@@ -30,6 +30,7 @@ def export_keras(model: keras.Model, opset: int = OPSET) -> bytes:
     """
     # `from_keras` fails on Sequential models (KeyError: keras_tensor_N); a function does not.
     inputs, outputs = _names(model.inputs, "x"), _output_names(model)
+    where = f"model '{model.name}'"
 
     @tf.function  # type: ignore[untyped-decorator]
     def call(*tensors: Any) -> dict[str, Any]:
@@ -44,15 +45,15 @@ def export_keras(model: keras.Model, opset: int = OPSET) -> bytes:
     try:
         proto, _ = tf2onnx.convert.from_function(call, signature, opset=opset)
     except (ValueError, KeyError, TypeError, RuntimeError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else repr(error)
-        raise ExportError(
-            f"model '{model.name}'", f"tf2onnx cannot convert it: {reason}"
-        ) from error
-    if [o.name for o in proto.graph.output] != outputs:
-        by_name = {o.name: o for o in proto.graph.output}
-        del proto.graph.output[:]
-        proto.graph.output.extend(by_name[n] for n in outputs)
-    return _canonical(proto).SerializeToString(deterministic=True)
+        raise ExportError(where, f"tf2onnx cannot convert it: {_first_line(error)}") from error
+    by_name = {o.name: o for o in proto.graph.output}
+    del proto.graph.output[:]
+    proto.graph.output.extend(by_name[n] for n in outputs)
+    try:
+        return _canonical(proto).SerializeToString(deterministic=True)
+    except onnx.checker.ValidationError as error:
+        # tf2onnx leaves what it does not know in the graph and only logs it.
+        raise ExportError(where, f"no valid ONNX comes of it: {_first_line(error)}") from error
 
 
 def before_softmax(model: keras.Model) -> keras.Model:
@@ -193,3 +194,7 @@ def _used_opsets(proto: onnx.ModelProto) -> list[onnx.OperatorSetIdProto]:
     # tf2onnx lists ai.onnx.ml in every model.
     domains = {n.domain for n in proto.graph.node} | {""}
     return [o for o in proto.opset_import if o.domain in domains]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else repr(error)

@@ -156,7 +156,7 @@ def describe_recipe(recipe: Recipe) -> dict[str, Any]:
 
     Without the data's path: where a file lies on one machine says nothing, its fingerprint does.
     """
-    plain: dict[str, Any] = msgspec.to_builtins(recipe)
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))
     plain["data"].pop("path")
     return plain
 

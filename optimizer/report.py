@@ -105,7 +105,7 @@ def draw_confusion(summary: RunSummary) -> Figure:
     """Draw the confusion matrix of the test split, shares of each true class in colour."""
     counts: Array = summary.training.test_scores.confusion
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    size = 1.6 + 0.62 * len(counts)
+    size = 1.2 + 0.5 * len(counts)
     figure, axes = _figure(size + 0.4, size)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (i, j), share in np.ndenumerate(shares):

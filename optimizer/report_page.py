@@ -32,11 +32,12 @@ h2 { font-size: 1.1rem; margin: 0 0 .75rem; }
 .sub { color: #6b7280; margin: .25rem 0 1.5rem; }
 .warning { background: #b91c1c; color: white; font-weight: 700; padding: .9rem 1.25rem;
   border-radius: .5rem; margin-bottom: 1.5rem; font-size: 1.05rem; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: 1rem; }
+.tiles { display: grid; gap: .75rem;
+  grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); }
 .tile, section { background: white; border: 1px solid #e5e7eb; border-radius: .6rem;
   padding: 1rem 1.25rem; }
 section { margin-top: 1rem; overflow-x: auto; }
-.tile b { display: block; font-size: 1.45rem; line-height: 1.3; }
+.tile b { display: block; font-size: 1.3rem; line-height: 1.3; }
 .tile span { color: #6b7280; font-size: .85rem; display: block; line-height: 1.35; }
 table { border-collapse: collapse; width: 100%; font-size: .85rem;
   font-variant-numeric: tabular-nums; }

@@ -14,8 +14,8 @@ def format_j(joules: float) -> str:
     """Return an energy with three figures in nJ, uJ, mJ or J."""
     for unit, scale in (("nJ", 1e-9), ("uJ", 1e-6), ("mJ", 1e-3)):
         if joules < 1000 * scale:
-            return f"{joules / scale:.3g} {unit}"
-    return f"{joules:.3g} J"
+            return f"{_three_figures(joules / scale)} {unit}"
+    return f"{_three_figures(joules)} J"
 
 
 def describe_scores(scores: Scores) -> str:
@@ -112,6 +112,10 @@ def _cells(summary: RunSummary, row: Row) -> list[str]:
         "" if accuracy is None else f"{accuracy:.3f}",
         "; ".join(n for n in notes if n),
     ]
+
+
+def _three_figures(value: float) -> str:
+    return "0" if value == 0 else f"{value:#.3g}".rstrip(".")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

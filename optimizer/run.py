@@ -17,6 +17,7 @@ from optimizer.data.dataset import Dataset
 from optimizer.data.load import load
 from optimizer.graph import Graph, read_graph
 from optimizer.keras_onnx import before_softmax, export_keras
+from optimizer.network import build_keras
 from optimizer.package import Description, Offer, Verified, pack, package_versions
 from optimizer.package_points import Profiles, Windows, build_points
 from optimizer.partition import Choice, Row, choose, list_rows
@@ -27,7 +28,7 @@ from optimizer.run_folder import RunFolder, open_run
 from optimizer.run_inputs import Inputs, build_inputs, draw_test_windows
 from optimizer.run_summary import RunSummary
 from optimizer.run_training import TrainingRecord, train_or_restore
-from optimizer.train import predict
+from optimizer.train import Labelled, predict
 from optimizer.verify import Reference, verify
 from optimizer.verify import before_softmax as tensors_before_softmax
 
@@ -98,19 +99,19 @@ def _run(job: _Job) -> RunSummary:
         inputs = build_inputs(dataset, recipe)
     if dataset.is_synthetic:
         reporter.say("SYNTHETIC data: what follows says nothing about real patients")
+    with reporter.stage("check the bounds"):
+        windows = inputs.verification(recipe.export.verify_windows)
+        _check_bounds(job, inputs, len(dataset.labels))
     model, record = train_or_restore(recipe, inputs, len(dataset.labels), job.folder, reporter)
     with reporter.stage("export and cut"):
         content = export_keras(model, recipe.export.opset)
         job.folder.write("model.onnx", content)
-        graph = read_graph(content)
-        cuts = select_cuts(legal_cuts(graph), recipe.partition.points)
-        cut = cut_model(graph, cuts)
+        graph, cut = _cut(job, content)
     with reporter.stage("verify against Keras"):
-        windows = inputs.verification(recipe.export.verify_windows)
         feed = {graph.inputs[0].name: windows}
         error = verify(cut, _reference(model, graph), feed, tensors_before_softmax(graph))
     with reporter.stage("price the points"):
-        points = _points(job, cut, inputs)
+        points = _points(job, cut, inputs, inputs.test)
         choice = _choose(job, points)
     with reporter.stage("write and test the bundle"):
         offer = Offer(points, choice.point, choice.encoding)
@@ -140,6 +141,19 @@ def _run(job: _Job) -> RunSummary:
     return summary
 
 
+def _check_bounds(job: _Job, inputs: Inputs, classes: int) -> None:
+    """Raise what `choose` would raise after the training: no cost depends on the weights."""
+    model = build_keras(job.recipe.network.genome(classes), job.recipe.seed)
+    _, cut = _cut(job, export_keras(model, job.recipe.export.opset))
+    _choose(job, _points(job, cut, inputs, None))
+
+
+def _cut(job: _Job, content: bytes) -> tuple[Graph, CutModel]:
+    graph = read_graph(content)
+    cuts = select_cuts(legal_cuts(graph), job.recipe.partition.points)
+    return graph, cut_model(graph, cuts)
+
+
 def _reference(model: keras.Model, graph: Graph) -> Reference:
     logits = before_softmax(model)
     x, y = graph.inputs[0].name, graph.outputs[0].name
@@ -150,14 +164,16 @@ def _reference(model: keras.Model, graph: Graph) -> Reference:
     return run
 
 
-def _points(job: _Job, cut: CutModel, inputs: Inputs) -> tuple[Point, ...]:
+def _points(
+    job: _Job, cut: CutModel, inputs: Inputs, labelled: Labelled | None
+) -> tuple[Point, ...]:
     """Return the priced points with the encodings that the recipe offers."""
     name = cut.inputs[0].name
     windows = Windows(
         samples={name: inputs.samples},
         calibration={name: inputs.calibration},
-        labelled={name: inputs.test.x},
-        labels=inputs.test.y,
+        labelled=None if labelled is None else {name: labelled.x},
+        labels=None if labelled is None else labelled.y,
     )
     offered = job.recipe.partition.encodings
     return tuple(

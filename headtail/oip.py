@@ -16,6 +16,7 @@ from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import TypeVar
 
+import msgspec
 import numpy as np
 from google.protobuf.message import DecodeError
 
@@ -55,8 +56,7 @@ TensorHeader = tuple[str, str, tuple[int, ...], bool]  # name, datatype, shape, 
 Message = TypeVar("Message", ModelInferRequest, ModelInferResponse)
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(msgspec.Struct, frozen=True):
     """A tensor as it travels: little-endian, row-major."""
 
     name: str
@@ -65,8 +65,7 @@ class Tensor:
     content: Buffer
 
 
-@dataclass(frozen=True, slots=True)
-class InferRequest:
+class InferRequest(msgspec.Struct, frozen=True):
     """What a client asks: `outputs` names those wanted, empty for all."""
 
     model: str
@@ -77,8 +76,7 @@ class InferRequest:
     outputs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class InferResponse:
+class InferResponse(msgspec.Struct, frozen=True):
     """What a server answers; `error` is empty unless it is a stream's answer to a bad request."""
 
     model: str

@@ -1,5 +1,8 @@
 """Hand-built ONNX models for the tests of reading, cutting and packing."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +13,7 @@ import pytest
 from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
+SYNTHETIC = Path(__file__).parents[2] / "recipes" / "synthetic.toml"
 Shape = tuple[int | str | None, ...]
 
 
@@ -96,3 +100,34 @@ def cnn_text(rng: np.random.Generator) -> OnnxText:
 def _array(value: ArrayLike) -> np.ndarray:
     array = np.asarray(value)
     return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
+@pytest.fixture(scope="session")
+def start_run(key_folder: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Return a function that starts `optimizer run` on recipes/synthetic.toml as a process."""
+
+    def start(out: Path, hash_seed: int) -> subprocess.Popen[str]:
+        code = "import sys; from optimizer.cli import main; sys.exit(main())"
+        command = [sys.executable, "-c", code, "run", str(SYNTHETIC), "--out", str(out)]
+        return subprocess.Popen(
+            [*command, "--key", str(key_folder / "test.key")],
+            env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def finished_runs(
+    start_run: Callable[..., subprocess.Popen[str]], tmp_path_factory: pytest.TempPathFactory
+) -> list[tuple[Path, str, str]]:
+    """Return folder, stdout and stderr of two finished runs, made by two processes."""
+    folders = [tmp_path_factory.mktemp("run") / "out" for _ in range(2)]
+    processes = [start_run(folder, i + 1) for i, folder in enumerate(folders)]
+    texts = [process.communicate(timeout=240) for process in processes]
+    for process, (_, stderr) in zip(processes, texts, strict=True):
+        assert process.returncode == 0, stderr
+    return [(folder, *text) for folder, text in zip(folders, texts, strict=True)]

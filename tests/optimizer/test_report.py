@@ -1,0 +1,57 @@
+"""The report: one page that needs nothing else, and that says what its figures are."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from headtail.bundle import read_bundle
+from headtail.bundle.keys import Trust
+from optimizer.report_text import format_j
+
+Finished = list[tuple[Path, str, str]]
+
+
+@pytest.mark.parametrize(
+    ("joules", "text"),
+    [(0, "0 nJ"), (1.2964e-5, "13.0 uJ"), (4.851e-3, "4.85 mJ"), (2e-9, "2.00 nJ"), (3, "3.00 J")],
+)
+def test_energy_is_shown_with_three_figures(joules: float, text: str) -> None:
+    """In the unit that keeps it below a thousand."""
+    assert text == format_j(joules)
+
+
+@pytest.mark.tf
+def test_page_needs_nothing_from_elsewhere(finished_runs: Finished) -> None:
+    """No script, no style sheet, no font, no picture is loaded."""
+    page = (finished_runs[0][0] / "report.html").read_text(encoding="utf-8")
+    assert [] == re.findall(r"<(?:script|link|img|iframe)\b", page)
+    assert [] == re.findall(r"url\((?!#)|@import|\bsrc=", page)
+    assert 3 == page.count("<svg")
+
+
+@pytest.mark.tf
+@pytest.mark.parametrize("name", ["report.html", "report.md"])
+def test_report_says_synthetic_protocol_and_digest(
+    name: str, finished_runs: Finished, trust: Trust
+) -> None:
+    """A figure without them could be taken for more than it is."""
+    folder = finished_runs[0][0]
+    text = (folder / name).read_text(encoding="utf-8")
+    assert "SYNTHETIC DATA" in text
+    assert "synthetic inter_patient" in text
+    assert read_bundle(folder / "ecg-synthetic-1.bundle", trust).digest in text
+
+
+@pytest.mark.tf
+def test_every_point_and_encoding_has_a_row_and_one_is_chosen(
+    finished_runs: Finished, trust: Trust
+) -> None:
+    """Sending the raw window, the trivial answer, among them."""
+    folder = finished_runs[0][0]
+    points = read_bundle(folder / "ecg-synthetic-1.bundle", trust).manifest.points
+    expected = [(str(p.index), c.encoding.value) for p in points for c in p.costs]
+    table = (folder / "report.md").read_text(encoding="utf-8").split("## Partition points")[1]
+    rows = re.findall(r"^\| (\d+) \| (\w+) \|.*$", table, flags=re.MULTILINE)
+    assert expected == rows
+    assert table.count("**chosen**") == 1

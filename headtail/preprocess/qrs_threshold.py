@@ -4,9 +4,8 @@ After Pan & Tompkins, A Real-Time QRS Detection Algorithm, IEEE Trans. Biomed. E
 levels follow amplitudes, not energies; the numbers are tuned on MIT-BIH.
 """
 
+import statistics
 from typing import NamedTuple
-
-import numpy as np
 
 # No heart beats again sooner (Pan & Tompkins, 1985); of tops within it the highest counts.
 REFRACTORY_S = 0.2
@@ -96,9 +95,9 @@ class QrsThreshold:
     def _learn(self) -> list[int]:
         """Set the first levels, then take the tops that waited for them."""
         tops, self._learning = self._learning or [], None
-        heights = np.array([top.height for top in tops] or [0.0])
-        self._signal = 0.6 * float(heights.max())
-        self._noise = 0.5 * float(np.median(heights))
+        heights = [top.height for top in tops] or [0.0]
+        self._signal = 0.6 * max(heights)
+        self._noise = 0.5 * statistics.median(heights)
         self._search_at = self._learn_until + round(SEARCH_INTERVALS * self._rate)
         return [at for top in tops for at in self._offer_learned(top)]
 
@@ -151,7 +150,7 @@ class QrsThreshold:
         if self._last is not None and top.at - self._last.at <= longest:
             self._intervals = [*self._intervals[1 - REMEMBERED :], top.at - self._last.at]
         self._last, self._missed = top, None
-        usual = float(np.median(self._intervals)) if self._intervals else self._rate
+        usual = statistics.median(self._intervals) if self._intervals else self._rate
         self._search_at = top.at + round(SEARCH_INTERVALS * usual)
         return [top.at]
 

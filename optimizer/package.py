@@ -117,6 +117,8 @@ def pack(
             metrics=description.metrics,
             lineage=description.lineage,
         )
+        # Building a struct checks its rules, decoding one its fields' patterns as well.
+        manifest = msgspec.convert(msgspec.to_builtins(manifest), Manifest)
     except ValueError as error:
         raise ExportError(f"bundle {path}", str(error)) from error
     return _write_tested(path, manifest, contents, signer)

@@ -9,7 +9,7 @@ from headtail.bundle.manifest import MAX_SAMPLES, MAX_SAMPLES_BYTES
 from headtail.errors import ExportError
 from headtail.tensor import Array
 from optimizer.cut import CutModel
-from optimizer.verify import batches, load_runner
+from optimizer.verify import Runner, batches, load_runner
 
 # What a bundle's reader unpacks at most per array, see headtail.bundle.archive.
 MAX_ARRAY_BYTES = 16 * MAX_SAMPLES_BYTES
@@ -29,23 +29,33 @@ def build_samples(model: CutModel, windows: Mapping[str, Array]) -> Samples:
         ExportError: If not even one such window fits with its outputs.
     """
     runner = load_runner(model)
-    names = [s.name for s in model.outputs]
-    count = 1
     for bits in (MANTISSA_BITS, *COARSER_BITS):
-        for count in range(MAX_SAMPLES, 0, -1) if bits == MANTISSA_BITS else (1,):
-            first = next(batches(windows, model.inputs, count))
-            feed = {n: _rounded(a, bits) for n, a in first.items()}
-            if max(a.nbytes for a in feed.values()) > MAX_ARRAY_BYTES:
-                continue
-            known = runner.run(feed)
-            samples = Samples(inputs=feed, outputs={n: known[n] for n in names})
-            size = len(encode_samples(samples))
-            if size <= MAX_SAMPLES_BYTES:
-                return samples
+        samples, size = _samples(runner, windows, 1, bits)
+        if size > MAX_SAMPLES_BYTES:
+            continue
+        # Compressed sizes add up only nearly; below a megabyte one too many is soon found out.
+        most = MAX_SAMPLES_BYTES // size + 1 if bits == MANTISSA_BITS else 1
+        for count in range(min(MAX_SAMPLES, most), 1, -1):
+            several, total = _samples(runner, windows, count, bits)
+            if total <= MAX_SAMPLES_BYTES:
+                return several
+        return samples
     raise ExportError(
         "samples",
         f"one window with its outputs is over the {MAX_SAMPLES_BYTES} bytes a bundle may hold",
     )
+
+
+def _samples(
+    runner: Runner, windows: Mapping[str, Array], count: int, bits: int
+) -> tuple[Samples, int]:
+    """Return the first windows with their outputs, and their size in the bundle."""
+    first = next(batches(windows, runner.model.inputs, count))
+    feed = {n: _rounded(a, bits) for n, a in first.items()}
+    known = runner.run(feed)
+    samples = Samples(feed, {s.name: known[s.name] for s in runner.model.outputs})
+    largest = max(a.nbytes for a in (*samples.inputs.values(), *samples.outputs.values()))
+    return samples, len(encode_samples(samples)) if largest <= MAX_ARRAY_BYTES else largest
 
 
 def _rounded(array: Array, bits: int) -> Array:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from headtail.bundle.keys import read_signer
-from headtail.bundle.manifest import Lineage, Metric, is_name
+from headtail.bundle.manifest import VERSION_PATTERN, Lineage, Metric, is_name
 from headtail.errors import ConfigError, ExportError
 from headtail.profile import profile_digest, read_device_profile, read_link_profile
 from headtail.segment import Tensors
@@ -79,7 +79,7 @@ def split_model(request: SplitRequest, reporter: Reporter) -> SplitResult:
         HeadtailError: One line on what is wrong with the model, a file or a bound; nothing is left
             behind at `request.out` then.
     """
-    name = request.name or _name_of(request.model)
+    name = _checked_name(request)
     signer = read_signer(request.key)
     profiles = Profiles(
         tuple(read_device_profile(d) for d in request.devices),
@@ -174,10 +174,16 @@ def _lineage(request: SplitRequest, source: Source, data: SplitData, profiles: P
     )
 
 
-def _name_of(path: Path) -> str:
-    name = re.sub(r"[^a-z0-9_]+", "-", path.stem.lower()).strip("-_")[:64].strip("-_")
+def _checked_name(request: SplitRequest) -> str:
+    """Return the bundle's name; a name or version that no bundle may have is refused early."""
+    if not re.fullmatch(VERSION_PATTERN, request.version):
+        raise ConfigError("--version", f"expected numbers and dots, received '{request.version}'")
+    made = re.sub(r"[^a-z0-9_]+", "-", request.model.stem.lower()).strip("-_")[:64].strip("-_")
+    name = made if request.name is None else request.name
     if not is_name(name):
-        raise ConfigError("--name", f"cannot be made from '{path.name}'; give one: letters, digits")
+        raise ConfigError(
+            "--name", f"expected lower-case words, digits and dashes, received '{name}'"
+        )
     return name
 
 

@@ -146,7 +146,7 @@ class Agent:
         tail_s = seconds(response, "compute_ns")
         queue_s = seconds(response, "queue_ns")
         network_s = max(0.0, received_s - request.sent_s - tail_s - queue_s)
-        self._finish(work, outputs, Finish("fog", received_s, tail_s, network_s, queue_s))
+        self._finish(work, outputs, Finish("fog", self._clock(), tail_s, network_s, queue_s))
 
     def failed(self, request: Request, error: RemoteError) -> None:
         """Finish on the edge what the fog did not."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from headtail import telemetry
 from headtail.errors import HeadtailError
 
 DESCRIPTION = "Runs the head of a model on the edge and streams the activation to a fog server."
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Before NumPy is imported: its BLAS would reserve buffers and threads for every core, and the
     # agent multiplies no matrices with it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    telemetry.disable()
     del arguments["command"]
     try:
         _run(arguments)

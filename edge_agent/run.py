@@ -14,7 +14,6 @@ from edge_agent.backoff import delays
 from edge_agent.config import Config, check
 from edge_agent.fog_client import FogClient, Tail
 from edge_agent.link import FogLink
-from edge_agent.memory import limit_arenas
 from edge_agent.meter import EnergyMeter, open_meter
 from edge_agent.plan import Plan, choose_plan
 from edge_agent.sinks import is_stdout, open_sink
@@ -44,7 +43,6 @@ def run(config: Config) -> None:
         HeadtailError: If something asked for is wrong, or the run became impossible.
     """
     check(config)
-    limit_arenas()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with closing(Stop()) as stop, stop.on_signals(), ExitStack() as stack:
         plan, chain, digest = _load(config)

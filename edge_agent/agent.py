@@ -1,5 +1,6 @@
 """The agent's loop: windows through the head, then to the fog or the rest of the chain."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from headtail.errors import (
 )
 from headtail.oip import InferResponse
 from headtail.segment import Chain, Tensors
+
+log = logging.getLogger(__name__)
 
 FALLBACK_REASONS = {
     FogUnavailable: "unavailable",
@@ -137,12 +140,14 @@ class Agent:
 
     def answered(self, request: Request, response: InferResponse, received_s: float) -> None:
         """Take the fog's answer; one that is no answer is a failure of the fog."""
-        try:
-            outputs = self._codec.outputs(response)
-        except TensorError as error:
-            self.failed(request, RemoteFailed("fog", f"answered what is no output: {error}"))
-            return
         work = self._underway.pop(request.id)
+        try:
+            outputs = self._codec.outputs(response, len(work.frames))
+        except TensorError as error:
+            fault = RemoteFailed("fog", f"answered what is no output: {error}")
+            log.warning("window %s: %s", request.id, fault)
+            self._finish_here(work, fault)
+            return
         tail_s = seconds(response, "compute_ns")
         queue_s = seconds(response, "queue_ns")
         network_s = max(0.0, received_s - request.sent_s - tail_s - queue_s)
@@ -196,7 +201,8 @@ class Agent:
         compute_j = self._meter.compute_j(0, self._plan.point.index)
         if finish.where == "edge" and compute_j is not None:
             compute_j += self._meter.compute_j(self._plan.point.index, segments) or 0.0
-        tx_j = self._meter.tx_j(work.tx_bytes)
+        sent_bytes = count * self._plan.payload_bytes if work.tx_bytes else 0
+        tx_j = self._meter.tx_j(sent_bytes)
         self._writer.add(
             [
                 Result(

@@ -1,5 +1,6 @@
 """The energy meter: modelled joules of what each window really computed and sent."""
 
+import logging
 from functools import lru_cache
 from typing import Protocol
 
@@ -9,6 +10,8 @@ from headtail.errors import ConfigError
 from headtail.operations import Operations
 from headtail.profile import DeviceProfile, LinkProfile, read_device_profile, read_link_profile
 
+log = logging.getLogger(__name__)
+
 
 class EnergyMeter(Protocol):
     """Prices segments and messages."""
@@ -17,8 +20,11 @@ class EnergyMeter(Protocol):
         """Return the energy of running segments [start, stop) on one window, in joules."""
         ...
 
-    def tx_j(self, message_bytes: int) -> float | None:
-        """Return the energy of sending one message, in joules."""
+    def tx_j(self, payload_bytes: int) -> float | None:
+        """Return the energy of sending one message with this payload, in joules.
+
+        The link profile adds the framing of its own link: what gRPC adds here is none of a radio's.
+        """
         ...
 
 
@@ -28,7 +34,7 @@ class NoMeter:
     def compute_j(self, start: int, stop: int) -> None:
         """Return None: unknown."""
 
-    def tx_j(self, message_bytes: int) -> None:
+    def tx_j(self, payload_bytes: int) -> None:
         """Return None: unknown."""
 
 
@@ -47,17 +53,26 @@ class ProfileMeter:
         operations = sum(self._operations[start:stop], Operations())
         return predict_compute(self.device, operations).joules
 
-    def _tx_j(self, message_bytes: int) -> float:
-        return predict_transmission(self.link, message_bytes).joules
+    def _tx_j(self, payload_bytes: int) -> float:
+        return predict_transmission(self.link, payload_bytes).joules
 
 
 def open_meter(manifest: Manifest, device: str, link: str) -> ProfileMeter | NoMeter:
     """Return the meter for two profiles; an empty name means the one the manifest was priced with.
 
+    A bundle may have been priced with profiles of its maker's own, which are not here; without a
+    flag that leaves energy unpriced, and the run goes on.
+
     Raises:
-        ConfigError: If a profile is unknown, or only one of the two can be found.
+        ConfigError: If a profile named by a flag is unknown, or only one of the two can be found.
     """
     costs = [cost for point in manifest.points for cost in point.costs]
+    if costs and not device and not link:
+        try:
+            return _meter(manifest, costs[0].device_profile, costs[0].link_profile)
+        except ConfigError as error:
+            log.warning("energy is not priced: %s; name --device-profile and --link-profile", error)
+            return NoMeter()
     device = device or (costs[0].device_profile if costs else "")
     link = link or (costs[0].link_profile if costs else "")
     if not device and not link:
@@ -65,4 +80,8 @@ def open_meter(manifest: Manifest, device: str, link: str) -> ProfileMeter | NoM
     if not device or not link:
         missing = "--link-profile" if device else "--device-profile"
         raise ConfigError(missing, "the bundle names no profile, so energy needs both flags")
+    return _meter(manifest, device, link)
+
+
+def _meter(manifest: Manifest, device: str, link: str) -> ProfileMeter:
     return ProfileMeter(manifest, read_device_profile(device), read_link_profile(link))

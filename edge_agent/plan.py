@@ -36,13 +36,18 @@ class Plan:
         """The activation's tensors as they travel."""
         return wire_specs(self.point.activation, self.encoding)
 
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of one window's activation as it travels, without framing."""
+        wire = self.point.wire(self.encoding)
+        assert wire is not None, "choose_plan offers nothing else"
+        return wire.bytes
+
     def batch(self, limit: int) -> int:
         """Return how many windows a message may carry: at most `limit`, in few enough bytes."""
         if not self.manifest.is_batchable:
             return 1
-        wire = self.point.wire(self.encoding)
-        assert wire is not None, "choose_plan offers nothing else"
-        return max(1, min(limit, MAX_PAYLOAD_BYTES // max(1, wire.bytes)))
+        return max(1, min(limit, MAX_PAYLOAD_BYTES // max(1, self.payload_bytes)))
 
     def encode(self, activation: dict[str, Array]) -> list[Array]:
         """Return the activation's tensors as they travel, in the manifest's order."""

@@ -1,12 +1,13 @@
 """The meter against a calculation by hand, and what a run reports of it."""
 
+import msgspec
 import pytest
 
 from edge_agent.meter import NoMeter, ProfileMeter, open_meter
 from headtail.bundle import read_bundle
 from headtail.errors import ConfigError
 
-# FACTS of the paper's set-up: 26.47 nJ per MACz and 31.55 nJ per convolution weight on the
+# The paper's set-up: 26.47 nJ per MACz and 31.55 nJ per convolution weight on the
 # STM32L476; 20.1 mW for the bit time of 1 Mbit/s on its link.
 SEGMENT_J = [26.47e-9 * macz + 31.55e-9 * 9 for macz in (1000, 200, 30)]
 BYTE_J = 20.1e-3 * 8 / 1e6
@@ -29,13 +30,15 @@ def test_segments_and_bytes_by_hand(manifest):
 
 
 def test_run_charges_what_ran_and_what_was_sent(run_agent, start_fog, priced_path):
-    """In the fog: the head and the message. Here: every segment and nothing sent."""
+    """In the fog: the head and the activation. Here: every segment and nothing sent."""
     settings = {"bundle": str(priced_path)}
+    payload = 4 * (4 * 8 + 6 * 4)  # the two float32 tensors that cross point 2
     fog = start_fog(bundles=priced_path.parent).address
     for line in run_agent(fog=fog, point="2", batch=1, **settings):
         energy = line["energy_j"]
         assert pytest.approx(SEGMENT_J[0] + SEGMENT_J[1]) == energy["compute"]
-        assert pytest.approx(line["tx_bytes"] * BYTE_J) == energy["tx"]
+        assert pytest.approx(payload * BYTE_J) == energy["tx"]
+        assert line["tx_bytes"] > payload
     for line in run_agent(point="3", **settings):
         energy = line["energy_j"]
         assert {"compute": pytest.approx(sum(SEGMENT_J)), "tx": 0.0} == energy
@@ -58,6 +61,21 @@ def test_flags_name_other_profiles(manifest):
 def test_unknown_profile_is_named(manifest):
     with pytest.raises(ConfigError, match="device profile 'abacus'"):
         open_meter(manifest, "abacus", "")
+
+
+def test_a_bundle_priced_with_its_maker_s_own_profile_still_runs(manifest, caplog):
+    """The maker's .toml is not on the device: energy stays unpriced, and the log says so once."""
+    points = tuple(
+        msgspec.structs.replace(
+            p, costs=tuple(msgspec.structs.replace(c, device_profile="my-own") for c in p.costs)
+        )
+        for p in manifest.points
+    )
+    foreign = msgspec.structs.replace(manifest, points=points)
+    assert isinstance(open_meter(foreign, "", ""), NoMeter)
+    assert ["energy is not priced"] == [r.getMessage()[:20] for r in caplog.records]
+    with pytest.raises(ConfigError, match="device profile 'my-own'"):
+        open_meter(foreign, "", "ble-1m")
 
 
 def test_bundle_without_costs_prices_nothing(bundle):

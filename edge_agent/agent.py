@@ -105,6 +105,7 @@ class Agent:
         self._is_batchable = plan.manifest.is_batchable
         self._codec = TailCodec(plan, settings.name)
         self._refusal: RemoteError | None = None
+        self._is_fog_failing = False
         self._underway: dict[str, Underway] = {}
 
     def run(self, source: FrameSource, link: FogLink | None) -> None:
@@ -145,9 +146,9 @@ class Agent:
             outputs = self._codec.outputs(response, len(work.frames))
         except TensorError as error:
             fault = RemoteFailed("fog", f"answered what is no output: {error}")
-            log.warning("window %s: %s", request.id, fault)
             self._finish_here(work, fault)
             return
+        self._is_fog_failing = False
         tail_s = seconds(response, "compute_ns")
         queue_s = seconds(response, "queue_ns")
         network_s = max(0.0, received_s - request.sent_s - tail_s - queue_s)
@@ -190,6 +191,9 @@ class Agent:
             return
         stop_s = self._clock()
         reason = None if error is None else FALLBACK_REASONS.get(type(error), OTHER_REASON)
+        if reason == OTHER_REASON and not self._is_fog_failing:
+            self._is_fog_failing = True
+            log.warning("fog failing: %s; finishing on the edge", error)
         self._finish(work, outputs, Finish("edge", stop_s, stop_s - start_s, fallback=reason))
 
     def _finish(self, work: Underway, outputs: Tensors, finish: Finish) -> None:

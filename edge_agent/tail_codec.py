@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from edge_agent.link import Request
 from edge_agent.plan import Plan
 from edge_agent.sources.frame import Frame
-from headtail.errors import DTypeMismatch, TensorInvalid
+from headtail.errors import DTypeMismatch, ShapeMismatch, TensorInvalid
 from headtail.oip import RAW_INPUT_FIELD, InferResponse, InferWriter, Parameter
 from headtail.segment import Tensors
 from headtail.tensor import OIP_DATATYPES, from_buffer
@@ -45,8 +45,8 @@ class TailCodec:
         content = self._writer.write(name, parameters, self._plan.encode(activation))
         return Request(name, content, now_s, deadline_s)
 
-    def outputs(self, response: InferResponse) -> Tensors:
-        """Return the model's outputs, by name.
+    def outputs(self, response: InferResponse, windows: int) -> Tensors:
+        """Return the model's outputs for so many windows, by name.
 
         Raises:
             TensorError: If one is missing or not what the manifest says.
@@ -59,6 +59,9 @@ class TailCodec:
                 raise TensorInvalid("reply", f"output '{spec.name}'", ", ".join(received) or "none")
             if tensor.datatype != OIP_DATATYPES[spec.dtype]:
                 raise DTypeMismatch(f"output '{spec.name}'", spec.dtype, tensor.datatype[:16])
+            if spec.is_batchable and tensor.shape[:1] != (windows,):
+                expected = (windows, *spec.shape[1:])
+                raise ShapeMismatch(f"output '{spec.name}'", expected, tensor.shape)
             outputs[spec.name] = from_buffer(tensor.content, spec, tensor.shape)
         return outputs
 

@@ -183,12 +183,26 @@ def test_request_carries_sequences_deadline_and_agent(run_agent, scripted_fog):
     assert 0 < request.parameters["deadline_ms"] <= 20_000
 
 
-def test_answer_that_is_no_output_is_made_up_for(run_agent, scripted_fog, expected):
-    other = InferWriter("tail", "1", [TensorSpec("z", "float32", (-1,))], RAW_OUTPUT_FIELD)
-    scripted_fog.script = lambda r: other.write_stream_response(r.id, {}, [np.zeros(1, "f4")])
-    lines = run_agent(fog=scripted_fog.address)
+@pytest.mark.parametrize(
+    ("spec", "answer"),
+    [
+        (TensorSpec("z", "float32", (-1,)), np.zeros(1, "f4")),
+        (TensorSpec("y", "float64", (-1, 3)), np.zeros((4, 3))),
+        (TensorSpec("y", "float32", (-1, 3)), np.zeros((3, 3), "f4")),
+        (TensorSpec("y", "float32", (-1, 4)), np.zeros((4, 4), "f4")),
+    ],
+    ids=["name", "dtype", "windows", "shape"],
+)
+def test_answer_that_is_no_output_is_made_up_for(
+    run_agent, scripted_fog, expected, spec, answer, caplog
+):
+    """Another name, dtype, number of windows or shape than the model's output."""
+    other = InferWriter("tail", "1", [spec], RAW_OUTPUT_FIELD)
+    scripted_fog.script = lambda r: other.write_stream_response(r.id, {}, [answer])
+    lines = run_agent(fog=scripted_fog.address, batch=4)
     expect_close(expected, outputs(lines))
     assert {"edge"} == {line["where"] for line in lines}
+    assert 1 == caplog.text.count("fog failing: fog: failed: answered what is no output")
 
 
 def test_nan_ends_the_run_after_the_windows_before_it(run_agent, windows, tmp_path):

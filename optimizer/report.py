@@ -75,7 +75,7 @@ def draw_points(summary: RunSummary) -> Figure:
     axes.set_xlabel(f"modelled edge energy of one window, {unit}")
     for color, name in ((HEAD, "computing the head"), (SEND, "sending")):
         axes.barh([0], [0], color=color, label=name)
-    axes.legend(frameon=False, loc="lower right", fontsize=9)
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=9)
     return figure
 
 
@@ -92,7 +92,8 @@ def draw_training(summary: RunSummary) -> Figure:
     right.plot(numbers, [e.validation_macro_f1 for e in epochs], color=SEND, label="macro-F1")
     right.set_ylim(0, 1)
     right.set_title("validation split", fontsize=10)
-    left.set_title("loss (training: with class weights)", fontsize=10)
+    is_weighted = summary.recipe.train.balance == "weight"
+    left.set_title("loss (training: with class weights)" if is_weighted else "loss", fontsize=10)
     for axes in (left, right):
         best = summary.training.best_epoch
         axes.axvline(best, color=BEST, linewidth=1, linestyle=":", label=f"kept: epoch {best}")

@@ -78,9 +78,7 @@ def train(
         ConfigError: If the loss is no longer finite.
         DataError: If a split is empty.
     """
-    for name, part in (("training", training), ("validation", validation)):
-        if len(part.y) == 0:
-            raise DataError(f"{name} split", "expected windows to train with, received none")
+    _check_splits(training, validation)
     classes = int(model.outputs[0].shape[-1])
     batch = min(config.batch, len(training.y))
     steps = len(training.y) // batch
@@ -93,17 +91,8 @@ def train(
         order = _order(training.y, config.balance, rng)[: steps * batch].reshape(steps, batch)
         windows = tf.constant(augment(training.x, config.augment, rng))
         loss = float(run_pass(windows, tf.constant(order, tf.int32), weights)) / steps
-        if not np.isfinite(loss):
-            raise ConfigError(
-                "[train]",
-                f"the loss is {loss} in epoch {number}; lower learning_rate"
-                f" ({config.learning_rate:g})",
-            )
-        outputs = predict(logits, validation.x)
-        scores = score(validation.y, outputs.argmax(axis=1), classes)
-        epoch = Epoch(
-            number, loss, _cross_entropy(outputs, validation.y), scores.accuracy, scores.macro_f1
-        )
+        _check_loss(loss, number, config)
+        epoch, scores = _evaluate(logits, validation, number, loss)
         history.append(epoch)
         on_epoch(epoch)
         merit = _merit(epoch, config.select)
@@ -121,6 +110,29 @@ def predict(model: keras.Model, x: Array) -> Array:
         for i in range(0, len(x), PREDICT_BATCH)
     ]
     return np.concatenate(parts)
+
+
+def _check_splits(training: Labelled, validation: Labelled) -> None:
+    for name, part in (("training", training), ("validation", validation)):
+        if len(part.y) == 0:
+            raise DataError(f"{name} split", "expected windows to train with, received none")
+
+
+def _check_loss(loss: float, epoch: int, config: TrainConfig) -> None:
+    if not np.isfinite(loss):
+        raise ConfigError(
+            "[train]",
+            f"the loss is {loss} in epoch {epoch}; lower learning_rate ({config.learning_rate:g})",
+        )
+
+
+def _evaluate(
+    logits: keras.Model, validation: Labelled, number: int, loss: float
+) -> tuple[Epoch, Scores]:
+    outputs = predict(logits, validation.x)
+    scores = score(validation.y, outputs.argmax(axis=1), outputs.shape[1])
+    validation_loss = _cross_entropy(outputs, validation.y)
+    return Epoch(number, loss, validation_loss, scores.accuracy, scores.macro_f1), scores
 
 
 def _compile_pass(

@@ -16,7 +16,7 @@ command -v "$python" >/dev/null || fail "no $python here; on Debian and Ubuntu: 
 echo "setup: $venv from $constraints (a few minutes the first time)" >&2
 if command -v uv >/dev/null; then
   uv venv --quiet --allow-existing --python "$python" "$venv"
-  uv pip install --quiet --python "$venv/bin/python" --require-hashes -r "$constraints"
+  uv pip install --quiet --compile-bytecode --python "$venv/bin/python" --require-hashes -r "$constraints"
   uv pip install --quiet --python "$venv/bin/python" --no-build-isolation --no-deps -e .
   exit
 fi

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from headtail import log
+from headtail import log, telemetry
 from headtail.errors import HeadtailError
 
 # Modules with `add_parser(commands)`. Only the one that is asked for is imported: some bring onnx.
@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code: 1 for what the user can mend, 130 for Ctrl-C."""
     words = sys.argv[1:] if argv is None else list(argv)
     log.configure("warning")
+    telemetry.disable()
     try:
         arguments = _parser(words).parse_args(words)
         code: int = arguments.handler(arguments)

@@ -87,7 +87,7 @@ def confusion_table(summary: RunSummary) -> tuple[list[str], list[list[str]]]:
 def points_table(summary: RunSummary) -> tuple[list[str], list[list[str]]]:
     """Return head and rows: one row per partition point and encoding."""
     head = ["point", "encoding", "bytes", "compute", "send", "edge total", "Flash", "RAM"]
-    return [*head, "accuracy", "note"], [_cells(summary, row) for row in summary.rows]
+    return [*head, "validation accuracy", "note"], [_cells(summary, row) for row in summary.rows]
 
 
 def place(summary: RunSummary, point: int) -> str:

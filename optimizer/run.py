@@ -111,7 +111,7 @@ def _run(job: _Job) -> RunSummary:
         feed = {graph.inputs[0].name: windows}
         error = verify(cut, _reference(model, graph), feed, tensors_before_softmax(graph))
     with reporter.stage("price the points"):
-        points = _points(job, cut, inputs, inputs.test)
+        points = _points(job, cut, inputs, inputs.validation)
         choice = _choose(job, points)
     with reporter.stage("write and test the bundle"):
         offer = Offer(points, choice.point, choice.encoding)

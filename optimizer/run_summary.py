@@ -40,7 +40,7 @@ class RunSummary:
         )
 
     def accuracy(self, row: Row) -> float | None:
-        """Return the test accuracy with a row's encoding on the wire, from the manifest."""
+        """Return the validation accuracy with a row's encoding on the wire, from the manifest."""
         wire = self.packed.manifest.points[row.point].wire(row.encoding)
         return None if wire is None else wire.accuracy
 

@@ -72,8 +72,8 @@ class WireEncoding(_Record, frozen=True):
     affine: dict[str, Affine] = {}
     """Quantisation per tensor name; present for int8 only, for float32 tensors only."""
     accuracy: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    """Accuracy of the model with this encoding, on the split that `metrics` names; None where there
-    were no labels."""
+    """Share of right labels with this encoding, on labelled windows that may decide (a run's
+    validation split, never its test split); None where there were none."""
     largest_error: Amount = 0.0
     """Largest output error on the samples against float32, relative to the largest output."""
 

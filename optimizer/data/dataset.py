@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from headtail.bundle.manifest import Step
 from headtail.errors import DataError
+from headtail.preprocess.beat import Beats
 from headtail.tensor import Array
 
+ECG_RATE_HZ = 125.0  # Kachuee et al. 2018, arXiv:1805.00794
 Labels = NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
 """Called as (what, done, total) while something long goes on."""
@@ -38,10 +40,19 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     DS1 train, those of DS2 test. Ignored by npz."""
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Draws the samples and the splits."""
+    beats: Beats = Beats()
+    """Section [data.beats]: how a window is cut from an ECG around its R peak."""
     exclude: tuple[str, ...] = ()
     """MIT-BIH records to leave out of everything, say for a demonstration."""
     max_train_per_class: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """At most so many training windows of one class, drawn at random; None takes all."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The signal steps that cut an ECG into windows; only parameters that are no default."""
+        plain, usual = msgspec.to_builtins(self.beats), msgspec.to_builtins(Beats())
+        changed = {name: value for name, value in plain.items() if value != usual[name]}
+        return (Step("resample", {"rate_hz": ECG_RATE_HZ}), Step("beats", changed))
 
 
 @dataclass(frozen=True, slots=True)

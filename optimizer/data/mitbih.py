@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from headtail.bundle.manifest import Step
 from headtail.errors import DataError
 from headtail.preprocess.pipeline import Pipeline
 from headtail.preprocess.step import Signal
@@ -33,7 +32,6 @@ from optimizer.data.dataset import (
 with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
     import wfdb
 
-STEPS = (Step("resample", {"rate_hz": 125.0}), Step("beats"))
 DROPPED = "Q"
 """Fifteen beats in 44 records are too few to learn or test; the last of LABELS."""
 HELD_OUT_RECORDS = 4
@@ -119,7 +117,7 @@ def _paper(folder: Path, config: DataConfig, progress: Progress) -> Dataset:
     """Balance the five classes of all 48 records and split beats at random; patients overlap."""
     rng = np.random.default_rng(config.seed)
     names = [name for name in RECORDS if name not in config.exclude]
-    beats = joined(list(_windows(folder, names, progress).values()))
+    beats = joined(list(_windows(folder, names, config, progress).values()))
     smallest = int(np.bincount(beats.y, minlength=len(LABELS)).min())
     drawn = capped(beats, smallest, rng)
     train, validation, test = split_at_random(drawn.x, drawn.y, rng)
@@ -129,7 +127,7 @@ def _paper(folder: Path, config: DataConfig, progress: Progress) -> Dataset:
         validation=validation,
         test=test,
         labels=LABELS,
-        steps=STEPS,
+        steps=config.steps,
         protocol="paper",
         is_synthetic=False,
         notes={"beats_per_class": smallest, "records": len(names)},
@@ -141,7 +139,7 @@ def _inter_patient(folder: Path, config: DataConfig, progress: Progress) -> Data
     rng = np.random.default_rng(config.seed)
     labels = tuple(label for label in LABELS if label != DROPPED)
     names = [name for name in DS1 + DS2 if name not in config.exclude]
-    windows = _windows(folder, names, progress)
+    windows = _windows(folder, names, config, progress)
     kept = {name: _only(split, len(labels)) for name, split in windows.items()}
     held_out = _hold_out({name: kept[name].counts(labels) for name in DS1 if name in kept}, rng)
     train = joined([kept[name] for name in kept if name in DS1 and name not in held_out])
@@ -151,7 +149,7 @@ def _inter_patient(folder: Path, config: DataConfig, progress: Progress) -> Data
         validation=joined([kept[name] for name in held_out]),
         test=joined([kept[name] for name in kept if name in DS2]),
         labels=labels,
-        steps=STEPS,
+        steps=config.steps,
         protocol="inter_patient",
         is_synthetic=False,
         notes={"validation_records": list(held_out), "dropped_class": DROPPED},
@@ -175,9 +173,11 @@ def _hold_out(counts: Mapping[str, Mapping[str, int]], rng: np.random.Generator)
     raise DataError("MIT-BIH", "no choice of validation records has every class")
 
 
-def _windows(folder: Path, names: Sequence[str], progress: Progress) -> dict[str, Split]:
+def _windows(
+    folder: Path, names: Sequence[str], config: DataConfig, progress: Progress
+) -> dict[str, Split]:
     """Return the windows of each record's annotated beats."""
-    pipeline = Pipeline(STEPS)
+    pipeline = Pipeline(config.steps)
     found = {}
     for done, name in enumerate(names):
         progress("reading MIT-BIH", done, len(names))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headtail.bundle.manifest import Step
 from headtail.preprocess.pipeline import Pipeline
 from headtail.preprocess.step import Signal
 from optimizer.data.aami import LABELS, RATE_HZ
@@ -26,7 +25,6 @@ from optimizer.data.dataset import (
 )
 
 NAME = "synthetic ECG"
-STEPS = (Step("resample", {"rate_hz": 125.0}), Step("beats"))
 RECORDS = 24
 RECORD_S = 300.0
 MIN_RR_S = 0.3
@@ -137,7 +135,7 @@ def load_synthetic(config: DataConfig, progress: Progress = silent) -> Dataset:
     `paper` deals the beats of all patients at random, `inter_patient` deals whole patients.
     """
     rng = np.random.default_rng(config.seed)
-    pipeline = Pipeline(STEPS)
+    pipeline = Pipeline(config.steps)
     parts = []
     for done in range(RECORDS):
         progress("making synthetic ECG", done, RECORDS)
@@ -160,7 +158,7 @@ def load_synthetic(config: DataConfig, progress: Progress = silent) -> Dataset:
         validation=validation,
         test=test,
         labels=LABELS,
-        steps=STEPS,
+        steps=config.steps,
         protocol=f"synthetic {config.protocol}",
         is_synthetic=True,
         notes={"records": RECORDS, "record_s": RECORD_S},

@@ -53,6 +53,28 @@ def test_long_interval_ends_at_the_window_length() -> None:
     assert 150 == len(beats[1].values)
 
 
+def test_window_may_begin_before_the_peak() -> None:
+    """Thirty samples ahead of the peak at 260, then the 96 of T = 80 that follow it."""
+    cutter = Beats(length=150, before_s=0.3).start(RATE_HZ)
+    beat = cutter.push(np.arange(500.0), [100, 180, 260], 0)[2]
+    assert (260, 356) == (beat.r_peak, beat.end)
+    np.testing.assert_allclose(np.arange(230, 356) / 355, beat.values[:126], rtol=1e-12)
+    np.testing.assert_array_equal(np.zeros(24), beat.values[126:])
+
+
+def test_what_lies_before_the_record_is_zero() -> None:
+    """A peak at 10 with a begin 30 ahead: twenty zeros, then the record."""
+    beat = Beats(length=150, before_s=0.3).start(RATE_HZ).push(np.arange(1.0, 501), [10], 0)[0]
+    np.testing.assert_array_equal(np.zeros(20), beat.values[:20])
+    np.testing.assert_allclose(np.arange(0, 106) / 105, beat.values[20:126], rtol=1e-12)
+
+
+@pytest.mark.parametrize("before_s", [1.5, 9.0])
+def test_a_window_that_would_end_before_its_peak_is_refused(before_s: float) -> None:
+    with pytest.raises(ConfigError, match=r"before_s: expected less than the window's 1\.5 s"):
+        Beats(length=150, before_s=before_s).start(RATE_HZ)
+
+
 def test_flat_context_gives_zeros() -> None:
     """Where nothing moves there is no scale, and no division by zero."""
     beat = BEATS.start(RATE_HZ).push(np.full(500, 7.0), [100], 0)[0]

@@ -14,7 +14,7 @@ from optimizer.data.aami import DS1, DS2, LABELS, RECORDS
 from optimizer.data.dataset import DataConfig
 from optimizer.data.load import load
 from optimizer.data.match import match
-from optimizer.data.mitbih import STEPS, read_record
+from optimizer.data.mitbih import read_record
 
 
 def test_patient_sets_share_nobody() -> None:
@@ -30,7 +30,7 @@ def test_paper_protocol_balances_the_smallest_class(synthetic_mitdb: Path) -> No
     assert [1, 1, 1] == [len(values) for values in counts]
     assert data.notes["beats_per_class"] == sum(values.pop() for values in counts)
     assert ("mitbih", "paper", LABELS) == (data.name, data.protocol, data.labels)
-    assert STEPS == data.steps
+    assert DataConfig().steps == data.steps
     assert (187,) == data.train.x.shape[1:]
     assert (0, 1) == (data.train.x.min(), data.train.x.max())
 
@@ -182,7 +182,7 @@ def test_detector_finds_real_beats(
 ) -> None:
     """Clean, noisy, low and mixed records: beats found within 150 ms of the annotations."""
     record = read_record(mitdb, name)
-    stream = Pipeline(STEPS).stream(record.rate_hz)
+    stream = Pipeline(DataConfig().steps).stream(record.rate_hz)
     found = [window.sample for window in stream.push(record.signal) + stream.flush()]
     matched = match(record.samples, found, record.rate_hz)
     assert matched.sensitivity >= sensitivity
@@ -196,7 +196,7 @@ def test_detector_is_right_over_the_whole_database(mitdb: Path) -> None:
     hits = beats = detections = 0
     for name in RECORDS:
         record = read_record(mitdb, name)
-        stream = Pipeline(STEPS).stream(record.rate_hz)
+        stream = Pipeline(DataConfig().steps).stream(record.rate_hz)
         found = [window.sample for window in stream.push(record.signal) + stream.flush()]
         hits += len(match(record.samples, found, record.rate_hz).pairs)
         beats += len(record.samples)

@@ -8,7 +8,7 @@ from optimizer.data.aami import LABELS
 from optimizer.data.dataset import DataConfig
 from optimizer.data.load import load
 from optimizer.data.match import match
-from optimizer.data.synthetic import STEPS, make_record
+from optimizer.data.synthetic import make_record
 
 
 def test_same_seed_makes_the_same_patient() -> None:
@@ -23,7 +23,7 @@ def test_detector_finds_its_beats() -> None:
     missed = wrong = total = 0
     for seed in range(8):
         record = make_record(60, np.random.default_rng(seed))
-        stream = Pipeline(STEPS).stream(record.rate_hz)
+        stream = Pipeline(DataConfig().steps).stream(record.rate_hz)
         found = [window.sample for window in stream.push(record.signal) + stream.flush()]
         paired = len(match(record.samples, found, record.rate_hz).pairs)
         total += len(record.samples)

@@ -58,7 +58,7 @@ def peak_bytes(graph: Graph, nodes: Sequence[Node], later: Sequence[Node]) -> in
     the largest sum of two successive maps. What `later` nodes or the model's outputs need stays
     alive throughout, also where it only skips over these nodes.
 
-    Source: the RAM formula of FACTS section 1, from the energy-aware NAS paper's printed figures.
+    Source: this reproduces the RAM figures printed in the energy-aware NAS paper with partitioning.
     """
     made = {name for node in nodes for name in node.outputs}
     needed = {n for node in later for n in node.data} | {s.name for s in graph.outputs}

@@ -178,7 +178,7 @@ GOLDEN = {
 @pytest.mark.tf
 @pytest.mark.parametrize("name", GOLDEN)
 def test_exported_networks_count_as_the_paper_does(name: str) -> None:
-    """Keras, then ONNX, then segments: parameters, MACz and RAM of the formulae of FACTS section 1.
+    """Keras, then ONNX, then segments: the parameters, MACz and RAM of the published tables.
 
     The transposes that the exporter puts around convolutions of channels-last tensors must not
     count for anything.

@@ -1,13 +1,17 @@
 """Keras models as ONNX graphs: the only module that knows tf2onnx."""
 
 import logging
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import onnx
 import tensorflow as tf
 import tf2onnx
+from tf2onnx.graph import Graph
+from tf2onnx.optimizer import back_to_back_optimizer
 
 from headtail.errors import ExportError
 
@@ -43,7 +47,8 @@ def export_keras(model: keras.Model, opset: int = OPSET) -> bytes:
     ]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
-        proto, _ = tf2onnx.convert.from_function(call, signature, opset=opset)
+        with _reproducible():
+            proto, _ = tf2onnx.convert.from_function(call, signature, opset=opset)
     except (ValueError, KeyError, TypeError, RuntimeError, NotImplementedError) as error:
         raise ExportError(where, f"tf2onnx cannot convert it: {_first_line(error)}") from error
     by_name = {o.name: o for o in proto.graph.output}
@@ -86,6 +91,58 @@ def _linear_copy(layer: keras.layers.Layer) -> keras.layers.Layer:
     copy.build(layer.input.shape)
     copy.set_weights(layer.get_weights())
     return copy
+
+
+class _OrderedBackToBack(back_to_back_optimizer.BackToBackOptimizer):  # type: ignore[misc]
+    """tf2onnx's merging of neighbours, starting from nodes in the order of the graph.
+
+    The original starts in the order of a set of names, which changes from process to process and
+    with every conversion; as its merges are not confluent, so does the graph that comes out.
+    """
+
+    def _optimize_at_current_graph_level(self, g: Any) -> Any:
+        for kinds, merge in back_to_back_optimizer._func_map.items():
+            nodes = [n for n in g.get_nodes() if n.type in kinds]
+            # Of a pair of kinds (Conv, BatchNormalization) only the first may come first.
+            followers: dict[str, list[Any]] = {
+                n.output[0]: [] for n in nodes if len(kinds) == 1 or n.type == kinds[0]
+            }
+            merged = [n for n in nodes if n.input[0] in followers]
+            for node in merged:
+                followers[node.input[0]].append(node)
+            later = {n.output[0] for n in merged}
+            queue = deque(name for name in followers if name not in later)
+            while queue:
+                name = queue.popleft()
+                node = g.get_node_by_output(name, False)
+                found = followers.get(name, [])
+                is_inner = name not in g.outputs and bool(found)
+                if is_inner and len(g.find_output_consumers(name)) == len(found):
+                    queue.extend(merge(g, node, found))
+        return g
+
+
+@contextmanager
+def _reproducible() -> Iterator[None]:
+    """Take out of tf2onnx what makes the graph depend on the process and on earlier conversions.
+
+    Which nodes it merges depends on their order and their names. The order comes from sets, here of
+    nodes (by address) and of names (by hash), and the names from a counter that is never reset.
+    """
+    passes = tf2onnx.optimizer._get_optimizers()
+    (name,) = (n for n, p in passes.items() if p is back_to_back_optimizer.BackToBackOptimizer)
+    merging, extract = passes[name], Graph.extract_sub_graph_nodes
+
+    def extract_in_order(graph: Any, *arguments: Any, **named: Any) -> list[Any]:
+        places = {n.name: i for i, n in enumerate(graph.get_nodes())}
+        return sorted(extract(graph, *arguments, **named), key=lambda n: places[n.name])
+
+    passes[name], Graph.extract_sub_graph_nodes = _OrderedBackToBack, extract_in_order
+    tf2onnx.utils.INTERNAL_NAME = 1
+    try:
+        yield
+    finally:
+        passes[name], Graph.extract_sub_graph_nodes = merging, extract
 
 
 def _packed(model: keras.Model, tensors: Sequence[Any]) -> Any:

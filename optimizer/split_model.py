@@ -18,7 +18,7 @@ from optimizer.cut import Cut, Selection, cut_model, legal_cuts, select_cuts
 from optimizer.graph import Graph, read_graph
 from optimizer.package import Description, Offer, Packed, Verified, pack, package_versions
 from optimizer.package_points import Profiles, Windows, build_points
-from optimizer.partition import Bounds, Objective, choose
+from optimizer.partition import Bounds, Objective, choose, within_device
 from optimizer.progress import Reporter
 from optimizer.split_samples import SplitData, read_labels, read_samples
 from optimizer.verify import Reference, before_softmax, onnx_reference, verify
@@ -101,7 +101,7 @@ def split_model(request: SplitRequest, reporter: Reporter) -> SplitResult:
         points = build_points(model, windows, profiles)
     choice = choose(
         points,
-        request.bounds,
+        within_device(request.bounds, profiles.devices[0]),
         request.objective,
         profiles.devices[0].name,
         profiles.links[0].name,

@@ -10,6 +10,7 @@ PACKAGES = ("headtail", "edge_agent", "fog_server", "optimizer")
 # Library -> the modules that may import it.
 DOORS = {
     "matplotlib": {"optimizer/report.py"},
+    "pygad": {"optimizer/evolution.py"},
     "tf2onnx": {"optimizer/keras_onnx.py"},
     "wfdb": {"optimizer/data/mitbih.py"},
 }

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from fog_server.tail import Tail, tails
+from fog_server.tail import Tail, tail_ranges, tails
 from headtail.bundle import Bundle, Manifest, read_bundle
 from headtail.bundle.keys import Trust
 from headtail.bundle.manifest import version_key
@@ -120,6 +120,7 @@ def _load(
     error = chain.self_test(bundle)
     _warm_up(bundle, chain)
     manifest = bundle.manifest
+    chain.merge(bundle, tail_ranges(manifest))
     log.info(
         "loaded %s: %s %s (%s), %d segments, self-test error %.1e",
         path.name, manifest.name, manifest.version, bundle.digest[:12], len(bundle.segments), error,

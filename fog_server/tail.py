@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from headtail.bundle.manifest import Manifest
 from headtail.errors import DTypeMismatch, ShapeMismatch, TensorInvalid
 from headtail.oip import RAW_OUTPUT_FIELD, InferWriter, Tensor
-from headtail.segment import Chain
+from headtail.segment import Chain, Range
 from headtail.tensor import OIP_DATATYPES, Array, TensorSpec, check_finite, from_buffer
 from headtail.wire import Affine, Encoding, decode, wire_specs
 
@@ -89,6 +89,13 @@ class Tail:
             if len(array) != first:
                 expected = (first, *array.shape[1:])
                 raise ShapeMismatch(f"model '{self.name}' input '{name}'", expected, array.shape)
+
+
+def tail_ranges(manifest: Manifest) -> list[Range]:
+    """Return the segments of every tail, those of the default point first."""
+    stop = len(manifest.segments)
+    points = sorted(range(stop), key=lambda point: point != manifest.default_point)
+    return [(point, stop) for point in points]
 
 
 def tails(manifest: Manifest, chain: Chain) -> list[Tail]:

@@ -1,5 +1,6 @@
 """Segments of a bundle run by onnxruntime, one after another or from any point on."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,14 +10,20 @@ import onnxruntime as ort
 from headtail.bundle import Bundle
 from headtail.bundle.manifest import Segment
 from headtail.errors import BundleUnreadable, ConfigError, SelfTestFailed
+from headtail.onnx_merge import MAX_BYTES, NotMergeable, merge_graphs
 from headtail.tensor import Array
+
+log = logging.getLogger(__name__)
 
 CPU = "CPUExecutionProvider"
 # Largest error of the self-test relative to the largest output. Float32 on CPUs agrees better than
 # this; accelerators add in another order.
 SELF_TEST_TOLERANCE = 1e-5
 ACCELERATOR_TOLERANCE = 1e-4
+# What a session takes beside its weights, so that many small ones are bounded too (measured).
+_SESSION_BYTES = 512 << 10
 Tensors = dict[str, Array]
+Range = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,15 @@ class SessionOptions:
     """Execution providers in order of preference; all of them must load."""
     threads: int = 1
     """Threads of one operator; small graphs run fastest on one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One call of onnxruntime."""
+
+    session: ort.InferenceSession
+    inputs: Sequence[str]
+    outputs: Sequence[str]
 
 
 class Chain:
@@ -44,50 +60,79 @@ class Chain:
                 of the manifest.
             ConfigError: If a provider asked for was not loaded.
         """
-        options = options or SessionOptions()
+        self._options = options or SessionOptions()
         self.manifest = bundle.manifest
-        where = f"{bundle.manifest.name} {bundle.manifest.version}"
-        self._sessions = [
-            load_session(content, options, f"{where} segment {i}")
-            for i, content in enumerate(bundle.segments)
+        self._where = f"{bundle.manifest.name} {bundle.manifest.version}"
+        self._steps = [
+            self._load(content, segment, f"{self._where} segment {i}")
+            for i, (content, segment) in enumerate(
+                zip(bundle.segments, self.manifest.segments, strict=True)
+            )
         ]
-        for i, (session, segment) in enumerate(
-            zip(self._sessions, self.manifest.segments, strict=True)
-        ):
-            _check_names(session, segment, f"{where} segment {i}")
-        self._inputs = [[s.name for s in g.inputs] for g in self.manifest.segments]
-        self._outputs = [[s.name for s in g.outputs] for g in self.manifest.segments]
-        self.providers = tuple(self._sessions[0].get_providers())
+        # Ranges that run in one call.
+        self._merged: dict[Range, list[_Step]] = {}
+        self._merged_bytes = 0
+        self._crossing = [[s.name for s in p.activation] for p in self.manifest.points]
+        self._outputs = [s.name for s in self.manifest.outputs]
+        self.providers = tuple(self._steps[0].session.get_providers())
+
+    def merge(self, bundle: Bundle, ranges: Sequence[Range]) -> None:
+        """Let each of `ranges` run as one graph, in one call, where that can be done.
+
+        A merged graph has to give what the segments and the bundle's samples give; where it does
+        not, is too large, or cannot be made, its segments go on running one after another.
+
+        Args:
+            bundle: The one this chain was made of.
+            ranges: (start, stop), segments [start, stop) each; the first are worth most.
+        """
+        known = {**_run(self._steps, bundle.samples.inputs), **bundle.samples.outputs}
+        for start, stop in dict.fromkeys(ranges):
+            size = sum(map(len, bundle.segments[start:stop])) + _SESSION_BYTES
+            if stop - start < 2 or self._merged_bytes + size > MAX_BYTES:
+                continue
+            try:
+                step = self._merge(bundle, start, stop)
+                self._check_merged(step, known)
+            except (NotMergeable, BundleUnreadable, SelfTestFailed) as error:
+                log.info(
+                    "%s: segments %d to %d stay apart: %s", self._where, start, stop - 1, error
+                )
+                continue
+            self._merged[start, stop] = [step]
+            self._merged_bytes += size
+
+    def is_merged(self, start: int, stop: int) -> bool:
+        """Return whether segments [start, stop) run in one call."""
+        return stop - start == 1 or (start, stop) in self._merged
 
     def run(self, tensors: Mapping[str, Array], start: int, stop: int) -> Tensors:
         """Run segments [start, stop) and return every tensor known afterwards, by name.
+
+        Of tensors made in [start, stop) those that nobody needs after `stop` may be missing.
 
         Args:
             tensors: At least what crosses partition point `start`.
             start: First segment.
             stop: One past the last segment.
         """
-        known = dict(tensors)
-        for i in range(start, stop):
-            names = self._outputs[i]
-            values = self._sessions[i].run(names, {n: known[n] for n in self._inputs[i]})
-            known.update(zip(names, values, strict=True))
-        return known
+        return _run(self._merged.get((start, stop)) or self._steps[start:stop], tensors)
 
     def head(self, inputs: Mapping[str, Array], point: int) -> Tensors:
         """Return the activation at `point`, tensors in the manifest's order."""
         known = self.run(inputs, 0, point)
-        return {s.name: known[s.name] for s in self.manifest.points[point].activation}
+        return {name: known[name] for name in self._crossing[point]}
 
     def tail(self, activation: Mapping[str, Array], point: int) -> Tensors:
         """Return the model's outputs from the activation at `point`."""
-        known = self.run(activation, point, len(self._sessions))
-        return {s.name: known[s.name] for s in self.manifest.outputs}
+        known = self.run(activation, point, len(self._steps))
+        return {name: known[name] for name in self._outputs}
 
     def self_test(self, bundle: Bundle) -> float:
         """Run the bundle's samples through the whole chain.
 
-        The segments are the same whatever the partition point, so one run covers them all.
+        The segments are the same whatever the partition point, so one run covers them all; `merge`
+        tests what it makes itself.
 
         Returns:
             The largest error found, relative to the largest output.
@@ -95,16 +140,51 @@ class Chain:
         Raises:
             SelfTestFailed: If an output differs from the recorded one.
         """
-        tolerance = SELF_TEST_TOLERANCE if self.providers[0] == CPU else ACCELERATOR_TOLERANCE
         outputs = self.tail(bundle.samples.inputs, 0)
+        return self._worst_error(bundle.samples.outputs, outputs)
+
+    def _worst_error(self, expected: Mapping[str, Array], actual: Mapping[str, Array]) -> float:
+        tolerance = SELF_TEST_TOLERANCE if self.providers[0] == CPU else ACCELERATOR_TOLERANCE
         worst = 0.0
-        for name, expected in bundle.samples.outputs.items():
-            error = relative_error(expected, outputs[name])
+        for name, array in expected.items():
+            error = relative_error(array, actual[name])
             if not error <= tolerance:
-                where = f"{self.manifest.name} {self.manifest.version}"
-                raise SelfTestFailed(where, name, error, tolerance)
+                raise SelfTestFailed(self._where, name, error, tolerance)
             worst = max(worst, error)
         return worst
+
+    def _load(self, content: bytes, segment: Segment, where: str) -> _Step:
+        session = load_session(content, self._options, where)
+        _check_names(session, segment, where)
+        inputs, outputs = segment.inputs, segment.outputs
+        return _Step(session, [s.name for s in inputs], [s.name for s in outputs])
+
+    def _merge(self, bundle: Bundle, start: int, stop: int) -> _Step:
+        """Return segments [start, stop) as one graph: from what crosses `start` to `stop`."""
+        made = {n for step in self._steps[start:stop] for n in step.outputs}
+        taken = {n for step in self._steps[start:stop] for n in step.inputs}
+        inputs = [n for n in self._crossing[start] if n in taken]
+        outputs = [n for n in self._crossing[stop] if n in made]
+        content = merge_graphs(bundle.segments[start:stop], inputs, outputs)
+        where = f"{self._where} segments {start} to {stop - 1} as one"
+        return _Step(load_session(content, self._options, where), inputs, outputs)
+
+    def _check_merged(self, step: _Step, known: Mapping[str, Array]) -> None:
+        """Run the samples, then one window of them, since other batches take other kernels."""
+        batches = [known]
+        if self.manifest.is_batchable:
+            batches.append({name: array[:1] for name, array in known.items()})
+        for batch in batches:
+            actual = _run([step], {n: batch[n] for n in step.inputs})
+            self._worst_error({n: batch[n] for n in step.outputs}, actual)
+
+
+def _run(steps: Sequence[_Step], tensors: Mapping[str, Array]) -> Tensors:
+    known = dict(tensors)
+    for step in steps:
+        values = step.session.run(step.outputs, {n: known[n] for n in step.inputs})
+        known.update(zip(step.outputs, values, strict=True))
+    return known
 
 
 def relative_error(expected: Array, actual: Array) -> float:

@@ -16,7 +16,6 @@ from edge_agent.fog_client import FogClient, Tail
 from edge_agent.link import FogLink
 from edge_agent.meter import EnergyMeter, open_meter
 from edge_agent.plan import Plan, choose_plan
-from edge_agent.service import Service
 from edge_agent.sinks import is_stdout, open_sink
 from edge_agent.sources.kinds import open_source
 from edge_agent.stop import Stop
@@ -27,7 +26,6 @@ from headtail.bundle import Bundle, read_bundle
 from headtail.config import parse_address
 from headtail.errors import ConfigError
 from headtail.segment import Chain, SessionOptions
-from headtail.systemd import Notifier
 
 if TYPE_CHECKING:
     from edge_agent.metrics import Metrics
@@ -38,12 +36,8 @@ SWITCH_INTERVAL_S = 5e-4
 """A thread that wants the interpreter waits no longer; Python's 5 ms would be seen in the p99."""
 
 
-def run(config: Config, manager: Notifier | None = None) -> None:
+def run(config: Config) -> None:
     """Run until the source ends or a signal comes; every result is then written.
-
-    Args:
-        config: What to run.
-        manager: Told when the agent is ready, lives and ends; None: nobody is.
 
     Raises:
         HeadtailError: If something asked for is wrong, or the run became impossible.
@@ -52,9 +46,7 @@ def run(config: Config, manager: Notifier | None = None) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with closing(Stop()) as stop, stop.on_signals(), ExitStack() as stack:
         plan, chain, digest = _load(config)
-        service = Service(manager or Notifier(), config.deadline_s)
-        stack.enter_context(service.starting())
-        _run(config, plan, chain, digest, stop, service, stack)
+        _run(config, plan, chain, digest, stop, stack)
 
 
 def _load(config: Config) -> tuple[Plan, Chain, str]:
@@ -71,20 +63,14 @@ def _load(config: Config) -> tuple[Plan, Chain, str]:
     return plan, chain, bundle.digest
 
 
-def _run(  # noqa: PLR0913 - what `run` opened
-    config: Config,
-    plan: Plan,
-    chain: Chain,
-    digest: str,
-    stop: Stop,
-    service: Service,
-    stack: ExitStack,
+def _run(
+    config: Config, plan: Plan, chain: Chain, digest: str, stop: Stop, stack: ExitStack
 ) -> None:
     """Run a plan; what it opens is closed by `stack`, last opened first."""
     meter = open_meter(plan.manifest, config.device_profile, config.link_profile)
     source = open_source(config.source, plan.manifest, stop, config.pace)
     stack.callback(source.close)
-    metrics = _open_metrics(config.metrics, plan, digest, meter, service, stack)
+    metrics = _open_metrics(config.metrics, plan, digest, meter, stack)
     sink = open_sink(config.sink, digest, config.existing, sys.stdout.buffer)
     stack.callback(sink.close)
     tally = Tally(plan.manifest.labels, time.monotonic)
@@ -104,8 +90,7 @@ def _run(  # noqa: PLR0913 - what `run` opened
 
         stack.enter_context(View(plan, digest, tally, link))
     try:
-        with service.running(writer, lambda: _status(link, tally)):
-            agent.run(source, link)
+        agent.run(source, link)
     finally:
         log.info("done: %s", describe(tally.figures()))
 
@@ -122,7 +107,7 @@ def _open_bundle(config: Config) -> Bundle:
 
 
 def _open_metrics(
-    address: str, plan: Plan, digest: str, meter: EnergyMeter, service: Service, stack: ExitStack
+    address: str, plan: Plan, digest: str, meter: EnergyMeter, stack: ExitStack
 ) -> "Metrics | None":
     """Serve the Prometheus page, where one is asked for; its library costs 4 MB."""
     if not address:
@@ -131,7 +116,7 @@ def _open_metrics(
     from headtail.metrics import MetricsPage
 
     metrics = Metrics(plan, digest, meter)
-    page = MetricsPage(address, metrics.registry, service.probes)
+    page = MetricsPage(address, metrics.registry)
     stack.callback(page.close)
     log.info("metrics on http://%s/metrics", page.address)
     return metrics
@@ -151,12 +136,6 @@ def _open_link(config: Config, plan: Plan, digest: str, agent: Agent, stack: Exi
     link.start()
     stack.callback(link.close)
     return link
-
-
-def _status(link: FogLink | None, tally: Tally) -> str:
-    """Return what `systemctl status` shows."""
-    fog = "no fog" if link is None else "fog up" if link.is_up else "fog away"
-    return f"{fog}; {describe(tally.figures())}"
 
 
 def _has_view(config: Config) -> bool:

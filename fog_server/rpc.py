@@ -12,6 +12,9 @@ from headtail.oip import Parameter
 
 log = logging.getLogger(__name__)
 RETRY_DELAY = "retry_delay_ms"
+MAX_TEXT = 500
+"""Characters of an error's text that are sent: it may quote what a client sent, and gRPC gives up
+on a call whose trailers, percent-encoded, are over 8 KiB."""
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
@@ -35,7 +38,7 @@ def domain_error(error: Exception, request_id: str) -> HeadtailError:
     """Return `error` if it is ours; log any other and return that the call failed."""
     if isinstance(error, HeadtailError):
         return error
-    log.error("request '%s' failed", request_id, exc_info=error)
+    log.error("request '%s' failed", request_id[:64], exc_info=error)
     return RemoteFailed("fog", f"{type(error).__name__}: {_first_line(error)}")
 
 
@@ -43,7 +46,13 @@ def abort(context: grpc.ServicerContext, error: HeadtailError) -> NoReturn:
     """End a call with the status of `error`."""
     if isinstance(error, Overloaded):
         context.set_trailing_metadata(((RETRY_DELAY, str(_milliseconds(error))),))
-    context.abort(status_of(error), str(error))
+    context.abort(status_of(error), error_text(error))
+
+
+def error_text(error: HeadtailError) -> str:
+    """Return what the other side is told, on one line and not too long."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
 
 def stream_parameters(error: HeadtailError) -> dict[str, Parameter]:

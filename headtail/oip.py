@@ -41,6 +41,10 @@ _RAW = {
 _LENGTH_DELIMITED = 2  # wire type of strings, bytes and messages
 _CACHED = 64  # headers kept per writer or reader; more only means that they are built again
 _CACHED_BYTES = 256  # a tensor's header is smaller; one with contents is not worth keeping
+# What a message may hold beside its raw tensors: a field of two bytes becomes hundreds in memory,
+# so a hostile megabyte costs a hundred of them and a fraction of a second, and no more.
+MAX_HEADER_BYTES = 1 << 20
+MAX_ITEMS = 1024  # tensors, outputs wanted, or parameters of one message
 # Below this two copies are cheaper than a walk over the fields in Python (measured).
 WALK_FROM_BYTES = 16 << 10
 _BYTES = [bytes([n]) for n in range(256)]
@@ -120,11 +124,13 @@ def read_stream_response(data: bytes, walk_from: int = WALK_FROM_BYTES) -> Infer
         size, start = _varint_at(data, 1)
         if start and start + size == len(data):
             return _response(*_read(data, start, ModelInferResponse, walk_from))
+    _check_header("stream response", len(data))
     try:
         message = ModelStreamInferResponse.FromString(data)
     except DecodeError as error:
         raise RequestInvalid("stream response", str(error)) from error
     inner_message = message.infer_response
+    _check_items("stream response", inner_message)
     return _response(inner_message, list(inner_message.raw_output_contents), message.error_message)
 
 
@@ -207,11 +213,31 @@ def _read(
     raw: Sequence[Buffer] = ()
     if stop - start >= walk_from:
         stop, raw = _split(data, start, raw_field)
+    _check_header(kind.DESCRIPTOR.name, stop - start)
     try:
         message = kind.FromString(data[start:stop])
     except DecodeError as error:
         raise RequestInvalid(kind.DESCRIPTOR.name, str(error)) from error
+    _check_items(kind.DESCRIPTOR.name, message)
     return message, raw or list(getattr(message, raw_name))
+
+
+def _check_header(where: str, size: int) -> None:
+    """Refuse a header that would grow out of proportion when it is parsed."""
+    if size > MAX_HEADER_BYTES:
+        reason = f"over {MAX_HEADER_BYTES} bytes beside raw tensors at the end; send tensors raw"
+        raise RequestInvalid(where, reason)
+
+
+def _check_items(where: str, message: ModelInferRequest | ModelInferResponse) -> None:
+    """Refuse more tensors or parameters than any model has, before each becomes an object."""
+    counts = [len(message.parameters), len(message.outputs)]
+    if isinstance(message, ModelInferRequest):
+        counts += [len(message.inputs), len(message.raw_input_contents)]
+    else:
+        counts.append(len(message.raw_output_contents))
+    if max(counts) > MAX_ITEMS:
+        raise RequestInvalid(where, f"over {MAX_ITEMS} tensors or parameters")
 
 
 def _split(data: bytes, start: int, raw_field: int) -> tuple[int, Sequence[Buffer]]:
@@ -232,8 +258,10 @@ def _split(data: bytes, start: int, raw_field: int) -> tuple[int, Sequence[Buffe
             return stop, []
         if tag == raw_tag:
             header_stop = header_stop if raw else at
+            if len(raw) == MAX_ITEMS:
+                raise RequestInvalid("raw contents", f"over {MAX_ITEMS} tensors")
             raw.append(view[content : content + size])
-        elif raw:
+        elif raw or at - start > MAX_HEADER_BYTES:
             return stop, []
         at = content + size
     return header_stop, raw

@@ -22,6 +22,7 @@ HeadtailError
 │   └── RemoteFailed          the other side failed while answering
 ├── ConfigError               a wrong file, key, flag or environment
 ├── DataError                 missing or malformed data
+├── SpoolError                a spool that is full, corrupt, in use, or of another run
 ├── ExportError               a model that cannot be cut or exported
 │   └── VerificationFailed    the segments do not equal the model
 └── SearchError
@@ -134,19 +135,27 @@ class FogUnavailable(RemoteError):
 
 
 class DeadlineExceeded(RemoteError):
-    """The deadline passed before the answer; `allowed_s` is how long it was, where known."""
+    """The deadline passed before the answer; `allowed_s` is how long it was, where known.
 
-    def __init__(self, where: str, allowed_s: float | None = None) -> None:
+    `cause` is the word that the metrics of whoever dropped the work count it under.
+    """
+
+    def __init__(self, where: str, allowed_s: float | None = None, cause: str = "") -> None:
         within = "before the deadline" if allowed_s is None else f"within {allowed_s:.3f} s"
         super().__init__(f"{where}: no answer {within}")
+        self.cause = cause
 
 
 class Overloaded(RemoteError):
-    """The other side has no room now; `retry_delay_s` says when to try again."""
+    """The other side has no room now; `retry_delay_s` says when to try again.
 
-    def __init__(self, where: str, reason: str, retry_delay_s: float) -> None:
+    `cause` is the word that the metrics of whoever refuses count it under.
+    """
+
+    def __init__(self, where: str, reason: str, retry_delay_s: float, cause: str = "") -> None:
         super().__init__(f"{where}: overloaded: {reason}; retry in {retry_delay_s:.3f} s")
         self.retry_delay_s = retry_delay_s
+        self.cause = cause
 
 
 class ModelNotFound(RemoteError):
@@ -184,6 +193,13 @@ class DataError(HeadtailError):
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(f"{where}: {reason}")
+
+
+class SpoolError(HeadtailError):
+    """The file of windows under way cannot be used as it is."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"spool {where}: {reason}")
 
 
 class ExportError(HeadtailError):

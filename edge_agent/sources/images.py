@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_agent.sources.frame import Frame
+from edge_agent.sources.frame import BEGINNING, Frame, Start
 from edge_agent.sources.intake import ONLY_INPUT, Intake
 from headtail.errors import ConfigError, DataError
 from headtail.tensor import Array
@@ -45,15 +45,31 @@ class ImagesSource:
         self._files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
         if not self._files:
             raise DataError(str(folder), f"no images; looked for {', '.join(sorted(SUFFIXES))}")
+        self._folder = folder
+        self._start = BEGINNING
         self._intake = intake
         self._labels = {label: i for i, label in enumerate(labels)}
         self.skipped = 0
 
+    is_replayed = True
+
+    @property
+    def identity(self) -> str:
+        """The folder: images may come to it, and a run goes on after the last one's name."""
+        return f"images:{self._folder.resolve()}"
+
+    def resume(self, start: Start) -> None:
+        """Go on with the first image whose name sorts after the last one's."""
+        self._start = start
+
     def batches(self, limit: int) -> Iterator[Sequence[Frame]]:
         """Yield frames, `limit` at a time."""
         frames: list[Frame] = []
-        sequence = 0
+        sequence = self._start.sequence
+        last = self._folder / self._start.place if self._start.place else None
         for i, path in enumerate(self._files):
+            if last is not None and path <= last:
+                continue
             try:
                 array = read_image(path)
             except DataError as error:
@@ -66,6 +82,7 @@ class ImagesSource:
                     sample=i,
                     tensors=self._intake.prepare({ONLY_INPUT: array}, str(path)),
                     truth=self._labels.get(path.parent.name),
+                    place=str(path.relative_to(self._folder)),
                 )
             )
             sequence += 1

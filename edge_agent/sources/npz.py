@@ -9,13 +9,15 @@ from typing import IO
 
 import numpy as np
 
-from edge_agent.sources.frame import Frame
+from edge_agent.sources.frame import BEGINNING, Frame, Start
 from edge_agent.sources.intake import Intake
 from headtail.errors import DataError
 from headtail.tensor import Array
 
 MAX_WINDOW_BYTES = 64 << 20
 LABELS = "y"
+SKIPPED_ROWS = 16
+"""Read at a time where a run continues another."""
 
 
 class Rows:
@@ -89,6 +91,7 @@ class NpzSource:
         """
         self._path = path
         self._intake = intake
+        self._start = BEGINNING
         self._files = ExitStack()
         try:
             self._archive = self._files.enter_context(zipfile.ZipFile(path))
@@ -125,9 +128,22 @@ class NpzSource:
             raise DataError(where, f"cannot be opened: {error}") from error
         return Rows(file, where)
 
+    is_replayed = True
+
+    @property
+    def identity(self) -> str:
+        """The file, and the checksum and size of each array in it."""
+        infos = [self._archive.getinfo(f"{name}.npy") for name in sorted(self._arrays)]
+        sums = [f"{info.filename} {info.CRC:08x} {info.file_size}" for info in infos]
+        return f"npz:{self._path.resolve()} {' '.join(sums)}"
+
+    def resume(self, start: Start) -> None:
+        """Go on with the row after a position: the rows before it are read and left out."""
+        self._start = start
+
     def batches(self, limit: int) -> Iterator[Sequence[Frame]]:
         """Yield frames, `limit` at a time: all of them are there already."""
-        sequence = 0
+        sequence, sample = self._start.sequence, self._skip(self._start.sample + 1)
         while True:
             rows = {name: array.read(limit) for name, array in self._arrays.items()}
             labels = rows.pop(LABELS, None)
@@ -137,16 +153,24 @@ class NpzSource:
             yield [
                 Frame(
                     sequence=sequence + i,
-                    sample=sequence + i,
+                    sample=sample + i,
                     tensors=self._intake.prepare(
                         {name: array[i] for name, array in rows.items()},
-                        f"{self._path} row {sequence + i}",
+                        f"{self._path} row {sample + i}",
                     ),
                     truth=None if labels is None else int(labels[i]),
                 )
                 for i in range(count)
             ]
             sequence += count
+            sample += count
+
+    def _skip(self, count: int) -> int:
+        """Read `count` rows, or all there are, and return how many."""
+        for array in self._arrays.values():
+            for done in range(0, count, SKIPPED_ROWS):
+                array.read(min(SKIPPED_ROWS, count - done))
+        return count
 
     def close(self) -> None:
         """Close the file and what was opened in it."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from edge_agent.sources.frame import Frame
+from edge_agent.sources.frame import BEGINNING, Frame, Start
 from edge_agent.sources.header import read_record
 from edge_agent.sources.intake import Intake, grouped
 from edge_agent.sources.wfdb import LeadReader
@@ -44,6 +44,8 @@ class RecordSource:
         """
         record = read_record(path)
         self._reader = LeadReader(record, record.lead)
+        self._start = BEGINNING
+        self.identity = f"wfdb:{record.path.resolve()} {self._reader.samples} {record.lead}"
         self._where = f"record {record.path.stem} lead {self._reader.signal.description or '0'}"
         self._rate_hz = record.rate_hz
         self._stream = intake.pipeline.stream(record.rate_hz)
@@ -52,15 +54,26 @@ class RecordSource:
         self._clock = clock
         self._wait = wait
 
+    is_replayed = True
+
+    def resume(self, start: Start) -> None:
+        """Go on with the first beat after a position.
+
+        The samples before it go through the signal steps again, without waiting: those have
+        memory, and give the same beats however the samples are cut into chunks.
+        """
+        self._start = start
+
     def batches(self, limit: int) -> Iterator[Sequence[Frame]]:
         """Yield the frames of each chunk when its samples are due."""
         begin_s = self._clock()
-        position = sequence = 0
+        position, sequence = 0, self._start.sequence
         for samples in self._reader.chunks(self._chunk_samples()):
             self._check(samples, position)
             position += len(samples)
             if self._speed is not None:
-                due_s = begin_s + position / (self._rate_hz * self._speed)
+                ahead = position - max(0, self._start.sample)
+                due_s = begin_s + ahead / (self._rate_hz * self._speed)
                 if self._wait(due_s - self._clock()):
                     return
             frames = self._frames(self._stream.push(samples), sequence)
@@ -72,13 +85,14 @@ class RecordSource:
         """Nothing is held between batches."""
 
     def _frames(self, windows: Sequence[Window], sequence: int) -> list[Frame]:
+        new = [window for window in windows if window.sample > self._start.sample]
         return [
             Frame(
                 sequence=sequence + i,
                 sample=window.sample,
                 tensors=self._intake.accept(window.values, f"{self._where} beat {window.sample}"),
             )
-            for i, window in enumerate(windows)
+            for i, window in enumerate(new)
         ]
 
     def _chunk_samples(self) -> int:

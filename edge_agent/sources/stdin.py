@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edge_agent.sources.frame import Frame
+from edge_agent.sources.frame import BEGINNING, Frame, Start
 from edge_agent.sources.intake import ONLY_INPUT, Intake
 from edge_agent.stop import Stop
 from headtail.errors import DataError
@@ -29,10 +29,18 @@ class StdinSource:
         self._descriptor = descriptor
         self._intake = intake
         self._stop = stop
+        self._start = BEGINNING
+
+    identity = "stdin"
+    is_replayed = False
+
+    def resume(self, start: Start) -> None:
+        """Number the windows from there; the lines are those that come."""
+        self._start = start
 
     def batches(self, limit: int) -> Iterator[Sequence[Frame]]:
         """Yield the frames of the lines that have arrived, as soon as one is complete."""
-        sequence = 0
+        sequence = self._start.sequence
         batch: list[Frame] = []
         for number, line, is_last in self._lines():
             if line.strip():

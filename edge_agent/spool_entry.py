@@ -1,0 +1,130 @@
+"""What the spool keeps of a window, and how its tensors become bytes and tensors again."""
+
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from edge_agent.plan import Plan
+from edge_agent.sources.frame import Frame
+from headtail.errors import SpoolError, TensorError
+from headtail.segment import Tensors
+from headtail.tensor import Array, TensorSpec, from_buffer, to_bytes
+from headtail.wire import decode
+
+_Tensor = tuple[tuple[int, ...], bytes]
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[_Tensor])
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One window that waits for its result to be in the sink."""
+
+    sequence: int
+    sample: int
+    """Position in the source."""
+    place: str
+    """The position by name, where the source has names; only the last one's is kept."""
+    truth: int | None
+    bundle: str
+    """Digest of the bundle whose tail answers it."""
+    point: int
+    encoding: str
+    is_activation: bool
+    """Whether `payload` is the activation as it travels, or the model's inputs."""
+    payload: bytes
+    stored_s: float
+    """Wall clock, seconds since 1970."""
+
+
+class Packer:
+    """Makes entries of windows under one plan: of activation and inputs, what is smaller."""
+
+    def __init__(self, plan: Plan, bundle: str, clock: Callable[[], float] = time.time) -> None:
+        """Remember the plan; `bundle` is the digest, `clock` the wall's."""
+        self._plan = plan
+        self._bundle = bundle
+        self._clock = clock
+        self._names = [s.name for s in plan.manifest.inputs]
+        self._is_batchable = plan.manifest.is_batchable
+
+    def size(self, frames: Sequence[Frame]) -> int:
+        """Return about how many bytes the payloads of `frames` will have."""
+        return len(frames) * min(self._plan.payload_bytes, _bytes(frames[0].tensors))
+
+    def pack(self, frames: Sequence[Frame], activation: Tensors) -> list[Entry]:
+        """Return the entries of windows that went through the head together."""
+        is_activation = self._plan.payload_bytes < _bytes(frames[0].tensors)
+        rows = self._rows(activation) if is_activation else []
+        now_s = self._clock()
+        return [
+            Entry(
+                sequence=frame.sequence,
+                sample=frame.sample,
+                place=frame.place,
+                truth=frame.truth,
+                bundle=self._bundle,
+                point=self._plan.point.index,
+                encoding=self._plan.encoding.value,
+                is_activation=is_activation,
+                payload=_pack([r[i] for r in rows] if rows else self._inputs(frame)),
+                stored_s=now_s,
+            )
+            for i, frame in enumerate(frames)
+        ]
+
+    def _rows(self, activation: Tensors) -> list[Sequence[Array]]:
+        """Return per tensor its windows, as they travel, without the batch axis."""
+        encoded = self._plan.encode(activation)
+        return [[array] if not self._is_batchable else list(array) for array in encoded]
+
+    def _inputs(self, frame: Frame) -> list[Array]:
+        return [frame.tensors[name] for name in self._names]
+
+
+def unpack(entry: Entry, plan: Plan, where: str) -> dict[str, Array]:
+    """Return the tensors of one entry: inputs, or the activation decoded; no batch axis.
+
+    Args:
+        entry: What was kept.
+        plan: The one it was made under.
+        where: Names the spool in errors.
+
+    Raises:
+        SpoolError: If the bytes are not those of the plan's tensors.
+    """
+    specs = plan.point.activation if entry.is_activation else plan.manifest.inputs
+    stored = plan.wire_specs if entry.is_activation else specs
+    wire = plan.point.wire(plan.encoding)
+    affine = wire.affine if wire else {}
+    try:
+        tensors = _decoder.decode(entry.payload)
+        if len(tensors) != len(specs):
+            raise ValueError(f"expected {len(specs)} tensors, received {len(tensors)}")
+        return {
+            spec.name: decode(_read(content, kept, shape), spec, affine.get(spec.name))
+            for spec, kept, (shape, content) in zip(specs, stored, tensors, strict=True)
+        }
+    except (msgspec.MsgspecError, TensorError, ValueError) as error:
+        raise SpoolError(where, f"corrupt: window {entry.sequence}: {error}") from error
+
+
+def checksum(payload: bytes) -> int:
+    """Return the CRC-32 that is stored beside a payload: SQLite's pages have none."""
+    return zlib.crc32(payload)
+
+
+def _pack(arrays: Sequence[Array]) -> bytes:
+    return _encoder.encode([(array.shape, to_bytes(array)) for array in arrays])
+
+
+def _read(content: bytes, spec: TensorSpec, shape: tuple[int, ...]) -> Array:
+    window = spec.shape[1:] if spec.is_batchable else spec.shape
+    return from_buffer(content, msgspec.structs.replace(spec, shape=window), shape)
+
+
+def _bytes(tensors: Mapping[str, Array]) -> int:
+    return sum(a.nbytes for a in tensors.values())

@@ -21,7 +21,7 @@ from fog_server.inference_servicer import InferenceServicer
 from fog_server.metrics import Metrics
 from fog_server.model_servicer import ModelServicer
 from fog_server.providers import choose_providers
-from fog_server.rpc import guarded
+from fog_server.rpc import guarded, silence_parser
 from fog_server.store import BundleStore, load_store
 from headtail.bundle.keys import read_trust
 from headtail.config import parse_address
@@ -86,6 +86,7 @@ class FogServer:
         return is_clean
 
     def _start(self, provider: str) -> None:
+        silence_parser()
         self._server.start()
         for service in ("", INFERENCE_SERVICE, CONTROL_SERVICE):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -157,8 +158,7 @@ def _model_handlers(models: ModelServicer) -> "dict[str, grpc.RpcMethodHandler[A
     }
     return {
         name: grpc.unary_unary_rpc_method_handler(
-            guarded(behavior),
-            request_deserializer=request.FromString,
+            guarded(behavior, request.FromString),
             response_serializer=_serialize,
         )
         for name, (behavior, request) in methods.items()

@@ -18,10 +18,12 @@ from headtail.errors import (
     FogUnavailable,
     HeadtailError,
     ModelNotFound,
+    NotAllowed,
     Overloaded,
     RemoteError,
     RemoteFailed,
     RequestInvalid,
+    Unauthenticated,
 )
 from headtail.inference.grpc_service_pb2 import (
     ModelMetadataRequest,
@@ -39,6 +41,8 @@ ERROR_BY_STATUS: Mapping[StatusCode, type[HeadtailError]] = MappingProxyType(
         StatusCode.RESOURCE_EXHAUSTED: Overloaded,
         StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
         StatusCode.UNAVAILABLE: FogUnavailable,
+        StatusCode.UNAUTHENTICATED: Unauthenticated,
+        StatusCode.PERMISSION_DENIED: NotAllowed,
         StatusCode.INTERNAL: RemoteFailed,
     }
 )
@@ -88,6 +92,8 @@ def make_error(
         ),
         StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded(where),
         StatusCode.UNAVAILABLE: FogUnavailable(fog, details),
+        StatusCode.UNAUTHENTICATED: Unauthenticated(where, details),
+        StatusCode.PERMISSION_DENIED: NotAllowed(where, details),
         StatusCode.CANCELLED: FogUnavailable(fog, details),
     }
     return made.get(status) or RemoteFailed(where, f"{status.name}: {details}")

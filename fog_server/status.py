@@ -10,10 +10,12 @@ from headtail.errors import (
     FogUnavailable,
     HeadtailError,
     ModelNotFound,
+    NotAllowed,
     Overloaded,
     RemoteFailed,
     RequestInvalid,
     TensorError,
+    Unauthenticated,
 )
 
 STATUS_BY_ERROR: Mapping[type[HeadtailError], StatusCode] = MappingProxyType(
@@ -23,6 +25,8 @@ STATUS_BY_ERROR: Mapping[type[HeadtailError], StatusCode] = MappingProxyType(
         Overloaded: StatusCode.RESOURCE_EXHAUSTED,
         DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,
         FogUnavailable: StatusCode.UNAVAILABLE,
+        Unauthenticated: StatusCode.UNAUTHENTICATED,
+        NotAllowed: StatusCode.PERMISSION_DENIED,
         RemoteFailed: StatusCode.INTERNAL,
     }
 )

@@ -7,6 +7,7 @@ HeadtailError
 │   ├── DigestMismatch        a member is not the one the manifest names
 │   ├── SignatureInvalid      unsigned, signed by an unknown key, or changed after signing
 │   ├── FormatUnsupported     written by a newer headtail
+│   ├── BundleOutdated        older than one that was installed before
 │   └── SelfTestFailed        the samples do not give the outputs recorded beside them
 ├── TensorError
 │   ├── ShapeMismatch
@@ -19,6 +20,8 @@ HeadtailError
 │   ├── Overloaded
 │   ├── ModelNotFound
 │   ├── RequestInvalid        the other side refused the request as malformed
+│   ├── Unauthenticated       the other side cannot tell who asks
+│   ├── NotAllowed            the other side knows who asks, and refuses
 │   └── RemoteFailed          the other side failed while answering
 ├── ConfigError               a wrong file, key, flag or environment
 ├── DataError                 missing or malformed data
@@ -78,6 +81,16 @@ class FormatUnsupported(BundleError):
         super().__init__(
             f"bundle {where}: expected format version 1 to {supported}, received {received}"
             "; upgrade headtail to read it"
+        )
+
+
+class BundleOutdated(BundleError):
+    """The bundle is older than, or another than, the newest one installed under its name."""
+
+    def __init__(self, where: str, installed: str, received: str) -> None:
+        super().__init__(
+            f"bundle {where}: expected {installed} or newer, which was installed before,"
+            f" received {received}"
         )
 
 
@@ -172,6 +185,20 @@ class RequestInvalid(RemoteError):
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(f"{where}: request refused: {reason}")
+
+
+class Unauthenticated(RemoteError):
+    """The other side cannot tell who asks: no certificate, or one that is no longer good."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: not authenticated: {reason}")
+
+
+class NotAllowed(RemoteError):
+    """The other side knows who asks, and refuses."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: not allowed: {reason}")
 
 
 class RemoteFailed(RemoteError):

@@ -47,6 +47,19 @@ class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Silence after which a draining server ends a stream."""
 
 
+class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Section `quota`: what one agent may ask for; 0 means no limit."""
+
+    windows_per_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    """Windows a second, in the long run; more are refused with RESOURCE_EXHAUSTED and a delay."""
+    burst: NotNegative = 0
+    """Windows that may come at once after a pause; 0 means as many as in one second."""
+    windows_per_day: NotNegative = 0
+    """Windows in 24 hours, counted from the agent's first; a restart of the server forgets them."""
+    streams: NotNegative = 0
+    """Streams open at once."""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything the fog server can be told."""
 
@@ -62,3 +75,4 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Least severity that is logged."""
     inference: Inference = Inference()
     wire: Wire = Wire()
+    quota: Quota = Quota()

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from fog_server.activity import Activity
 from fog_server.admission import Admission
+from fog_server.refusal import STREAM_CAUSES, Cause
 from fog_server.store import BundleStore
 from headtail.errors import (
     DeadlineExceeded,
@@ -66,10 +67,27 @@ class Metrics:
         self._bytes = Counter(
             "fog_wire_bytes", "Message bytes", ["direction"], registry=self.registry
         )
+        self._refused = Counter(
+            "fog_refused_windows",
+            "Windows that were not run, by reason",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._refused_streams = Counter(
+            "fog_refused_streams",
+            "Streams that were not opened, or ended for what their agent holds, by reason",
+            ["reason"],
+            registry=self.registry,
+        )
+        for cause in Cause:
+            counter = self._refused_streams if cause in STREAM_CAUSES else self._refused
+            counter.labels(cause.value)
         # Looking up a label costs as much as counting; the sets are small, so keep each child.
         self.queue = cache(lambda model: self._duration.labels(model, "queue"))
         self.compute = cache(lambda model: self._duration.labels(model, "compute"))
         self.windows = cache(lambda model, outcome: self._windows.labels(model, outcome.value))
+        self.refused = cache(lambda cause: self._refused.labels(cause.value))
+        self.refused_streams = cache(lambda cause: self._refused_streams.labels(cause.value))
         self.received_bytes = self._bytes.labels("in")
         self.sent_bytes = self._bytes.labels("out")
 

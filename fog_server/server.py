@@ -21,6 +21,7 @@ from fog_server.inference_servicer import InferenceServicer
 from fog_server.metrics import Metrics
 from fog_server.model_servicer import ModelServicer
 from fog_server.providers import choose_providers
+from fog_server.quota import Quotas
 from fog_server.rpc import guarded, silence_parser
 from fog_server.store import BundleStore, load_store
 from headtail.bundle.keys import read_trust
@@ -53,7 +54,7 @@ class FogServer:
             self._store = _load(config, providers)
             resources.callback(self._store.close)
             self._wire = config.wire
-            self._activity = Activity(config.wire.max_agents)
+            self._activity = Activity(config.wire.max_agents, config.quota.streams)
             self.admission = Admission(config.inference.running, config.inference.max_queued)
             self.metrics = Metrics()
             self.metrics.watch(self.admission, self._activity)
@@ -96,7 +97,13 @@ class FogServer:
         log.info("serving on %s", self.address)
 
     def _make_server(self, config: Config, provider: str) -> grpc.Server:
-        inference = Inference(self._store, self.admission, self.metrics, config.inference.max_batch)
+        inference = Inference(
+            self._store,
+            self.admission,
+            Quotas(config.quota),
+            self.metrics,
+            config.inference.max_batch,
+        )
         waiting = config.inference.running + config.inference.max_queued
         server = grpc.server(
             ThreadPoolExecutor(_CONTROL_THREADS, "control"),

@@ -1,0 +1,33 @@
+"""Who sent a request: the name that rates, quotas and turns are kept by."""
+
+import grpc
+
+from headtail.errors import RequestInvalid
+from headtail.oip import InferRequest
+
+AGENT = "agent"  # the parameter in which an agent names itself
+MAX_NAME = 128  # characters
+_LOOPBACK = "local"
+
+
+def identity_of(context: grpc.ServicerContext, request: InferRequest) -> str:
+    """Return the name of whoever sent `request`.
+
+    It is what the request calls its sender, else the host the call came from: without
+    certificates an agent is whoever it says it is.
+
+    Raises:
+        RequestInvalid: If the name is no text of 1 to 128 characters.
+    """
+    name = request.parameters.get(AGENT)
+    if name is None:
+        return peer_host(context.peer())
+    if type(name) is not str or not 0 < len(name) <= MAX_NAME:
+        raise RequestInvalid(f"parameter '{AGENT}'", f"expected a name of 1 to {MAX_NAME} letters")
+    return name
+
+
+def peer_host(peer: str) -> str:
+    """Return the host of gRPC's `ipv4:HOST:PORT`, `ipv6:[HOST]:PORT` or `unix:PATH`."""
+    kind, _, address = peer.partition(":")
+    return address.rpartition(":")[0] if kind in ("ipv4", "ipv6") else peer or _LOOPBACK

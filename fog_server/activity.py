@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from headtail.errors import Overloaded
+from fog_server.refusal import Cause, refusal
 
 Clock = Callable[[], float]
 Send = Callable[[bytes | None], None]
@@ -22,6 +22,8 @@ class Stream:
         self._lock = threading.Lock()
         self._answered_at = clock()
         self.is_ended = False
+        self.agent: str | None = None
+        """Who uses the stream; None until its first window says so."""
 
     def answer(self, respond: Callable[[], bytes]) -> bool:
         """Send what `respond` returns, unless the stream has ended; return whether it has not."""
@@ -55,9 +57,12 @@ class Stream:
 class Activity:
     """Counts calls and streams, refuses streams over the limit, and drains both."""
 
-    def __init__(self, max_streams: int, clock: Clock = time.monotonic) -> None:
-        """Start idle; `clock` is in seconds."""
+    def __init__(
+        self, max_streams: int, max_per_agent: int = 0, clock: Clock = time.monotonic
+    ) -> None:
+        """Start idle; `max_per_agent` 0 means no limit, `clock` is in seconds."""
         self._max_streams = max_streams
+        self._max_per_agent = max_per_agent
         self._clock = clock
         self._changed = threading.Condition()
         self._calls = 0
@@ -92,7 +97,7 @@ class Activity:
         stream = Stream(send, self._clock)
         with self._changed:
             if len(self._streams) >= self._max_streams:
-                raise Overloaded("fog", f"{len(self._streams)} streams are open", _RETRY_S)
+                raise refusal(Cause.STREAMS, f"{len(self._streams)} streams are open", _RETRY_S)
             self._streams.add(stream)
         try:
             yield stream
@@ -101,6 +106,22 @@ class Activity:
             with self._changed:
                 self._streams.discard(stream)
                 self._changed.notify_all()
+
+    def claim(self, stream: Stream, agent: str) -> None:
+        """Note whose stream it is, as its first window says.
+
+        Raises:
+            Overloaded: If the agent has as many others open as one may.
+        """
+        if stream.agent is not None:
+            return
+        with self._changed:
+            others = sum(other.agent == agent for other in self._streams)
+            if 0 < self._max_per_agent <= others:
+                raise refusal(
+                    Cause.AGENT_STREAMS, f"{others} streams of '{agent}' are open", _RETRY_S
+                )
+            stream.agent = agent
 
     def drain(self, drain_s: float, settle_s: float) -> bool:
         """Let what is in flight finish; return whether it did within `drain_s`.

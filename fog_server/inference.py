@@ -4,14 +4,28 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from fog_server.admission import Admission
 from fog_server.metrics import UNKNOWN_MODEL, Metrics, Outcome, outcome_of
+from fog_server.quota import Quotas
+from fog_server.refusal import Cause, cause_of
 from fog_server.store import BundleStore
 from headtail.errors import HeadtailError, RequestInvalid
 from headtail.oip import InferRequest, InferWriter
 from headtail.tensor import Array
 
 DEADLINE = "deadline_ms"
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks, and how long the answer is worth something to them."""
+
+    agent: str
+    remaining_s: float | None = None
+    """What the call itself leaves; None means no deadline."""
+    waited_s: float = 0.0
+    """How long the request lay unread, in seconds; the deadline it carries began before that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +45,7 @@ class Inference:
         self,
         store: BundleStore,
         admission: Admission,
+        quotas: Quotas,
         metrics: Metrics,
         max_batch: int,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
@@ -38,40 +53,42 @@ class Inference:
         """Serve what is in `store`; `clock_ns` is in nanoseconds."""
         self._store = store
         self._admission = admission
+        self._quotas = quotas
         self._metrics = metrics
         self._max_batch = max_batch
         self._clock_ns = clock_ns
 
-    def answer(self, request: InferRequest, remaining_s: float | None) -> Answer:
+    def answer(self, request: InferRequest, caller: Caller) -> Answer:
         """Run the tail a request asks for.
 
         Args:
             request: Its parameter `deadline_ms` says how long the answer is worth something.
-            remaining_s: The same from the call itself; the earlier one counts.
+            caller: Who asks; of the two deadlines the earlier one counts.
 
         Raises:
             ModelNotFound: If it asks for what is not served.
             TensorError: If its tensors do not fit the model.
-            Overloaded: If too many requests wait.
+            Overloaded: If too many requests wait, or its agent is over its rate or quota.
             DeadlineExceeded: If its deadline passed before it could run; it is then not run.
         """
         model, windows = UNKNOWN_MODEL, 1
         try:
             tail = self._store.tail(request.model, request.version)
             model = tail.name
-            remaining_s = _earliest(request, remaining_s)
+            remaining_s = _earliest(request, caller)
             writer = tail.answer_writer(request.outputs)
             activation = tail.decode(request.inputs, self._max_batch)
             windows = tail.windows(activation)
+            self._quotas.spend(caller.agent, windows)
             arrived = self._clock_ns()
-            with self._admission.slot(remaining_s):
+            with self._admission.slot(remaining_s, caller.agent, windows):
                 started = self._clock_ns()
                 outputs = tail.run(activation)
                 stopped = self._clock_ns()
             arrays = [outputs[s.name] for s in writer.specs]
             answer = Answer(writer, arrays, started - arrived, stopped - started)
         except HeadtailError as error:
-            self._metrics.windows(model, outcome_of(error)).inc(windows)
+            self._count_refused(error, model, windows, caller.agent)
             raise
         except BaseException:
             self._metrics.windows(model, Outcome.FAILED).inc(windows)
@@ -81,12 +98,21 @@ class Inference:
         self._metrics.windows(model, Outcome.OK).inc(windows)
         return answer
 
+    def _count_refused(self, error: HeadtailError, model: str, windows: int, agent: str) -> None:
+        """Count windows that were not answered; those that never got a turn cost nothing."""
+        self._metrics.windows(model, outcome_of(error)).inc(windows)
+        cause = cause_of(error)
+        if cause is not None:
+            self._metrics.refused(cause).inc(windows)
+            if cause not in (Cause.RATE, Cause.QUOTA):
+                self._quotas.give_back(agent, windows)
 
-def _earliest(request: InferRequest, remaining_s: float | None) -> float | None:
+
+def _earliest(request: InferRequest, caller: Caller) -> float | None:
     deadline_ms = request.parameters.get(DEADLINE)
     if deadline_ms is None:
-        return remaining_s
+        return caller.remaining_s
     if type(deadline_ms) is not int:
         raise RequestInvalid(f"parameter '{DEADLINE}'", "expected milliseconds as an integer")
-    allowed_s = deadline_ms / 1e3
-    return allowed_s if remaining_s is None else min(allowed_s, remaining_s)
+    allowed_s = deadline_ms / 1e3 - caller.waited_s
+    return allowed_s if caller.remaining_s is None else min(allowed_s, caller.remaining_s)

@@ -1,25 +1,40 @@
 """ModelInfer and ModelStreamInfer: bytes in, bytes out, an error for each request."""
 
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import grpc
 
 from fog_server.activity import Activity, Send, Stream
-from fog_server.inference import Answer, Inference
+from fog_server.backlog import Backlog
+from fog_server.identity import identity_of
+from fog_server.inference import Answer, Caller, Inference
 from fog_server.metrics import Metrics
-from fog_server.rpc import abort, domain_error, stream_parameters
+from fog_server.refusal import Cause
+from fog_server.rpc import abort, domain_error, error_text, stream_parameters
 from headtail.errors import Overloaded
-from headtail.oip import Parameter, read_request, write_stream_error
+from headtail.oip import InferRequest, Parameter, read_request, write_stream_error
+
+SENT = "sent_ms"  # the parameter that says when a window left, on its agent's clock
+DRAINING = "draining"  # the parameter that says that the stream is about to end
 
 
 class InferenceServicer:
     """The two calls that carry tensors; its requests and responses are serialised messages."""
 
-    def __init__(self, inference: Inference, metrics: Metrics, activity: Activity) -> None:
-        """Answer with `inference`; `activity` counts what is in flight."""
+    def __init__(
+        self,
+        inference: Inference,
+        metrics: Metrics,
+        activity: Activity,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Answer with `inference`; `activity` counts what is in flight; `clock` is in seconds."""
         self._inference = inference
         self._metrics = metrics
         self._activity = activity
+        self._clock = clock
 
     def infer(self, data: bytes, context: grpc.ServicerContext) -> bytes:
         """Answer one request; its error is the call's status."""
@@ -29,7 +44,8 @@ class InferenceServicer:
             try:
                 request = read_request(data)
                 request_id = request.id
-                answer = self._inference.answer(request, context.time_remaining())
+                caller = Caller(identity_of(context, request), context.time_remaining())
+                answer = self._inference.answer(request, caller)
                 response = answer.writer.write(request.id, _timings(answer), answer.outputs)
             except Exception as error:  # noqa: BLE001 - the RPC border
                 fault = domain_error(error, request_id)
@@ -51,34 +67,72 @@ class InferenceServicer:
             return  # the agent hung up
         else:
             return
+        self._metrics.refused_streams(Cause(fault.cause)).inc()
         abort(context, fault)
 
     def _answer_all(
         self, frames: Iterator[bytes], context: grpc.ServicerContext, stream: Stream
     ) -> None:
+        call = _StreamCall(context, stream, Backlog())
         for data in frames:
-            if not stream.answer(self._responder(data, context)):
+            if not stream.answer(self._responder(data, call, self._clock())):
+                self._metrics.refused(Cause.STREAM_ENDED).inc()
+                break
+            if call.is_refused:
                 break
 
-    def _responder(self, data: bytes, context: grpc.ServicerContext) -> Callable[[], bytes]:
-        return lambda: self._stream_response(data, context)
+    def _responder(self, data: bytes, call: "_StreamCall", read_s: float) -> Callable[[], bytes]:
+        return lambda: self._stream_response(data, call, read_s)
 
-    def _stream_response(self, data: bytes, context: grpc.ServicerContext) -> bytes:
+    def _stream_response(self, data: bytes, call: "_StreamCall", read_s: float) -> bytes:
         self._metrics.received_bytes.inc(len(data))
         request_id = ""
         try:
             request = read_request(data)
             request_id = request.id
-            answer = self._inference.answer(request, context.time_remaining())
-            parameters = _timings(answer)
-            if self._activity.is_draining:
-                parameters["draining"] = True
+            caller = self._caller(request, call, read_s)
+            answer = self._inference.answer(request, caller)
+            parameters = self._with_state(_timings(answer))
             response = answer.writer.write_stream_response(request_id, parameters, answer.outputs)
         except Exception as error:  # noqa: BLE001 - the RPC border
             fault = domain_error(error, request_id)
-            response = write_stream_error(request_id, str(fault), stream_parameters(fault))
+            parameters = self._with_state(stream_parameters(fault))
+            response = write_stream_error(request_id, error_text(fault), parameters)
         self._metrics.sent_bytes.inc(len(response))
         return response
+
+    def _with_state(self, parameters: dict[str, Parameter]) -> dict[str, Parameter]:
+        """Tell an agent that its stream is about to end, whether its window was run or not."""
+        if self._activity.is_draining:
+            parameters[DRAINING] = True
+        return parameters
+
+    def _caller(self, request: InferRequest, call: "_StreamCall", read_s: float) -> Caller:
+        """Return who sent a stream's window, and how long it lay unread.
+
+        Raises:
+            Overloaded: If the agent has as many streams open as it may; this one then ends.
+        """
+        agent = identity_of(call.context, request)
+        try:
+            self._activity.claim(call.stream, agent)
+        except Overloaded as error:
+            call.is_refused = True
+            self._metrics.refused_streams(Cause(error.cause)).inc()
+            raise
+        sent_ms = request.parameters.get(SENT)
+        waited_s = call.backlog.waited_s(sent_ms / 1e3, read_s) if type(sent_ms) is int else 0.0
+        return Caller(agent, call.context.time_remaining(), waited_s)
+
+
+@dataclass(slots=True)
+class _StreamCall:
+    """What is known of one stream while it lasts."""
+
+    context: grpc.ServicerContext
+    stream: Stream
+    backlog: Backlog
+    is_refused: bool = False
 
 
 def _timings(answer: Answer) -> dict[str, Parameter]:

@@ -1,10 +1,12 @@
 """Admission: bounds, order, deadlines and the delay it tells."""
 
+import random
 import threading
 
 import pytest
 
 from fog_server.admission import Admission
+from fog_server.refusal import Cause
 from headtail.errors import DeadlineExceeded, Overloaded
 
 
@@ -26,9 +28,10 @@ def test_slot_comes_back_after_an_error() -> None:
 
 
 def test_full_queue_refuses_with_the_expected_wait() -> None:
-    """The delay is the mean time of service times what waits, shared by the slots."""
+    """The delay is the mean time of service times what waits, spread over half as much again."""
     now = 0.0
-    admission = Admission(max_running=1, max_queued=0, clock=lambda: now)
+    rng = random.Random(1)
+    admission = Admission(max_running=1, max_queued=0, clock=lambda: now, rng=rng)
     with admission.slot():
         now += 0.4
     with (
@@ -37,7 +40,8 @@ def test_full_queue_refuses_with_the_expected_wait() -> None:
         admission.slot(),
     ):
         pass
-    assert empty.value.retry_delay_s == pytest.approx(0.4)
+    assert empty.value.retry_delay_s == pytest.approx(0.4 * (1 + 0.5 * random.Random(1).random()))
+    assert empty.value.cause == Cause.QUEUE_FULL
 
 
 @pytest.mark.parametrize("remaining_s", [0.0, -5.0])
@@ -107,3 +111,97 @@ def test_never_more_run_than_may() -> None:
         thread.join()
     assert worst[0] <= 3
     assert (0, 0) == (admission.running, admission.queued)
+
+
+class Crowd:
+    """Requests that wait in threads of their own, and what became of each."""
+
+    def __init__(self, admission: Admission, wait_until) -> None:
+        """Have nobody wait yet."""
+        self._admission = admission
+        self._wait_until = wait_until
+        self._threads: list[threading.Thread] = []
+        self.served: list[str] = []
+        self.refused: list[str] = []
+
+    def add(self, agent: str, windows: int = 1, remaining_s: float | None = None) -> None:
+        """Let a request wait, and return once it does or is turned away."""
+        queued, refused = self._admission.queued, len(self.refused)
+        thread = threading.Thread(target=self._work, args=(agent, windows, remaining_s))
+        self._threads.append(thread)
+        thread.start()
+        self._wait_until(lambda: self._admission.queued > queued or len(self.refused) > refused)
+
+    def join(self) -> None:
+        """Wait until everybody is served or turned away."""
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self, agent: str, windows: int, remaining_s: float | None) -> None:
+        try:
+            with self._admission.slot(remaining_s, agent, windows):
+                self.served.append(agent)
+        except Overloaded as error:
+            self.refused.append(f"{agent} {error.cause}")
+
+
+def test_agents_take_turns(wait_until) -> None:
+    """Ten requests of one agent do not pass before the first of another."""
+    admission = Admission(max_running=1, max_queued=16)
+    crowd = Crowd(admission, wait_until)
+    with admission.slot():
+        for agent in ["a"] * 4 + ["b"] * 2 + ["c"]:
+            crowd.add(agent)
+    crowd.join()
+    assert list("abcabaa") == crowd.served
+
+
+def test_newcomer_takes_a_place_of_the_greediest(wait_until) -> None:
+    """A full queue is shared out; whoever holds most of it is refused first."""
+    admission = Admission(max_running=1, max_queued=4)
+    crowd = Crowd(admission, wait_until)
+    with admission.slot():
+        for _ in range(5):
+            crowd.add("greedy")
+        for _ in range(2):
+            crowd.add("modest")
+            wait_until(lambda: admission.queued == 4)
+        wait_until(lambda: len(crowd.refused) == 3)
+        crowd.add("modest")
+    crowd.join()
+    assert ["greedy queue_full", *["greedy pushed_out"] * 2, "modest queue_full"] == crowd.refused
+    assert ["greedy", "modest", "greedy", "modest"] == crowd.served
+    assert (0, 0) == (admission.running, admission.queued)
+
+
+def test_what_cannot_be_answered_in_time_is_refused_at_once(wait_until) -> None:
+    """Its sender still has time to do without; the delay says when it would have fitted."""
+    now = 0.0
+    admission = Admission(max_running=1, max_queued=8, clock=lambda: now)
+    with admission.slot():
+        now += 0.1
+    crowd = Crowd(admission, wait_until)
+    with admission.slot():
+        crowd.add("a")
+        crowd.add("b")
+        with (
+            pytest.raises(Overloaded, match=r"expected to take 0\.300 s of 0\.200 s") as late,
+            admission.slot(0.2, "c"),
+        ):
+            pass
+        crowd.add("c", remaining_s=5.0)
+    crowd.join()
+    assert late.value.cause == Cause.TOO_SLOW
+    assert 0.1 <= late.value.retry_delay_s <= 0.15 + 1e-9
+    assert list("abc") == crowd.served
+
+
+@pytest.mark.parametrize(
+    ("remaining_s", "cause"), [(-1.0, Cause.EXPIRED_ON_WAY), (0.01, Cause.EXPIRED_IN_QUEUE)]
+)
+def test_expired_work_says_where_it_expired(remaining_s: float, cause: Cause) -> None:
+    """The metrics count the two apart."""
+    admission = Admission(max_running=1, max_queued=1)
+    with admission.slot(), pytest.raises(DeadlineExceeded) as late, admission.slot(remaining_s):
+        pass
+    assert late.value.cause == cause

@@ -1,14 +1,19 @@
 """The command `edge-agent`."""
 
 import argparse
+import faulthandler
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headtail import telemetry
 from headtail.errors import HeadtailError
+from headtail.log import Format, configure, report
+
+if TYPE_CHECKING:
+    from edge_agent.config import Config
 
 DESCRIPTION = "Runs the head of a model on the edge and streams the activation to a fog server."
 EXAMPLES = """\
@@ -32,29 +37,41 @@ error, 2 for wrong usage.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     arguments = vars(build_parser().parse_args(argv))
+    form: Format = arguments.get("log_format", "text")
     # Before NumPy is imported: its BLAS would reserve buffers and threads for every core, and the
     # agent multiplies no matrices with it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     telemetry.disable()
     del arguments["command"]
     try:
-        _run(arguments)
+        config = _configure(arguments)
+        form = config.log_format
+        _run(config)
     except HeadtailError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the CLI's stream
+        report(error, form)
         return 1
     return 0
 
 
-def _run(arguments: dict[str, Any]) -> None:
-    """Merge the flags into the file, and run; what is heavy is imported here."""
+def _configure(arguments: dict[str, Any]) -> "Config":
+    """Merge the flags into the file, and set the log up."""
     from edge_agent.config import read_config
-    from edge_agent.run import run
-    from headtail.log import configure
 
     file = arguments.pop("config", None)
     config = read_config(Path(file) if file else None, arguments)
-    configure(config.log_level)
-    run(config)
+    configure(config.log_level, config.log_format)
+    # A watchdog ends the program with SIGABRT: every thread's stack then goes to the log.
+    if not faulthandler.is_enabled():
+        faulthandler.enable()
+    return config
+
+
+def _run(config: "Config") -> None:
+    """Run; what is heavy is imported here."""
+    from edge_agent.run import run
+    from headtail.systemd import notifier
+
+    run(config, notifier(os.environ, os.getpid()))
 
 
 class _Version(argparse.Action):
@@ -162,4 +179,7 @@ def _add_how(run: argparse.ArgumentParser) -> None:
     group.add_argument("--view", choices=("auto", "off"), help="the live view on a terminal")
     group.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), help="default: info"
+    )
+    group.add_argument(
+        "--log-format", choices=("text", "json"), help="lines for people (default) or machines"
     )

@@ -73,6 +73,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The live view: auto shows it where standard output is a terminal and not the sink."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
+    log_format: Literal["text", "json"] = "text"
+    """Log lines for people (text) or machines (json: an object a line)."""
 
     @property
     def pace(self) -> float | None:

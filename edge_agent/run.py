@@ -16,6 +16,7 @@ from edge_agent.fog_client import FogClient, Tail
 from edge_agent.link import FogLink
 from edge_agent.meter import EnergyMeter, open_meter
 from edge_agent.plan import Plan, choose_plan
+from edge_agent.service import Service
 from edge_agent.sinks import is_stdout, open_sink
 from edge_agent.sources.kinds import open_source
 from edge_agent.stop import Stop
@@ -26,6 +27,7 @@ from headtail.bundle import Bundle, read_bundle
 from headtail.config import parse_address
 from headtail.errors import ConfigError
 from headtail.segment import Chain, SessionOptions
+from headtail.systemd import Notifier
 
 if TYPE_CHECKING:
     from edge_agent.metrics import Metrics
@@ -36,8 +38,12 @@ SWITCH_INTERVAL_S = 5e-4
 """A thread that wants the interpreter waits no longer; Python's 5 ms would be seen in the p99."""
 
 
-def run(config: Config) -> None:
+def run(config: Config, manager: Notifier | None = None) -> None:
     """Run until the source ends or a signal comes; every result is then written.
+
+    Args:
+        config: What to run.
+        manager: Told when the agent is ready, lives and ends; None: nobody is.
 
     Raises:
         HeadtailError: If something asked for is wrong, or the run became impossible.
@@ -45,8 +51,10 @@ def run(config: Config) -> None:
     check(config)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with closing(Stop()) as stop, stop.on_signals(), ExitStack() as stack:
-        plan, chain, digest = _load(config)
-        _run(config, plan, chain, digest, stop, stack)
+        loaded = _load(config)
+        service = Service(manager or Notifier(), config.deadline_s)
+        stack.enter_context(service.starting())
+        _run(config, loaded, stop, service, stack)
 
 
 def _load(config: Config) -> tuple[Plan, Chain, str]:
@@ -64,13 +72,18 @@ def _load(config: Config) -> tuple[Plan, Chain, str]:
 
 
 def _run(
-    config: Config, plan: Plan, chain: Chain, digest: str, stop: Stop, stack: ExitStack
+    config: Config,
+    loaded: tuple[Plan, Chain, str],
+    stop: Stop,
+    service: Service,
+    stack: ExitStack,
 ) -> None:
     """Run a plan; what it opens is closed by `stack`, last opened first."""
+    plan, chain, digest = loaded
     meter = open_meter(plan.manifest, config.device_profile, config.link_profile)
     source = open_source(config.source, plan.manifest, stop, config.pace)
     stack.callback(source.close)
-    metrics = _open_metrics(config.metrics, plan, digest, meter, stack)
+    metrics = _open_metrics(config.metrics, plan, digest, meter, service, stack)
     sink = open_sink(config.sink, digest, config.existing, sys.stdout.buffer)
     stack.callback(sink.close)
     tally = Tally(plan.manifest.labels, time.monotonic)
@@ -90,7 +103,8 @@ def _run(
 
         stack.enter_context(View(plan, digest, tally, link))
     try:
-        agent.run(source, link)
+        with service.running(writer, lambda: _status(link, tally)):
+            agent.run(source, link)
     finally:
         log.info("done: %s", describe(tally.figures()))
 
@@ -107,7 +121,7 @@ def _open_bundle(config: Config) -> Bundle:
 
 
 def _open_metrics(
-    address: str, plan: Plan, digest: str, meter: EnergyMeter, stack: ExitStack
+    address: str, plan: Plan, digest: str, meter: EnergyMeter, service: Service, stack: ExitStack
 ) -> "Metrics | None":
     """Serve the Prometheus page, where one is asked for; its library costs 4 MB."""
     if not address:
@@ -116,7 +130,7 @@ def _open_metrics(
     from headtail.metrics import MetricsPage
 
     metrics = Metrics(plan, digest, meter)
-    page = MetricsPage(address, metrics.registry)
+    page = MetricsPage(address, metrics.registry, service.probes)
     stack.callback(page.close)
     log.info("metrics on http://%s/metrics", page.address)
     return metrics
@@ -136,6 +150,12 @@ def _open_link(config: Config, plan: Plan, digest: str, agent: Agent, stack: Exi
     link.start()
     stack.callback(link.close)
     return link
+
+
+def _status(link: FogLink | None, tally: Tally) -> str:
+    """Return what `systemctl status` shows."""
+    fog = "no fog" if link is None else "fog up" if link.is_up else "fog away"
+    return f"{fog}; {describe(tally.figures())}"
 
 
 def _has_view(config: Config) -> bool:

@@ -40,6 +40,16 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
+    @property
+    def underway(self) -> int:
+        """Windows begun and not yet taken."""
+        return self._reserved - self._written
+
+    @property
+    def written(self) -> int:
+        """Windows taken since the start."""
+        return self._written
+
     def reserve(self, windows: int) -> None:
         """Wait for room for the next windows.
 

@@ -1,10 +1,9 @@
 """The command line of the fog server."""
 
 import argparse
-import logging
-import signal
+import faulthandler
+import os
 import sys
-import threading
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -13,12 +12,13 @@ from typing import Any
 import msgspec
 
 from fog_server.config import Config
+from fog_server.signals import Signals
 from headtail import log as logs
 from headtail import telemetry
 from headtail.config import read_toml
 from headtail.errors import ConfigError, HeadtailError
-
-log = logging.getLogger(__name__)
+from headtail.liveness import Heartbeat, Threads
+from headtail.systemd import notifier
 
 EPILOG = """\
 examples:
@@ -36,6 +36,7 @@ FLAGS = {
     "metrics": "metrics",
     "trust": "trust",
     "log_level": "log_level",
+    "log_format": "log_format",
     "providers": "inference.providers",
     "threads": "inference.threads",
     "max_running": "inference.max_running",
@@ -48,28 +49,37 @@ FLAGS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the fog server until SIGTERM or SIGINT; return the exit code."""
+    flags = make_parser().parse_args(argv)
+    form: logs.Format = flags.log_format or "text"
     try:
-        config = read_config(make_parser().parse_args(argv))
+        config = read_config(flags)
+        form = config.log_format
         telemetry.disable()
-        logs.configure(config.log_level)
-        return serve(config)
+        logs.configure(config.log_level, form)
+        # A watchdog ends the program with SIGABRT: every thread's stack then goes to the log.
+        if not faulthandler.is_enabled():
+            faulthandler.enable()
+        serve(config)
     except HeadtailError as error:
-        sys.stderr.write(f"error: {error}\n")
+        logs.report(error, form)
         return 1
-
-
-def serve(config: Config) -> int:
-    """Serve until told to stop, then drain."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    # Imported here: --help and a wrong flag need neither gRPC nor onnxruntime.
-    from fog_server.server import FogServer
-
-    server = FogServer(config)
-    stop.wait()
-    server.drain()
     return 0
+
+
+def serve(config: Config) -> None:
+    """Serve until told to stop, then drain."""
+    signals, threads = Signals(), Threads()
+    manager = notifier(os.environ, os.getpid())
+    with signals.handled(), threads.watched():
+        # Imported here: --help and a wrong flag need neither gRPC nor onnxruntime.
+        from fog_server.server import FogServer
+
+        server = FogServer(config, manager.watchdog_s, [threads.check])
+        manager.ready(server.status())
+        with Heartbeat(manager, server.check_live, server.status):
+            signals.wait()
+            manager.stopping()
+            server.drain()
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -95,6 +105,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--max-agents", type=int, metavar="N", help="streams open at once")
     add("--drain-s", type=float, metavar="S", help="longest time to drain before exit")
     add("--log-level", choices=["debug", "info", "warning", "error"], help="least severity logged")
+    add("--log-format", choices=["text", "json"], help="lines for people or machines")
     return parser
 
 

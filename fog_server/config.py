@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from headtail import log as logs
+
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
@@ -73,6 +75,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Folder of trusted public keys (*.pub); empty means this user's own."""
     log_level: LogLevel = "info"
     """Least severity that is logged."""
+    log_format: logs.Format = "text"
+    """Log lines for people (text) or machines (json: an object a line)."""
     inference: Inference = Inference()
     wire: Wire = Wire()
     quota: Quota = Quota()

@@ -91,6 +91,15 @@ class Metrics:
         self.received_bytes = self._bytes.labels("in")
         self.sent_bytes = self._bytes.labels("out")
 
+    def ended(self) -> int:
+        """Return how many windows have run to an end, good or bad; those refused never ran."""
+        ran = (Outcome.OK.value, Outcome.FAILED.value)
+        samples = (s for metric in self._windows.collect() for s in metric.samples)
+        total = sum(
+            s.value for s in samples if s.name.endswith("_total") and s.labels["outcome"] in ran
+        )
+        return int(total)
+
     def watch(self, admission: Admission, activity: Activity) -> None:
         """Export what runs, what waits and what is connected now."""
         for name, help_text, value in (

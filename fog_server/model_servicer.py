@@ -9,6 +9,7 @@ from fog_server.activity import Activity
 from fog_server.store import BundleStore
 from headtail.errors import ModelNotFound
 from headtail.inference import grpc_service_pb2 as oip
+from headtail.liveness import Check
 from headtail.tensor import OIP_DATATYPES, TensorSpec
 
 PLATFORM = "onnxruntime_onnx"
@@ -17,17 +18,20 @@ PLATFORM = "onnxruntime_onnx"
 class ModelServicer:
     """Liveness, readiness and metadata."""
 
-    def __init__(self, store: BundleStore, activity: Activity, provider: str) -> None:
-        """Describe what is in `store`, run by `provider`."""
+    def __init__(
+        self, store: BundleStore, activity: Activity, provider: str, check_live: Check
+    ) -> None:
+        """Describe what is in `store`, run by `provider`; `check_live` finds what is stuck."""
         self._store = store
         self._activity = activity
         self._provider = provider
+        self._check_live = check_live
 
     def live(
         self, request: oip.ServerLiveRequest, context: grpc.ServicerContext
     ) -> oip.ServerLiveResponse:
-        """Say that the process runs."""
-        return oip.ServerLiveResponse(live=True)
+        """Say whether requests that run also end."""
+        return oip.ServerLiveResponse(live=self._check_live() is None)
 
     def ready(
         self, request: oip.ServerReadyRequest, context: grpc.ServicerContext

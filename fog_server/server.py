@@ -2,14 +2,16 @@
 
 import logging
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 from grpc_reflection.v1alpha import reflection
 
 from fog_server.activity import Activity
@@ -18,6 +20,7 @@ from fog_server.config import Config, Wire
 from fog_server.control_servicer import ControlServicer
 from fog_server.inference import Inference
 from fog_server.inference_servicer import InferenceServicer
+from fog_server.liveness import Health, SelfCall
 from fog_server.metrics import Metrics
 from fog_server.model_servicer import ModelServicer
 from fog_server.providers import choose_providers
@@ -28,7 +31,8 @@ from headtail.bundle.keys import read_trust
 from headtail.config import parse_address
 from headtail.errors import ConfigError
 from headtail.inference import grpc_service_pb2 as oip
-from headtail.metrics import MetricsPage
+from headtail.liveness import STALL_S, Check, Progress, first_of
+from headtail.metrics import LIVE, READY, MetricsPage
 from headtail.segment import SessionOptions
 from headtail.v1 import control_pb2, control_pb2_grpc
 
@@ -43,8 +47,15 @@ _CONTROL_THREADS = 8
 class FogServer:
     """A fog server that serves from construction to `drain`."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self, config: Config, watchdog_s: float | None = None, checks: Sequence[Check] = ()
+    ) -> None:
         """Load every bundle, then listen.
+
+        Args:
+            config: The rest.
+            watchdog_s: Interval of the service manager's watchdog, if there is one.
+            checks: What else must be well for the server to call itself live.
 
         Raises:
             HeadtailError: If a bundle, a key, the provider or an address is not usable.
@@ -59,16 +70,33 @@ class FogServer:
             self.metrics = Metrics()
             self.metrics.watch(self.admission, self._activity)
             self.metrics.describe(self._store, providers[0])
-            self._health = health.HealthServicer()
+            self._alive = first_of([*checks, self._progress(watchdog_s or STALL_S).check])
+            self._health = Health(self._alive)
             self._server = self._make_server(config, providers[0])
+            self.check_live = self._alive
+            if config.metrics or watchdog_s:
+                self_call = SelfCall(self._server, self._activity)
+                resources.callback(self_call.close)
+                self.check_live = first_of([self._alive, self_call.check])
             self.address = _bind(self._server, config.listen)
             self.metrics_address = ""
             if config.metrics:
-                page = MetricsPage(config.metrics, self.metrics.registry)
+                probes = {LIVE: self.check_live, READY: self.check_ready}
+                page = MetricsPage(config.metrics, self.metrics.registry, probes)
                 resources.callback(page.close)
                 self.metrics_address = page.address
             self._start(providers[0])
             self._resources = resources.pop_all()
+
+    def check_ready(self) -> str | None:
+        """Return why no request is taken, or None."""
+        return "draining" if self._activity.is_draining else None
+
+    def status(self) -> str:
+        """Return how things stand, in a few words."""
+        state = "draining" if self._activity.is_draining else f"serving on {self.address}"
+        running, queued = self.admission.running, self.admission.queued
+        return f"{state}; {self._activity.streams} streams, {running} running, {queued} queued"
 
     def drain(self) -> bool:
         """Stop serving: refuse what is new, answer what is in flight; return whether all was.
@@ -85,6 +113,12 @@ class FogServer:
         self._resources.close()
         log.info("stopped" if is_clean else "stopped with windows unanswered")
         return is_clean
+
+    def _progress(self, stall_s: float) -> Progress:
+        def running() -> int:
+            return self.admission.running
+
+        return Progress("requests", running, self.metrics.ended, stall_s, time.monotonic)
 
     def _start(self, provider: str) -> None:
         silence_parser()
@@ -112,7 +146,7 @@ class FogServer:
             maximum_concurrent_rpcs=config.wire.max_agents + waiting + 2 + 8 * _CONTROL_THREADS,
         )
         servicer = InferenceServicer(inference, self.metrics, self._activity)
-        models = ModelServicer(self._store, self._activity, provider)
+        models = ModelServicer(self._store, self._activity, provider, self._alive)
         calls = _model_handlers(models)
         calls["ModelInfer"] = grpc.unary_unary_rpc_method_handler(
             _InPool(servicer.infer, ThreadPoolExecutor(waiting + 1, "infer"))
@@ -129,7 +163,7 @@ class FogServer:
             ControlServicer(self._store, self._activity), server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (INFERENCE_SERVICE, CONTROL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (INFERENCE_SERVICE, CONTROL_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         return server
 

@@ -1,5 +1,10 @@
 """A fog server on a free loopback port, and a client that speaks its bytes."""
 
+import os
+import re
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +29,38 @@ from headtail.tensor import Array, TensorSpec
 TIMEOUT_S = 20.0
 SERVICE = "/inference.GRPCInferenceService/"
 Start = Callable[..., FogServer]
+FOG = [sys.executable, "-m", "fog_server.cli"]
+
+
+class Process:
+    """A running fog server, ready to serve."""
+
+    def __init__(self, *arguments: str) -> None:
+        """Start it and read its log until it serves."""
+        self._process = subprocess.Popen([*FOG, *arguments], stderr=subprocess.PIPE, text=True)
+        self.log = ""
+        while not (match := re.search(r"serving on (\S+)\n", self.log)):
+            line = self._process.stderr.readline()
+            assert line, f"it ended: {self.log}"
+            self.log += line
+        self.address = match[1]
+        self.pid = self._process.pid
+
+    def cpu_s(self) -> float:
+        """Return the CPU time it has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def close(self) -> None:
+        """End it whatever it does."""
+        with self._process:
+            self._process.kill()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code."""
+        self._process.send_signal(number)
+        self.log += self._process.stderr.read()
+        return self._process.wait(timeout=20)
 
 
 class Client:
@@ -172,3 +209,18 @@ def connect() -> Iterator[Callable[[FogServer], Client]]:
 def client(fog: FogServer, connect: Callable[[FogServer], Client]) -> Client:
     """Return a client of `fog`."""
     return connect(fog)
+
+
+@pytest.fixture
+def start(bundle_folder, key_folder):
+    """Return a function that starts the program on the test bundles; all are ended afterwards."""
+    started = []
+
+    def run(*arguments):
+        folders = ("--bundles", str(bundle_folder), "--trust", str(key_folder / "trust"))
+        started.append(Process(*folders, "--listen", "127.0.0.1:0", *arguments))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.close()

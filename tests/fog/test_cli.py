@@ -1,7 +1,6 @@
 """The program as an operator runs it: flags, files, one line for what is wrong, signals."""
 
 import logging
-import os
 import queue
 import re
 import signal
@@ -22,37 +21,6 @@ DEPLOY = Path(__file__).parents[2] / "deploy" / "fog"
 FOG = [sys.executable, "-m", "fog_server.cli"]
 
 
-class Process:
-    """A running fog server, ready to serve."""
-
-    def __init__(self, *arguments: str) -> None:
-        """Start it and read its log until it serves."""
-        self._process = subprocess.Popen([*FOG, *arguments], stderr=subprocess.PIPE, text=True)
-        self.log = ""
-        while not (match := re.search(r"serving on (\S+)\n", self.log)):
-            line = self._process.stderr.readline()
-            assert line, f"it ended: {self.log}"
-            self.log += line
-        self.address = match[1]
-        self.pid = self._process.pid
-
-    def cpu_s(self) -> float:
-        """Return the CPU time it has used."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def close(self) -> None:
-        """End it whatever it does."""
-        with self._process:
-            self._process.kill()
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal and return the exit code."""
-        self._process.send_signal(number)
-        self.log += self._process.stderr.read()
-        return self._process.wait(timeout=20)
-
-
 @pytest.fixture(autouse=True)
 def root_logger():
     """Give pytest its log handlers back after `main` has set its own."""
@@ -60,21 +28,6 @@ def root_logger():
     yield
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
-
-
-@pytest.fixture
-def start(bundle_folder, key_folder):
-    """Return a function that starts the program on the test bundles; all are ended afterwards."""
-    started = []
-
-    def run(*arguments):
-        folders = ("--bundles", str(bundle_folder), "--trust", str(key_folder / "trust"))
-        started.append(Process(*folders, "--listen", "127.0.0.1:0", *arguments))
-        return started[-1]
-
-    yield run
-    for process in started:
-        process.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

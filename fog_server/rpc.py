@@ -55,9 +55,13 @@ def silence_parser() -> None:
 
 
 def domain_error(error: Exception, request_id: str) -> HeadtailError:
-    """Return `error` if it is ours; log any other and return that the call failed."""
+    """Return `error` if it is ours; log any other and return that the call failed.
+
+    The traceback goes: its frames hold the message, and who keeps the error in one of them closes
+    a circle, so that refused messages would stay in memory until Python looks for circles.
+    """
     if isinstance(error, HeadtailError):
-        return error
+        return error.with_traceback(None)
     log.error("request '%s' failed", request_id[:64], exc_info=error)
     return RemoteFailed("fog", f"{type(error).__name__}: {_first_line(error)}")
 

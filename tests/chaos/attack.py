@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import grpc
 import numpy as np
 
-from hostile import draw
+from hostile import draw, heavy
 
 SERVICE = "/inference.GRPCInferenceService/"
 POOL = 3000
@@ -21,6 +21,8 @@ IN_FLIGHT, STREAM_LENGTH = 32, 1500
 UNARY_EVERY, RAW_EVERY = 20, 500
 """Of so many stream messages, one unary call; one connection of raw bytes."""
 CALL_TIMEOUT_S = 30.0
+BOMB_BYTES, OVERSIZE_BYTES = 512 << 20, 65 << 20
+"""Unpacked, and as it travels; a fog takes 64 MiB by default."""
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 METHODS = (
     "ModelInfer", "ModelMetadata", "ModelReady", "ServerMetadata", "NoSuchMethod",
@@ -48,6 +50,7 @@ def attack(order: Order, results: "queue.Queue[Counter[str]]") -> None:
             messages = draw(rng, POOL)[: order.count - counts["sent"]]
             stream_all(channel, messages, counts)
             call_some(channel, messages[::UNARY_EVERY], rng, counts)
+            overwhelm(channel, rng, counts)
             for _ in messages[::RAW_EVERY]:
                 connect_raw(order.address, rng, counts)
     results.put(counts)
@@ -60,7 +63,9 @@ def stream_all(channel: grpc.Channel, messages: list[bytes], counts: "Counter[st
         batch = messages[start : start + STREAM_LENGTH]
         room: queue.Queue[None] = queue.Queue(IN_FLIGHT)
 
-        def requests(batch: list[bytes] = batch, room: "queue.Queue[None]" = room) -> Iterator[bytes]:
+        def requests(
+            batch: list[bytes] = batch, room: "queue.Queue[None]" = room
+        ) -> Iterator[bytes]:
             for message in batch:
                 room.put(None, timeout=CALL_TIMEOUT_S)
                 yield message
@@ -90,6 +95,22 @@ def call_some(
             counts["unary OK"] += 1
         except grpc.RpcError as error:
             counts[f"unary {error.code().name}"] += 1
+        counts["sent"] += 1
+
+
+def overwhelm(channel: grpc.Channel, rng: np.random.Generator, counts: "Counter[str]") -> None:
+    """Send what is large: fields that multiply, zeros packed a thousandfold, too many bytes."""
+    infer = channel.unary_unary(f"{SERVICE}ModelInfer")
+    for data, packing in (
+        (heavy(rng), grpc.Compression.NoCompression),
+        (bytes(BOMB_BYTES), grpc.Compression.Gzip),
+        (bytes(OVERSIZE_BYTES), grpc.Compression.NoCompression),
+    ):
+        try:
+            infer(data, timeout=CALL_TIMEOUT_S, compression=packing)
+            counts["large OK"] += 1
+        except grpc.RpcError as error:
+            counts[f"large {error.code().name}"] += 1
         counts["sent"] += 1
 
 

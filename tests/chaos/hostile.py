@@ -5,6 +5,7 @@ answer with outputs, or is asked to damage a good one at random.
 """
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +15,14 @@ from headtail.tensor import OIP_DATATYPES
 Make = Callable[[np.random.Generator], bytes]
 TAIL, INPUT, SHAPE = "chain-tail1-float32", "a", (4, 8)
 _HUGE = (2**31, 2**40, 2**62, 2**63 - 1)
+
+
+T = TypeVar("T")
+
+
+def pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
+    """Return one of `choices` as it is; NumPy's own choice would cut NULs off texts."""
+    return choices[int(rng.integers(len(choices)))]
 
 
 def good(rng: np.random.Generator, windows: int = 1) -> ModelInferRequest:
@@ -49,7 +58,7 @@ def long_length(rng: np.random.Generator) -> bytes:
     """A field that claims more bytes than there are, or a varint that never ends."""
     claim = [b"\xff\xff\xff\xff\x07", b"\xff\xff\xff\xff\x0f", b"\xff" * 11, b"\x80" * 9 + b"\x01"]
     tag = bytes([int(rng.integers(1, 16)) << 3 | 2])
-    return good(rng).SerializeToString() + tag + claim[rng.integers(len(claim))] + b"x"
+    return good(rng).SerializeToString() + tag + pick(rng, claim) + b"x"
 
 
 def wrong_shape(rng: np.random.Generator) -> bytes:
@@ -57,16 +66,16 @@ def wrong_shape(rng: np.random.Generator) -> bytes:
     message = good(rng)
     sizes = [-1, -(2**63), 0, 1, 2, 7, *_HUGE]
     del message.inputs[0].shape[:]
-    rank = int(rng.choice([0, 1, 2, 4, 8, 100, 2000]))
-    message.inputs[0].shape.extend(int(n) for n in rng.choice(sizes, rank))
+    message.inputs[0].shape.extend(
+        pick(rng, sizes) for _ in range(pick(rng, [0, 1, 2, 4, 100, 2000]))
+    )
     return message.SerializeToString()
 
 
 def wrong_size(rng: np.random.Generator) -> bytes:
     """Contents that are not as long as the shape says."""
     message = good(rng)
-    size = int(rng.choice([0, 1, 127, 129, 4096, 65536]))
-    message.raw_input_contents[0] = rng.bytes(size)
+    message.raw_input_contents[0] = rng.bytes(pick(rng, [0, 1, 127, 129, 4096, 65536]))
     return message.SerializeToString()
 
 
@@ -79,7 +88,7 @@ def wrong_datatype(rng: np.random.Generator) -> bytes:
     """A datatype that is another, unknown, or a long text."""
     message = good(rng)
     names = [n for n in OIP_DATATYPES.values() if n != "FP32"]
-    message.inputs[0].datatype = str(rng.choice([*names, "BYTES", "", "FP32\0", "X" * 5000]))
+    message.inputs[0].datatype = pick(rng, [*names, "BYTES", "", "FP32\0", "X" * 5000])
     return message.SerializeToString()
 
 
@@ -90,7 +99,7 @@ def wrong_inputs(rng: np.random.Generator) -> bytes:
     if kind == 0:
         del message.inputs[:]
     elif kind == 1:
-        message.inputs[0].name = str(rng.choice(["", "b", "a\n", "../a", "A" * 10_000]))
+        message.inputs[0].name = pick(rng, ["", "b", "a\n", "../a", "A" * 10_000])
     else:
         for _ in range(1 if kind == 2 else 500):
             message.inputs.add().CopyFrom(message.inputs[0])
@@ -101,11 +110,18 @@ def wrong_inputs(rng: np.random.Generator) -> bytes:
 def wrong_model(rng: np.random.Generator) -> bytes:
     """A model or version that is not served."""
     message = good(rng)
-    names = ["", "chain-tail9-float32", "../../etc/passwd", "chain-tail1-int4", "\u202e", "m" * 10_000]
+    names = [
+        "",
+        "chain-tail9-float32",
+        "../../etc/passwd",
+        "chain-tail1-int4",
+        "\u202e",
+        "m" * 10_000,
+    ]
     if rng.integers(2):
-        message.model_name = str(rng.choice(names))
+        message.model_name = pick(rng, names)
     else:
-        message.model_version = str(rng.choice(["9", "1.0.0.0.0", "-1", "latest", "1" * 5000]))
+        message.model_version = pick(rng, ["9", "1.0.0.0.0", "-1", "latest", "1" * 5000])
     return message.SerializeToString()
 
 
@@ -115,14 +131,14 @@ def wrong_parameters(rng: np.random.Generator) -> bytes:
     parameter = message.parameters["deadline_ms"]
     kind = rng.integers(4)
     if kind == 0:
-        parameter.string_param = str(rng.choice(["soon", "", "1e9"]))
+        parameter.string_param = pick(rng, ["soon", "", "1e9"])
     elif kind == 1:
         parameter.bool_param = True
     elif kind == 2:
-        parameter.double_param = float(rng.choice([np.nan, np.inf, 1.0]))
+        parameter.double_param = pick(rng, [np.nan, np.inf, 1.0])
     else:
-        parameter.int64_param = int(rng.choice([0, -1, -(2**63)]))
-    for i in range(int(rng.choice([0, 0, 100]))):
+        parameter.int64_param = pick(rng, [0, -1, -(2**63)])
+    for i in range(pick(rng, [0, 0, 100])):
         message.parameters[f"x{i}"].int64_param = i
     return message.SerializeToString()
 
@@ -130,7 +146,7 @@ def wrong_parameters(rng: np.random.Generator) -> bytes:
 def both_contents(rng: np.random.Generator) -> bytes:
     """Raw and typed contents at once, or typed ones of another length."""
     message = good(rng)
-    message.inputs[0].contents.fp32_contents.extend([0.5] * int(rng.choice([1, 31, 33])))
+    message.inputs[0].contents.fp32_contents.extend([0.5] * pick(rng, [1, 31, 33]))
     if rng.integers(2):
         del message.raw_input_contents[:]
     return message.SerializeToString()
@@ -139,8 +155,8 @@ def both_contents(rng: np.random.Generator) -> bytes:
 def wrong_outputs(rng: np.random.Generator) -> bytes:
     """Outputs that the model does not have."""
     message = good(rng)
-    for name in rng.choice(["z", "", "y\0", "a"], int(rng.choice([1, 200]))):
-        message.outputs.add(name=str(name))
+    for _ in range(pick(rng, [1, 200])):
+        message.outputs.add(name=pick(rng, ["z", "", "y\0", "a"]))
     return message.SerializeToString()
 
 
@@ -151,7 +167,16 @@ def nested(rng: np.random.Generator) -> bytes:
 
 def large(rng: np.random.Generator) -> bytes:
     """A large message of nonsense, which the reader walks by hand."""
-    return good(rng).SerializeToString() + b"\x3a\x80\x80\x04" + bytes(65536 + int(rng.integers(-9, 9)))
+    return (
+        good(rng).SerializeToString()
+        + b"\x3a\x80\x80\x04"
+        + bytes(65536 + int(rng.integers(-9, 9)))
+    )
+
+
+def heavy(rng: np.random.Generator) -> bytes:
+    """Megabytes of fields of two bytes, each of which would become an object."""
+    return pick(rng, [b"\x2a\x00", b"\x32\x00", b"\x3a\x00", b"\x22\x00"]) * (4 << 20)
 
 
 MAKERS: Sequence[Make] = (
@@ -165,5 +190,4 @@ BULKY_SHARE = 0.01
 
 def draw(rng: np.random.Generator, count: int) -> list[bytes]:
     """Return so many malformed requests of every kind."""
-    bulky = rng.random(count) < BULKY_SHARE
-    return [(BULKY if b else MAKERS)[rng.integers(2 if b else len(MAKERS))](rng) for b in bulky]
+    return [pick(rng, BULKY if b else MAKERS)(rng) for b in rng.random(count) < BULKY_SHARE]

@@ -16,12 +16,11 @@ from pathlib import Path
 import grpc
 import numpy as np
 
-from scene import LARGEST_ERROR, Scene, fog, free_address, make_scene  # isort: skip - sets the path
 from attack import Order, attack
-from soak import read_process
-
 from headtail.oip import RAW_INPUT_FIELD, InferWriter, read_response
 from headtail.tensor import TensorSpec
+from scene import LARGEST_ERROR, Scene, fog, free_address, make_scene
+from soak import read_process
 
 GOOD_EVERY_S, GOOD_TIMEOUT_S = 0.05, 10.0
 MAX_RSS_RATIO = 1.10
@@ -76,9 +75,7 @@ def storm(address: str, count: int, processes: int, seed: int, seconds: float) -
     context = multiprocessing.get_context("spawn")  # gRPC does not survive a fork
     results = context.Queue()
     stop_s = time.monotonic() + seconds
-    orders = [
-        Order(address, count // processes, 1000 * seed + i, stop_s) for i in range(processes)
-    ]
+    orders = [Order(address, count // processes, 1000 * seed + i, stop_s) for i in range(processes)]
     workers = [context.Process(target=attack, args=(o, results), daemon=True) for o in orders]
     for worker in workers:
         worker.start()

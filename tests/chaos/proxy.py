@@ -133,14 +133,14 @@ class Proxy:
         for connection in self._each(_Connection.reset):
             connection.join()
 
-    def before_sending(self) -> bool:
-        """Wait as the faults demand; return False where the proxy was closed meanwhile."""
+    def before_sending(self, connection: "_Connection") -> bool:
+        """Wait as the faults demand; return False where the connection was ended meanwhile."""
         with self._lock:
             if self._delay_s or self._jitter_s:
                 seconds = self._delay_s + self._rng.uniform(0.0, self._jitter_s)
-                self._lock.wait_for(lambda: self._is_closed, seconds)
-            self._lock.wait_for(lambda: self._is_closed or not self._is_held)
-            return not self._is_closed
+                self._lock.wait_for(lambda: connection.is_over, seconds)
+            self._lock.wait_for(lambda: connection.is_over or not self._is_held)
+            return not connection.is_over
 
     def forget(self, connection: "_Connection") -> None:
         """Note that a connection has ended."""
@@ -182,6 +182,8 @@ class Proxy:
             connections = sorted(self._connections, key=lambda c: c.number)
         for connection in connections:
             act(connection)
+        with self._lock:
+            self._lock.notify_all()
         return connections
 
 
@@ -195,7 +197,8 @@ class _Connection:
         self._proxy = proxy
         self._client = client
         self._target: socket.socket | None = None
-        self._is_over = False
+        self.is_over = False
+        """Whether it was, or is to be, reset."""
         self._ended: set[Side] = set()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"proxy-{number}", daemon=True)
@@ -210,7 +213,7 @@ class _Connection:
 
     def reset(self) -> None:
         """End it with RST on both sides."""
-        self._is_over = True
+        self.is_over = True
 
     def half_close(self, side: Side) -> None:
         """Say to the receiver of one direction that no more will come."""
@@ -232,7 +235,7 @@ class _Connection:
             down.join()
             _reset(self._target)
         # Both directions are over: where they ended in order, everything is sent and RST is late.
-        _reset(self._client) if self._is_over or self._target is None else self._client.close()
+        _reset(self._client) if self.is_over or self._target is None else self._client.close()
         self._proxy.forget(self)
 
     def _pump(self, side: Side) -> None:
@@ -241,21 +244,20 @@ class _Connection:
         assert source is not None
         assert receiver is not None
         try:
-            while not self._is_over:
+            while not self.is_over:
                 with contextlib.suppress(TimeoutError):
                     data = source.recv(CHUNK_BYTES)
                     if not data:
                         break
                     self._pass(data, side, receiver)
         except OSError:
-            self._is_over = True  # a peer reset its side; the other is told so
+            self.is_over = True  # a peer reset its side; the other is told so
         else:
-            if not self._is_over:
+            if not self.is_over:
                 self.half_close(side)
 
     def _pass(self, data: bytes, side: Side, receiver: socket.socket) -> None:
-        if not self._proxy.before_sending() or self._is_over:
-            self._is_over = True
+        if not self._proxy.before_sending(self):
             return
         with self._lock:
             is_cut = self.cut_in is not None and len(data) >= self.cut_in
@@ -267,11 +269,11 @@ class _Connection:
             self._proxy.counts[f"{side}_bytes"] += len(data)
         if is_cut:
             self._proxy.counts["cut"] += 1
-            self._is_over = True
+            self.is_over = True
 
     def _send(self, data: bytes, receiver: socket.socket) -> None:
         rest = memoryview(data)
-        while rest and not self._is_over:
+        while rest and not self.is_over:
             with contextlib.suppress(TimeoutError):
                 rest = rest[receiver.send(rest) :]
 

@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "deploy")]
 
-from programs import Program, running  # noqa: E402 - lies beside the demo, in no package
-
 from headtail.bundle.archive import write_bundle  # noqa: E402
 from headtail.bundle.keys import read_signer, write_key_pair  # noqa: E402
+from programs import Program, running  # noqa: E402 - lies beside the demo, in no package
 
 WINDOW = (16, 2)
 POINT, LAST_POINT = 1, 3

@@ -19,11 +19,10 @@ from pathlib import Path
 import grpc
 import numpy as np
 
+from headtail.oip import RAW_INPUT_FIELD, InferWriter
+from headtail.tensor import TensorSpec
+from programs import BIN
 from scene import LAST_POINT, POINT, Scene, agent_command, fog, free_address, judge, make_scene
-
-from headtail.oip import RAW_INPUT_FIELD, InferWriter  # isort: skip - after scene has set the path
-from headtail.tensor import TensorSpec  # isort: skip
-from programs import BIN  # isort: skip
 
 WARM_UP_SHARE = 0.2
 """Of the time, in which allocators and caches fill; the verdict looks at what follows."""
@@ -88,7 +87,9 @@ class Unary:
         """Connect."""
         self._channel = grpc.insecure_channel(address)
         self._infer = self._channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-        writer = InferWriter("chain", "", (TensorSpec("x", "float32", (-1, 16, 2)),), RAW_INPUT_FIELD)
+        writer = InferWriter(
+            "chain", "", (TensorSpec("x", "float32", (-1, 16, 2)),), RAW_INPUT_FIELD
+        )
         self._request = writer.write("1", {}, [scene.windows[:1]])
         self.answered = 0
 
@@ -121,7 +122,9 @@ def paced(send: Callable[[], None], rate: float, stop: threading.Event, faults: 
 
 def visit(address: str, scene: Scene, number: int) -> str:
     """Run an agent for a few windows; return what went wrong, if anything."""
-    feeder = Feeder(f"visitor-{number % 2}", scene, [*fog_flags(address), "--existing", "overwrite"])
+    feeder = Feeder(
+        f"visitor-{number % 2}", scene, [*fog_flags(address), "--existing", "overwrite"]
+    )
     for _ in range(VISIT_WINDOWS):
         feeder.feed()
     feeder.finish()
@@ -135,7 +138,7 @@ def fog_flags(address: str) -> list[str]:
 
 
 def grown(samples: Sequence[Sample], column: str) -> tuple[float, float, bool]:
-    """Return a column's median in the first and last quarter after the warm-up, and if that grew."""
+    """Return a column's medians, first and last quarter after the warm-up, and if it grew."""
     values = np.array([getattr(s, column) for s in samples], float)
     values = values[int(WARM_UP_SHARE * len(values)) :]
     quarter = max(1, len(values) // 4)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from proxy import Proxy
 
 TIMEOUT_S = 20.0

@@ -96,7 +96,7 @@ def build_points(model: CutModel, windows: Windows, profiles: Profiles) -> tuple
                 encodings=tuple(wires),
                 flash_bytes=PARAMETER_BYTES * operations.parameters,
                 ram_bytes=max((s.ram_bytes for s in head), default=arrived),
-                costs=_costs(operations, wires, profiles),
+                costs=predict_costs(operations, wires, profiles),
             )
         )
     return tuple(points)
@@ -219,7 +219,9 @@ def _floats(activation: Sequence[TensorSpec]) -> list[TensorSpec]:
     return [s for s in activation if s.dtype == "float32"]
 
 
-def _costs(head: Operations, wires: Sequence[WireEncoding], profiles: Profiles) -> tuple[Cost, ...]:
+def predict_costs(
+    head: Operations, wires: Sequence[WireEncoding], profiles: Profiles
+) -> tuple[Cost, ...]:
     """Return the cost of every encoding on every pair of profiles.
 
     At the last point what is priced as sent are the outputs, as the papers do.

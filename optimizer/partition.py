@@ -45,6 +45,11 @@ def within_device(bounds: Bounds, device: DeviceProfile) -> Bounds:
     )
 
 
+def before_training(bounds: Bounds) -> Bounds:
+    """Return `bounds` without those on what only a trained model shows."""
+    return msgspec.structs.replace(bounds, accuracy=None, wire_error=None)
+
+
 @dataclass(frozen=True, slots=True)
 class Excess:
     """By how much a bound is broken; `value` is None where nothing predicts or measured it."""

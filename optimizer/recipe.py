@@ -74,6 +74,39 @@ class TrainConfig(_Section, frozen=True):
     """Small changes of the training windows; off by default."""
 
 
+class SearchConfig(_Section, frozen=True):
+    """Section [search]: evolve the network's hidden layers before it is trained.
+
+    The given network is one of the first generation. Every network is held against
+    [partition.bounds] at its best point; those that keep them are trained briefly and compared.
+    """
+
+    channels: Annotated[tuple[Size, ...], msgspec.Meta(min_length=1)] = (1, 2, 3, 4)
+    """Channels that each hidden map may have besides its own."""
+    lengths: tuple[LengthGene, ...] = ()
+    """Lengths that each hidden map may have besides its own; 0 lets the search drop the layer."""
+    population: Annotated[int, msgspec.Meta(ge=4, le=1000)] = 16
+    """Networks of one generation."""
+    generations: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
+    """Generations bred after the first, which is drawn at random."""
+    tournament: Annotated[int, msgspec.Meta(ge=1)] = 3
+    """Networks drawn for each parent, of which the fittest mates."""
+    mutation: Ratio = 0.15
+    """Chance of each gene, a length or a number of channels, to change."""
+    epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 4
+    """Passes of the short training of each network; the rest of it is as [train] says."""
+    windows: Positive = 1000
+    """Most training windows of the short training, drawn at random, the same for all networks."""
+    select: Literal["accuracy", "macro_f1"] = "macro_f1"
+    """Figure on one half of the validation split by which networks are compared."""
+    finalists: Positive = 3
+    """Best networks of the search, among which the other half of the validation split decides."""
+
+    def __post_init__(self) -> None:
+        if self.tournament > self.population:
+            raise ValueError("tournament must be at most population")
+
+
 class PartitionConfig(_Section, frozen=True):
     """Section [partition]: where the model may be cut, and what decides."""
 
@@ -126,10 +159,20 @@ class Recipe(_Section, frozen=True):
     """Window steps between the data's windows and the network's input, in order."""
     train: TrainConfig = TrainConfig()
     """How it learns."""
+    search: SearchConfig | None = None
+    """How its layers are searched for; without this section the given network is trained."""
     partition: PartitionConfig = PartitionConfig()
     """Where it is cut."""
     export: ExportConfig = ExportConfig()
     """How it is written."""
+
+    def __post_init__(self) -> None:
+        if self.search is None:
+            return
+        if len(self.network.lengths) == 1:
+            raise ValueError("search has nothing to change in a network without hidden layers")
+        if not isinstance(self.partition.points, str):
+            raise ValueError("search makes many networks: points must be 'auto' or 'all'")
 
 
 def read_recipe(path: Path, seed: int | None = None) -> Recipe:
@@ -151,13 +194,17 @@ def read_recipe(path: Path, seed: int | None = None) -> Recipe:
     return recipe
 
 
-def describe_recipe(recipe: Recipe) -> dict[str, Any]:
-    """Return the recipe as plain values for the lineage.
+def describe_recipe(recipe: Recipe, found: NetworkConfig | None = None) -> dict[str, Any]:
+    """Return the recipe as plain values for the lineage, with the network that a search found.
 
     Without the data's path: where a file lies on one machine says nothing, its fingerprint does.
     """
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))
     plain["data"].pop("path")
+    if recipe.search is None:
+        plain.pop("search")
+    if found is not None:
+        plain["found"] = msgspec.to_builtins(found)
     return plain
 
 

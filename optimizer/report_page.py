@@ -151,6 +151,7 @@ def _facts(summary: RunSummary) -> str:
         **{f"{s} windows": _counts(c) for s, c in data["counts"].items()},
         "data fingerprint": data["fingerprint"],
         "seed": str(summary.recipe.seed),
+        **({"network found by search": str(summary.found)} if summary.found else {}),
         "validation": f"{describe_scores(training.validation_scores)}; chose epoch"
         f" {training.best_epoch} of {len(training.epochs)}",
         "test": describe_scores(training.test_scores),

@@ -34,6 +34,8 @@ def terminal_lines(summary: RunSummary) -> Iterator[str]:
     cost = row.cost
     yield f"data    {summary.data['name']}, protocol {summary.data['protocol']}"
     yield f"model   {summary.parameters} parameters, epoch {summary.training.best_epoch} kept"
+    if summary.found:
+        yield f"search  {summary.found}"
     yield f"test    {describe_scores(summary.training.test_scores)}"
     yield f"point   {row.point} of {summary.rows[-1].point}, {row.encoding.value} on the wire"
     yield (
@@ -54,8 +56,10 @@ def markdown(summary: RunSummary) -> str:
         f" digest `{summary.packed.digest}`.",
         "## Figures",
         f"- test: {describe_scores(training.test_scores)}",
-        f"- validation, which chose epoch {training.best_epoch}:"
+        f"- validation, which chose {'the network and ' if summary.found else ''}epoch"
+        f" {training.best_epoch}:"
         f" {describe_scores(training.validation_scores)}",
+        f"- network found by search: {summary.found}" if summary.found else "",
         f"- always the commonest class of the test split: accuracy {trivial(summary):.3f}",
         f"- segments against Keras before softmax: largest error {summary.verified_error:.1e} of"
         f" the largest output, on {summary.verified_windows} windows",

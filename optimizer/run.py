@@ -9,30 +9,40 @@ import msgspec
 import numpy as np
 
 from headtail.bundle.keys import Signer, read_signer
-from headtail.bundle.manifest import Lineage, Metric, Point
-from headtail.profile import profile_digest, read_device_profile, read_link_profile
+from headtail.bundle.manifest import Point
+from headtail.profile import read_device_profile, read_link_profile
 from headtail.tensor import Array
 from optimizer.cut import CutModel, cut_model, legal_cuts, select_cuts
 from optimizer.data.dataset import Dataset
 from optimizer.data.load import load
+from optimizer.genome_cost import Terms
 from optimizer.graph import Graph, read_graph
 from optimizer.keras_onnx import before_softmax, export_keras
 from optimizer.network import build_keras
-from optimizer.package import Description, Offer, Verified, pack, package_versions
+from optimizer.package import Offer, Verified, pack
 from optimizer.package_points import Profiles, Windows, build_points
-from optimizer.partition import Bounds, Choice, Row, choose, list_rows, within_device
+from optimizer.partition import (
+    Bounds,
+    Choice,
+    Row,
+    before_training,
+    choose,
+    list_rows,
+    within_device,
+)
 from optimizer.progress import Reporter
-from optimizer.recipe import Recipe, describe_recipe, read_recipe
+from optimizer.recipe import NetworkConfig, Recipe, read_recipe
 from optimizer.report import write_report
+from optimizer.run_description import describe
 from optimizer.run_folder import RunFolder, open_run
 from optimizer.run_inputs import Inputs, build_inputs, draw_test_windows
+from optimizer.run_search import ShortTraining, search_or_restore
 from optimizer.run_summary import RunSummary
-from optimizer.run_training import TrainingRecord, train_or_restore
+from optimizer.run_training import train_or_restore
+from optimizer.search import SearchRecord
 from optimizer.train import Labelled, predict
 from optimizer.verify import Reference, verify
 from optimizer.verify import before_softmax as tensors_before_softmax
-
-PACKAGES = ("keras", "numpy", "onnx", "onnxruntime", "tensorflow", "tf2onnx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +114,13 @@ def _run(job: _Job) -> RunSummary:
         inputs = build_inputs(dataset, recipe)
     if dataset.is_synthetic:
         reporter.say("SYNTHETIC data: what follows says nothing about real patients")
+    windows = inputs.verification(recipe.export.verify_windows)
+    found = None
+    if recipe.search is not None:
+        found = _search(job, inputs, len(dataset.labels))
+        recipe = msgspec.structs.replace(recipe, network=found.network, search=None)
     with reporter.stage("check the bounds"):
-        windows = inputs.verification(recipe.export.verify_windows)
-        _check_bounds(job, inputs, len(dataset.labels))
+        _check_bounds(job, recipe.network, inputs, len(dataset.labels))
     model, record = train_or_restore(recipe, inputs, len(dataset.labels), job.folder, reporter)
     with reporter.stage("export and cut"):
         content = export_keras(model, recipe.export.opset)
@@ -117,16 +131,16 @@ def _run(job: _Job) -> RunSummary:
         error = verify(cut, _reference(model, graph), feed, tensors_before_softmax(graph))
     with reporter.stage("price the points"):
         points = _points(job, cut, inputs, inputs.validation)
-        choice = _choose(job, points)
+        choice = _choose(job, points, job.bounds)
     with reporter.stage("write and test the bundle"):
         offer = Offer(points, choice.point, choice.encoding)
         verified = Verified(len(windows), f"{dataset.name}, validation split", "keras")
-        described = _describe(job, dataset, record, verified)
+        described = describe(job.recipe, job.profiles, dataset, record, found, verified)
         bundle = f"{recipe.name}-{recipe.version}.bundle"
         samples = {graph.inputs[0].name: inputs.samples}
         packed = pack(job.folder.path / bundle, cut, offer, described, samples, job.signer)
     summary = RunSummary(
-        recipe=recipe,
+        recipe=job.recipe,
         data=described.lineage.data,
         labels=dataset.labels,
         is_synthetic=dataset.is_synthetic,
@@ -138,6 +152,7 @@ def _run(job: _Job) -> RunSummary:
         parameters=model.count_params(),
         verified_windows=len(windows),
         verified_error=error,
+        found=found,
     )
     with reporter.stage("write the report"):
         _write_test_windows(job, dataset)
@@ -146,11 +161,22 @@ def _run(job: _Job) -> RunSummary:
     return summary
 
 
-def _check_bounds(job: _Job, inputs: Inputs, classes: int) -> None:
-    """Raise what `choose` would raise after the training: no cost depends on the weights."""
-    model = build_keras(job.recipe.network.genome(classes), job.recipe.seed)
+def _search(job: _Job, inputs: Inputs, classes: int) -> SearchRecord:
+    partition = job.recipe.partition
+    terms = Terms(job.profiles, job.bounds, partition.objective, partition.encodings)
+    trainer = ShortTraining(job.recipe, inputs, classes)
+    return search_or_restore(job.recipe, terms, trainer, job.folder, job.reporter)
+
+
+def _check_bounds(job: _Job, network: NetworkConfig, inputs: Inputs, classes: int) -> None:
+    """Raise what `choose` would raise after the training, as far as it can be known now.
+
+    No cost depends on the weights, but the export leaves out a bias that is zero.
+    """
+    model = build_keras(network.genome(classes), job.recipe.seed)
+    model.set_weights([w + np.float32(0.01) for w in model.get_weights()])
     _, cut = _cut(job, export_keras(model, job.recipe.export.opset))
-    _choose(job, _points(job, cut, inputs, None))
+    _choose(job, _points(job, cut, inputs, None), before_training(job.bounds))
 
 
 def _cut(job: _Job, content: bytes) -> tuple[Graph, CutModel]:
@@ -191,48 +217,14 @@ def _points(
     )
 
 
-def _choose(job: _Job, points: tuple[Point, ...]) -> Choice:
-    partition = job.recipe.partition
+def _choose(job: _Job, points: tuple[Point, ...], bounds: Bounds) -> Choice:
     device, link = job.profiles.devices[0].name, job.profiles.links[0].name
-    return choose(points, job.bounds, partition.objective, device, link)
+    return choose(points, bounds, job.recipe.partition.objective, device, link)
 
 
 def _rows(job: _Job, points: tuple[Point, ...]) -> tuple[Row, ...]:
     device, link = job.profiles.devices[0].name, job.profiles.links[0].name
     return list_rows(points, job.bounds, device, link)
-
-
-def _describe(
-    job: _Job, dataset: Dataset, record: TrainingRecord, verified: Verified
-) -> Description:
-    recipe, profiles = job.recipe, job.profiles
-    metrics = tuple(
-        Metric(name, value, dataset.protocol, split)
-        for split, scores in (
-            ("test", record.test_scores),
-            ("validation", record.validation_scores),
-        )
-        for name, value in (("accuracy", scores.accuracy), ("macro_f1", scores.macro_f1))
-    )
-    lineage = Lineage(
-        recipe=describe_recipe(recipe),
-        data=dataset.lineage,
-        is_synthetic=dataset.is_synthetic,
-        seed=recipe.seed,
-        packages=package_versions(PACKAGES),
-        profiles={p.name: profile_digest(p) for p in profiles.devices}
-        | {p.name: profile_digest(p) for p in profiles.links},
-    )
-    return Description(
-        name=recipe.name,
-        version=recipe.version,
-        task=recipe.task,
-        labels=dataset.labels,
-        preprocess=(*dataset.steps, *recipe.preprocess),
-        metrics=metrics,
-        lineage=lineage,
-        verified=verified,
-    )
 
 
 def _write_test_windows(job: _Job, dataset: Dataset) -> None:

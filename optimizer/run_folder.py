@@ -12,7 +12,8 @@ import msgspec
 from headtail.errors import ConfigError
 from optimizer.recipe import Recipe
 
-HISTORY, MODEL, RUN, TRAINING = "history.jsonl", "model.keras", "run.json", "training.json"
+HISTORY, MODEL, RUN = "history.jsonl", "model.keras", "run.json"
+SEARCH, TRAINING = "search.json", "training.json"
 T = TypeVar("T")
 
 

@@ -7,6 +7,7 @@ from optimizer.package import Packed
 from optimizer.partition import Choice, Row
 from optimizer.recipe import Recipe
 from optimizer.run_training import TrainingRecord
+from optimizer.search import SearchRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class RunSummary:
     verified_windows: int
     verified_error: float
     """Largest error of the chain of segments against Keras, relative to the largest output."""
+    found: SearchRecord | None = None
+    """How the network was found; None where the recipe's own was trained."""
 
     @property
     def chosen(self) -> Row:

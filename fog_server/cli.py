@@ -19,6 +19,7 @@ from headtail.config import read_toml
 from headtail.errors import ConfigError, HeadtailError
 from headtail.liveness import Heartbeat, Threads
 from headtail.systemd import notifier
+from headtail.tls import require_tls13
 
 EPILOG = """\
 examples:
@@ -44,6 +45,11 @@ FLAGS = {
     "max_batch": "inference.max_batch",
     "max_agents": "wire.max_agents",
     "drain_s": "wire.drain_s",
+    "insecure": "insecure",
+    "tls_ca": "tls.ca",
+    "tls_cert": "tls.cert",
+    "tls_key": "tls.key",
+    "tls_allow": "tls.allow",
 }
 
 
@@ -71,6 +77,7 @@ def serve(config: Config) -> None:
     signals, threads = Signals(), Threads()
     manager = notifier(os.environ, os.getpid())
     with signals.handled(), threads.watched():
+        require_tls13()
         # Imported here: --help and a wrong flag need neither gRPC nor onnxruntime.
         from fog_server.server import FogServer
 
@@ -104,6 +111,15 @@ def make_parser() -> argparse.ArgumentParser:
     add("--max-batch", type=int, metavar="N", help="windows one request may hold")
     add("--max-agents", type=int, metavar="N", help="streams open at once")
     add("--drain-s", type=float, metavar="S", help="longest time to drain before exit")
+    add("--tls-ca", metavar="FILE", help="PEM certificates of the authorities clients must have")
+    add("--tls-cert", metavar="FILE", help="PEM certificate of this server")
+    add("--tls-key", metavar="FILE", help="PEM private key of this server")
+    add("--tls-allow", metavar="FILE", help="TOML that says which identities may do what")
+    add(
+        "--insecure",
+        action=argparse.BooleanOptionalAction,
+        help="allow plaintext to other machines, and anybody in",
+    )
     add("--log-level", choices=["debug", "info", "warning", "error"], help="least severity logged")
     add("--log-format", choices=["text", "json"], help="lines for people or machines")
     return parser

@@ -62,6 +62,20 @@ class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Streams open at once."""
 
 
+class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Section `tls`: mutual TLS; all four files or none, and each is read again when it changes."""
+
+    ca: str = ""
+    """PEM certificates of the authorities whose clients are taken; several while one replaces
+    another."""
+    cert: str = ""
+    """PEM certificate of this server."""
+    key: str = ""
+    """PEM private key of this server."""
+    allow: str = ""
+    """TOML file that says which identities may do what."""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything the fog server can be told."""
 
@@ -69,6 +83,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Folder whose every *.bundle is served."""
     listen: str = "127.0.0.1:8500"
     """HOST:PORT of the gRPC server; port 0 takes a free one."""
+    insecure: bool = False
+    """Whether plaintext may be served to other machines."""
     metrics: str = ""
     """HOST:PORT of the Prometheus page; empty means none."""
     trust: str = ""
@@ -79,4 +95,5 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Log lines for people (text) or machines (json: an object a line)."""
     inference: Inference = Inference()
     wire: Wire = Wire()
+    tls: Tls = Tls()
     quota: Quota = Quota()

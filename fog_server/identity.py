@@ -2,6 +2,7 @@
 
 import grpc
 
+from fog_server.authorization import certified
 from headtail.errors import RequestInvalid
 from headtail.oip import InferRequest
 
@@ -13,13 +14,17 @@ _LOOPBACK = "local"
 def identity_of(context: grpc.ServicerContext, request: InferRequest) -> str:
     """Return the name of whoever sent `request`.
 
-    It is what the request calls its sender, else the host the call came from: without
-    certificates an agent is whoever it says it is.
+    It is the certificate's identity where the server asks for one. Without certificates an agent is
+    whoever it says it is: what the request calls its sender, else the host the call came from.
 
     Raises:
+        NotAllowed: If the request claims another name than the certificate's.
         RequestInvalid: If the name is no text of 1 to 128 characters.
     """
     name = request.parameters.get(AGENT)
+    caller = certified.get()
+    if caller is not None:
+        return caller.name_as(None if name is None else str(name))
     if name is None:
         return peer_host(context.peer())
     if type(name) is not str or not 0 < len(name) <= MAX_NAME:

@@ -64,6 +64,13 @@ class Metrics:
         self._windows = Counter(
             "fog_windows", "Windows by outcome", ["model", "outcome"], registry=self.registry
         )
+        self._denied = Counter(
+            "fog_denied_calls",
+            "Calls refused to a caller who may not make them",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.denied = cache(lambda denial: self._denied.labels(denial.value))
         self._bytes = Counter(
             "fog_wire_bytes", "Message bytes", ["direction"], registry=self.registry
         )

@@ -16,8 +16,10 @@ from grpc_reflection.v1alpha import reflection
 
 from fog_server.activity import Activity
 from fog_server.admission import Admission
-from fog_server.config import Config, Wire
+from fog_server.authorization import Authorization, Guard
+from fog_server.config import Config, Tls, Wire
 from fog_server.control_servicer import ControlServicer
+from fog_server.credentials import server_credentials, tls_files, watch_allow_list
 from fog_server.inference import Inference
 from fog_server.inference_servicer import InferenceServicer
 from fog_server.liveness import Health, SelfCall
@@ -34,6 +36,7 @@ from headtail.inference import grpc_service_pb2 as oip
 from headtail.liveness import STALL_S, Check, Progress, first_of
 from headtail.metrics import LIVE, READY, MetricsPage
 from headtail.segment import SessionOptions
+from headtail.tls import check_plaintext
 from headtail.v1 import control_pb2, control_pb2_grpc
 
 log = logging.getLogger(__name__)
@@ -72,13 +75,17 @@ class FogServer:
             self.metrics.describe(self._store, providers[0])
             self._alive = first_of([*checks, self._progress(watchdog_s or STALL_S).check])
             self._health = Health(self._alive)
+            files = tls_files(config.tls)
+            if files is None:
+                check_plaintext(config.listen, is_allowed=config.insecure, where="--listen")
             self._server = self._make_server(config, providers[0])
             self.check_live = self._alive
             if config.metrics or watchdog_s:
                 self_call = SelfCall(self._server, self._activity)
                 resources.callback(self_call.close)
                 self.check_live = first_of([self._alive, self_call.check])
-            self.address = _bind(self._server, config.listen)
+            credentials = None if files is None else server_credentials(files)
+            self.address = _bind(self._server, config.listen, credentials)
             self.metrics_address = ""
             if config.metrics:
                 probes = {LIVE: self.check_live, READY: self.check_ready}
@@ -130,6 +137,14 @@ class FogServer:
             log.info("metrics on http://%s/metrics", self.metrics_address)
         log.info("serving on %s", self.address)
 
+    def _guards(self, tls: Tls) -> list[grpc.ServerInterceptor]:
+        """Return what asks every call for its certificate; nothing without TLS."""
+        if not tls.allow:
+            return []
+        allowed = watch_allow_list(Path(tls.allow))
+        count = self.metrics.denied
+        return [Guard(Authorization(allowed.get, lambda denial: count(denial).inc()))]
+
     def _make_server(self, config: Config, provider: str) -> grpc.Server:
         inference = Inference(
             self._store,
@@ -141,6 +156,7 @@ class FogServer:
         waiting = config.inference.running + config.inference.max_queued
         server = grpc.server(
             ThreadPoolExecutor(_CONTROL_THREADS, "control"),
+            interceptors=self._guards(config.tls),
             options=server_options(config.wire),
             # One too many of each kind is let in to be told so.
             maximum_concurrent_rpcs=config.wire.max_agents + waiting + 2 + 8 * _CONTROL_THREADS,
@@ -231,13 +247,16 @@ def _load(config: Config, providers: tuple[str, ...]) -> BundleStore:
     return load_store(Path(config.bundles), trust, options)
 
 
-def _bind(server: grpc.Server, listen: str) -> str:
+def _bind(server: grpc.Server, listen: str, credentials: grpc.ServerCredentials | None) -> str:
     host, port = parse_address(listen, "--listen")
     try:
         # gRPC says why it cannot listen only in a log line of its own; the system says it here.
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         socket.create_server((host, port), family=family).close()
-        bound = server.add_insecure_port(listen)
+        if credentials is None:
+            bound = server.add_insecure_port(listen)
+        else:
+            bound = server.add_secure_port(listen, credentials)
     except OSError as error:
         reason = error.strerror or error
         raise ConfigError("--listen", f"cannot listen on {listen}: {reason}") from error

@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from fog_server.cli import main, make_parser, read_config
+from fog_server.cli import FLAGS, main, make_parser, read_config
 from fog_server.config import Config
 from headtail.config import read_toml
 from headtail.errors import ConfigError
@@ -151,18 +151,18 @@ def test_unknown_key_is_named_with_its_file(tmp_path):
 def test_every_flag_has_its_key():
     """Flags mirror keys, one to one."""
     flags = vars(make_parser().parse_args([])).keys() - {"config"}
-    defaults = Config()
-    for flag in flags:
-        assert any(
-            hasattr(section, flag) for section in (defaults, defaults.inference, defaults.wire)
-        )
+    assert flags == FLAGS.keys()
+    for flag, path in FLAGS.items():
+        section, _, key = path.rpartition(".")
+        assert hasattr(getattr(Config(), section) if section else Config(), key)
+        assert flag in (key, f"{section}_{key}")
 
 
 def test_deployed_configuration_has_every_key_at_its_default():
     """The commented file says what the program does without it, but for the folders it names."""
     config = read_toml(DEPLOY / "fog-server.toml", Config)
     text = (DEPLOY / "fog-server.toml").read_text()
-    for section in (Config(), Config().inference, Config().wire):
+    for section in (Config(), Config().inference, Config().wire, Config().tls):
         for key in section.__struct_fields__:
             assert re.search(rf"^(\[{key}\]|{key} = )", text, re.MULTILINE), key
     assert (Config().inference, Config().wire) == (config.inference, config.wire)

@@ -1,0 +1,228 @@
+"""Who may call what: the identity of a certificate, held against the allow list."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, cast
+
+import grpc
+
+from fog_server.peer import Peer, read_peer
+from fog_server.status import status_of
+from headtail.allow_list import AllowList, Right
+from headtail.errors import HeadtailError, NotAllowed, Unauthenticated
+
+log = logging.getLogger(__name__)
+
+_DATA, _CONTROL = "/inference.GRPCInferenceService/", "/headtail.v1.Control/"
+_ANY = frozenset(Right)
+RIGHTS: Mapping[str, frozenset[Right]] = MappingProxyType(
+    {
+        f"{_DATA}ServerLive": _ANY,
+        f"{_DATA}ServerReady": _ANY,
+        f"{_DATA}ServerMetadata": _ANY,
+        f"{_DATA}ModelReady": _ANY,
+        f"{_DATA}ModelMetadata": _ANY,
+        f"{_DATA}ModelInfer": frozenset({Right.INFER}),
+        f"{_DATA}ModelStreamInfer": frozenset({Right.INFER}),
+        # An agent that infers compares digests before it does.
+        f"{_CONTROL}ListBundles": frozenset({Right.INFER, Right.FETCH}),
+        f"{_CONTROL}FetchBundle": frozenset({Right.FETCH}),
+        "/grpc.health.v1.Health/Check": _ANY,
+        "/grpc.health.v1.Health/List": _ANY,
+        "/grpc.health.v1.Health/Watch": _ANY,
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ANY,
+    }
+)
+"""Rights by method; one of them is enough. A method that is not here is the administrators'."""
+_LOCAL_METHOD = f"{_DATA}ServerLive"
+_MAX_SAID = 1024
+
+
+class Denial(StrEnum):
+    """Why a call was denied."""
+
+    UNAUTHENTICATED = "unauthenticated"
+    """Not TLS 1.3, or a certificate without an identity."""
+    EXPIRED = "expired"
+    """The certificate has expired since the handshake."""
+    REVOKED = "revoked"
+    """The allow list revokes the certificate."""
+    NOT_LISTED = "not_listed"
+    """The allow list does not know the identity."""
+    NO_RIGHT = "no_right"
+    """The identity lacks the right."""
+    IMPERSONATION = "impersonation"
+    """It calls itself what its certificate does not."""
+
+
+class Authorization:
+    """Decides, says once and counts."""
+
+    def __init__(
+        self,
+        allowed: Callable[[], AllowList],
+        count: Callable[[Denial], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Hold callers against `allowed`; `clock` is Unix time, in seconds."""
+        self._allowed = allowed
+        self._count = count
+        self._clock = clock
+        self._said: set[tuple[str, Denial]] = set()
+        self._said_of: AllowList | None = None
+
+    def authenticate(self, context: grpc.ServicerContext) -> Peer:
+        """Return who calls.
+
+        Raises:
+            Unauthenticated: If that cannot be told.
+        """
+        try:
+            # gRPC's stubs say bytes for what is a list of them.
+            return read_peer(cast(Any, context.auth_context()))
+        except Unauthenticated as error:
+            host = context.peer().rpartition(":")[0]
+            raise self._denied(host, Denial.UNAUTHENTICATED, error) from error
+
+    def check(self, peer: Peer, method: str) -> None:
+        """Raise unless `peer` may call `method` now.
+
+        Raises:
+            Unauthenticated: If its certificate is no longer good.
+            NotAllowed: If it lacks the right.
+        """
+        if self._clock() > peer.not_after:
+            self.deny(peer, Denial.EXPIRED, Unauthenticated("fog", "the certificate has expired"))
+        allowed = self._allowed()
+        if peer.fingerprint in allowed.revoked:
+            self.deny(peer, Denial.REVOKED, Unauthenticated("fog", "the certificate is revoked"))
+        rights = allowed.rights(peer.identity)
+        if not rights:
+            error = NotAllowed("fog", f"{peer.identity} is not on the allow list")
+            self.deny(peer, Denial.NOT_LISTED, error)
+        needed = RIGHTS.get(method, frozenset({Right.ADMINISTER}))
+        if not rights & needed:
+            which = " or ".join(sorted(needed))
+            error = NotAllowed("fog", f"{peer.identity} may not {which}")
+            self.deny(peer, Denial.NO_RIGHT, error)
+
+    def deny(self, peer: Peer, reason: Denial, error: HeadtailError) -> None:
+        """Count and raise; the log has a line for the first time of each caller and reason."""
+        raise self._denied(str(peer.identity), reason, error)
+
+    def _denied(self, who: str, reason: Denial, error: HeadtailError) -> HeadtailError:
+        self._count(reason)
+        allowed = self._allowed()
+        if allowed is not self._said_of or len(self._said) >= _MAX_SAID:
+            self._said_of, self._said = allowed, set()
+        if (who, reason) not in self._said:
+            self._said.add((who, reason))
+            log.warning("denied %s: %s (%s)", who, error, reason.value)
+        return error
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """The caller whom this thread works for."""
+
+    peer: Peer
+    authorization: Authorization
+
+    def name_as(self, claimed: str | None) -> str:
+        """Return the caller's name, which is its certificate's whatever a request claims.
+
+        Raises:
+            NotAllowed: If the request claims another.
+        """
+        identity = self.peer.identity
+        if claimed and claimed != identity.name:
+            error = NotAllowed("fog", f"{identity} calls itself '{claimed[:64]}'")
+            self.authorization.deny(self.peer, Denial.IMPERSONATION, error)
+        return str(identity)
+
+
+certified: ContextVar[Certified | None] = ContextVar("certified", default=None)
+"""Who called, where the server asks for certificates."""
+
+
+class Guard(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore] # its stubs are partial
+    """Lets no call through before it is authorised, whatever the service."""
+
+    def __init__(self, authorization: Authorization) -> None:
+        """Ask `authorization`."""
+        self._authorization = authorization
+        self._guarded: dict[str, tuple[Any, Any]] = {}
+
+    def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Return the method's handler, guarded; None where there is no such method."""
+        method: str = handler_call_details.method
+        handler = continuation(handler_call_details)
+        if handler is None:
+            return None
+        known, guarded = self._guarded.get(method, (None, None))
+        if known is not handler:
+            guarded = self._guard(method, handler)
+            self._guarded[method] = handler, guarded
+        return guarded
+
+    def _guard(self, method: str, handler: Any) -> Any:
+        kinds = {
+            (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
+            (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
+            (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
+            (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
+        }
+        attribute, make = kinds[handler.request_streaming, handler.response_streaming]
+        call = _GuardedCall(self._authorization, method, handler.request_streaming)
+        call.wrap(getattr(handler, attribute))
+        return make(call, handler.request_deserializer, handler.response_serializer)
+
+
+class _GuardedCall:
+    """A method that runs for those who may, in the pool it had; a stream is checked anew each time.
+
+    Once a stream has begun its status may be sent from elsewhere, so it is set, not raised.
+    """
+
+    def __init__(self, authorization: Authorization, method: str, is_stream: bool) -> None:
+        self._authorization = authorization
+        self._method = method
+        self._is_stream = is_stream
+
+    def wrap(self, behavior: Callable[..., Any]) -> None:
+        """Take on the method and what gRPC reads from it."""
+        self._behavior = behavior
+        self.experimental_thread_pool = getattr(behavior, "experimental_thread_pool", None)
+        self.experimental_non_blocking = getattr(behavior, "experimental_non_blocking", False)
+
+    def __call__(self, argument: Any, context: grpc.ServicerContext, *send: Any) -> Any:
+        if self._method == _LOCAL_METHOD and context.peer().startswith("unix:"):
+            return self._behavior(argument, context, *send)  # the server's call to itself
+        try:
+            peer = self._authorization.authenticate(context)
+            self._authorization.check(peer, self._method)
+        except (Unauthenticated, NotAllowed) as error:
+            fault = error
+        else:
+            certified.set(Certified(peer, self._authorization))
+            if self._is_stream:
+                argument = self._watch(argument, context, peer)
+            return self._behavior(argument, context, *send)
+        context.abort(status_of(fault), str(fault))
+
+    def _watch(
+        self, messages: Iterator[Any], context: grpc.ServicerContext, peer: Peer
+    ) -> Iterator[Any]:
+        for message in messages:
+            try:
+                self._authorization.check(peer, self._method)
+            except (Unauthenticated, NotAllowed) as error:
+                context.set_code(status_of(error))
+                context.set_details(str(error))
+                return
+            yield message

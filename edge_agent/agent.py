@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from edge_agent.link import FogLink, Request
+from edge_agent.lane import Request
+from edge_agent.link import FogLink
 from edge_agent.meter import EnergyMeter
 from edge_agent.plan import Plan
 from edge_agent.result import Result, Where

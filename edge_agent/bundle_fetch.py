@@ -4,7 +4,8 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -22,6 +23,7 @@ from headtail.errors import (
     RemoteError,
     RemoteFailed,
 )
+from headtail.tls import ClientTls, secure_channel
 from headtail.v1.control_pb2 import (
     BundleInfo,
     FetchBundleRequest,
@@ -41,39 +43,48 @@ def default_state() -> Path:
     return Path.home() / ".local" / "state" / "headtail"
 
 
-def fetch_bundle(fog: str, wanted: tuple[str, str], folder: Path, trust: Trust) -> Bundle:
-    """Return the bundle that the fog serves under a name, read from `folder` if it is there.
+def fetch_bundle(
+    fogs: Sequence[str],
+    wanted: tuple[str, str],
+    folder: Path,
+    trust: Trust,
+    tls: ClientTls | None = None,
+) -> Bundle:
+    """Return the bundle that a fog serves under a name, read from `folder` if it is there.
 
-    A fog that is away does not keep an agent from starting again: the newest bundle of that name
+    Fogs that are away do not keep an agent from starting again: the newest bundle of that name
     fetched before serves.
 
     Args:
-        fog: HOST:PORT.
+        fogs: HOST:PORT of each; the first that is there is asked.
         wanted: Name, and version or "" for the newest.
         folder: Where bundles are kept.
         trust: Whose signature is accepted.
+        tls: The agent's certificate and whom it trusts; None is plaintext.
 
     Raises:
         ConfigError: If the name cannot be a bundle's, or the folder cannot be written.
         ModelNotFound: If the fog serves no such bundle.
-        FogUnavailable: If the fog is away and no bundle of that name was fetched before.
+        FogUnavailable: If all fogs are away and no bundle of that name was fetched before.
         BundleError: If what came is not fit to run.
     """
     name, version = wanted
     if not is_name(name):
         raise ConfigError("--model", f"'{name[:80]}' cannot be a bundle's name")
-    channel = grpc.insecure_channel(fog, options=channel_options())
-    try:
-        info = _find(ControlStub(channel), fog, name, version)
-        path = folder / f"{info.name}-{info.version}.bundle"
-        kept = _read_kept(path, info, trust)
-        return kept or _fetch(ControlStub(channel), fog, info, path, trust)
-    except FogUnavailable as error:
-        path = _newest_kept(folder, name, version, error)
-        log.warning("%s; running %s, fetched before", error, path.name)
-        return read_bundle(path, trust)
-    finally:
-        channel.close()
+    away: FogUnavailable | None = None
+    for fog in fogs:
+        try:
+            with closing(secure_channel(fog, tls, channel_options())) as channel:
+                info = _find(ControlStub(channel), fog, name, version)
+                path = folder / f"{info.name}-{info.version}.bundle"
+                kept = _read_kept(path, info, trust)
+                return kept or _fetch(ControlStub(channel), fog, info, path, trust)
+        except FogUnavailable as error:
+            away = error
+    assert away is not None
+    path = _newest_kept(folder, name, version, away)
+    log.warning("%s; running %s, fetched before", away, path.name)
+    return read_bundle(path, trust)
 
 
 def _find(control: ControlStub, fog: str, name: str, version: str) -> BundleInfo:

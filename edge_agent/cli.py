@@ -150,7 +150,15 @@ def _add_where(run: argparse.ArgumentParser) -> None:
         choices=("refuse", "append", "overwrite"),
         help="what to do with a sink's file that exists; default: refuse",
     )
-    group.add_argument("--fog", metavar="HOST:PORT", help="the fog server")
+    group.add_argument(
+        "--fog", action="append", metavar="HOST:PORT", help="a fog server; repeat, best first"
+    )
+    group.add_argument("--tls-ca", metavar="FILE", help="authorities that fogs are trusted by")
+    group.add_argument("--tls-cert", metavar="FILE", help="certificate of this agent")
+    group.add_argument("--tls-key", metavar="FILE", help="private key of this agent")
+    group.add_argument(
+        "--insecure", action="store_true", help="allow plaintext to a fog on another machine"
+    )
     group.add_argument("--metrics", metavar="HOST:PORT", help="serve a Prometheus page")
     group.add_argument("--agent", metavar="NAME", help="name to the fog; default: the host's")
 
@@ -175,6 +183,15 @@ def _add_how(run: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--reconnect-cap-s", type=float, metavar="S", help="largest delay between attempts"
+    )
+    group.add_argument(
+        "--max-misses", type=int, metavar="N", help="unanswered windows until a fog counts as away"
+    )
+    group.add_argument(
+        "--dwell-s", type=float, metavar="S", help="shortest stay before going back to a better fog"
+    )
+    group.add_argument(
+        "--keepalive-s", type=float, metavar="S", help="silence after which a fog is pinged"
     )
     group.add_argument("--view", choices=("auto", "off"), help="the live view on a terminal")
     group.add_argument(

@@ -27,8 +27,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Name of a bundle to fetch from the fog."""
     model_version: str = ""
     """Version to fetch; empty: the newest."""
-    fog: str = ""
-    """HOST:PORT of the fog server; not needed where the whole model runs on the edge."""
+    fog: str | tuple[str, ...] = ""
+    """HOST:PORT of the fog server, or several in order of preference; none is needed where the
+    whole model runs on the edge."""
     source: str = ""
     """wfdb:RECORD, npz:FILE, images:DIR or stdin."""
     sink: str = "stdout"
@@ -62,9 +63,23 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connect_s: Seconds = 1.0
     """Longest time of one attempt to reach the fog, and of the wait for the first."""
     reconnect_first_s: Seconds = 0.2
-    """Largest first delay between attempts; it doubles, with jitter."""
+    """Largest first delay between attempts; it doubles, and each is drawn from zero to it."""
     reconnect_cap_s: Seconds = 5.0
     """Largest delay between attempts."""
+    max_misses: Positive = 5
+    """Windows in a row that a fog may leave without an answer; then it counts as away."""
+    dwell_s: Seconds = 10.0
+    """Shortest stay with a fog before going back to a more preferred one."""
+    keepalive_s: Seconds = 30.0
+    """Silence after which the fog is pinged; it hangs up on whoever pings more than it permits."""
+    tls_ca: str = ""
+    """PEM certificates of the authorities that fogs are trusted by; with it TLS is mutual."""
+    tls_cert: str = ""
+    """PEM certificate of this agent."""
+    tls_key: str = ""
+    """PEM private key of this agent."""
+    insecure: bool = False
+    """Allow plaintext to a fog that is not on this machine."""
     threads: Positive = 1
     """Threads of one onnxruntime operator; small models run fastest on one."""
     state: str = ""
@@ -80,6 +95,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def pace(self) -> float | None:
         """How many times faster than real time; None: as fast as possible."""
         return None if self.speed == AS_FAST_AS_POSSIBLE else float(self.speed)
+
+    @property
+    def fogs(self) -> tuple[str, ...]:
+        """The fogs, in order of preference."""
+        listed = (self.fog,) if isinstance(self.fog, str) else self.fog
+        return tuple(fog for fog in listed if fog)
 
     @property
     def agent_name(self) -> str:
@@ -121,7 +142,7 @@ def check(config: Config) -> None:
         raise ConfigError("--bundle, --model", "expected exactly one of them")
     if not config.source:
         raise ConfigError("--source", "expected wfdb:RECORD, npz:FILE, images:DIR or stdin")
-    if config.model and not config.fog:
+    if config.model and not config.fogs:
         raise ConfigError("--fog", "needed to fetch --model from")
     if config.pace is not None and not 0 < config.pace < float("inf"):
         raise ConfigError("--speed", f"expected a positive number or max, received {config.speed}")

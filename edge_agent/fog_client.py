@@ -14,6 +14,7 @@ import grpc
 from grpc import StatusCode
 
 from headtail.errors import (
+    ConfigError,
     DeadlineExceeded,
     FogUnavailable,
     HeadtailError,
@@ -31,7 +32,9 @@ from headtail.inference.grpc_service_pb2 import (
     ModelReadyRequest,
     ModelReadyResponse,
 )
+from headtail.oip import InferResponse
 from headtail.tensor import OIP_DATATYPES, TensorSpec
+from headtail.tls import ClientTls, secure_channel
 from headtail.v1.control_pb2 import ListBundlesRequest, ListBundlesResponse
 
 ERROR_BY_STATUS: Mapping[StatusCode, type[HeadtailError]] = MappingProxyType(
@@ -51,12 +54,28 @@ ERROR_BY_STATUS: Mapping[StatusCode, type[HeadtailError]] = MappingProxyType(
 SERVICE = "/inference.GRPCInferenceService/"
 CONTROL_SERVICE = "/headtail.v1.Control/"
 MAX_MESSAGE_BYTES = 256 << 20
-DEFAULT_RETRY_DELAY_S = 0.1
+KEEPALIVE_S, KEEPALIVE_TIMEOUT_S, MAX_KEEPALIVE_S = 30.0, 10.0, 7200.0
+CALMED = "too_many_pings"
+"""What gRPC's servers say when they hang up on a client that pings more often than they permit."""
+DEFAULT_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.1, 3600.0
+RETRY_DELAY = "retry_delay_ms"
+"""Name of the parameter, and of the trailing metadata where a status ends the stream."""
 
 
-def channel_options() -> list[tuple[str, int]]:
-    """Return the options of every channel to a fog."""
+def channel_options(keepalive_s: float = KEEPALIVE_S) -> list[tuple[str, int]]:
+    """Return the options of every channel to a fog.
+
+    Args:
+        keepalive_s: Silence after which the fog is pinged; a server permits no shorter one than
+            it says (ours 30 s, gRPC's default 300 s) and hangs up on a client that pings more.
+    """
     return [
+        ("grpc.keepalive_time_ms", round(keepalive_s * 1e3)),
+        ("grpc.keepalive_timeout_ms", round(KEEPALIVE_TIMEOUT_S * 1e3)),
+        # An open stream is a call: without one nobody needs to know whether the fog is there.
+        ("grpc.keepalive_permit_without_calls", 0),
+        # Otherwise gRPC stops pinging a stream on which no window is sent, after the second ping.
+        ("grpc.http2.max_pings_without_data", 0),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         # A new channel must try at once: waiting between attempts is `edge_agent.backoff`'s.
@@ -125,8 +144,15 @@ class FogStream:
         try:
             yield from self._call
         except grpc.RpcError as error:
-            raise make_error(error.code(), one_line(error), self._fog) from error
+            told = [m.value for m in error.trailing_metadata() or () if m.key == RETRY_DELAY]
+            delay_s = retry_delay_s(told[0]) if told else 0.0
+            text = one_line(error)
+            raise make_error(error.code(), text, self._fog, retry_delay_s=delay_s) from error
         raise FogUnavailable(self._fog, "ended the stream")
+
+    def finish(self) -> None:
+        """Say that no more requests come; those sent may still be answered."""
+        self._requests.put(None)
 
     def close(self) -> None:
         """End the stream and free the channel; `replies` then raises FogUnavailable."""
@@ -159,11 +185,28 @@ class Tail:
 class FogClient:
     """Opens streams to one fog for one tail."""
 
-    def __init__(self, fog: str, tail: Tail, connect_s: float) -> None:
-        """Remember where and what; one attempt to connect takes `connect_s` at most, in seconds."""
+    def __init__(
+        self,
+        fog: str,
+        tail: Tail,
+        connect_s: float,
+        tls: ClientTls | None = None,
+        keepalive_s: float = KEEPALIVE_S,
+    ) -> None:
+        """Remember where and what.
+
+        Args:
+            fog: HOST:PORT.
+            tail: What is wanted of it.
+            connect_s: Longest time of one attempt to connect, in seconds.
+            tls: Our certificate and whom we trust; None is plaintext. Read for each attempt.
+            keepalive_s: Silence after which the fog is pinged, in seconds.
+        """
         self.fog = fog
         self.tail = tail
+        self.keepalive_s = keepalive_s
         self._connect_s = connect_s
+        self._tls = tls
 
     def connect(self) -> FogStream:
         """Make sure that the fog serves the very tail, and open a stream.
@@ -174,7 +217,10 @@ class FogClient:
             RequestInvalid: If it serves another tail under the name, or is no fog.
             RemoteFailed: If it failed while answering.
         """
-        channel = grpc.insecure_channel(self.fog, options=channel_options())
+        try:
+            channel = secure_channel(self.fog, self._tls, channel_options(self.keepalive_s))
+        except ConfigError as error:  # a file that is being rotated, perhaps
+            raise FogUnavailable(self.fog, str(error)) from error
         deadline_s = time.monotonic() + self._connect_s
         try:
             self._check_model(channel, deadline_s)
@@ -239,6 +285,21 @@ class FogClient:
         if error.code() is StatusCode.DEADLINE_EXCEEDED:
             return FogUnavailable(self.fog, f"no answer within {self._connect_s:g} s")
         return make_error(error.code(), one_line(error), self.fog, self.tail.key)
+
+
+def stream_error(response: InferResponse, client: FogClient) -> RemoteError:
+    """Return the domain error of a stream's answer to one request."""
+    name = str(response.parameters.get("status", ""))
+    status = StatusCode.__members__.get(name, StatusCode.UNKNOWN)
+    delay_s = retry_delay_s(response.parameters.get(RETRY_DELAY))
+    text = " ".join(response.error.split())[:300]
+    return make_error(status, text, client.fog, client.tail.key, delay_s)
+
+
+def retry_delay_s(milliseconds: object) -> float:
+    """Return a fog's wish in seconds, bounded; 0 where it says none that makes sense."""
+    text = milliseconds.decode() if isinstance(milliseconds, bytes) else str(milliseconds)
+    return min(float(text) / 1e3, MAX_RETRY_DELAY_S) if text.isascii() and text.isdigit() else 0.0
 
 
 def _remaining(deadline_s: float) -> float:

@@ -1,41 +1,32 @@
-"""The link to the fog: windows in flight, their deadlines, losing the fog and finding it again.
+"""The link to the fogs: windows in flight, their deadlines, losing a fog and finding one again.
 
-Three threads meet here. The run's thread sends. A reader per stream takes the replies. A keeper
-expires deadlines and reconnects. Whoever takes a message out of `_pending` under the lock finishes
-it: that is why no window is lost and none is finished twice.
+Four threads meet here. The run's thread sends. A reader per stream takes the replies. The keeper
+expires deadlines. The connector looks for a fog: any while none is in use, a more preferred one
+after a dwell. Whoever takes a message out of a lane's `pending` under the lock finishes it: that is
+why no window is lost and none is finished twice.
 """
 
-import logging
+import random
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from grpc import StatusCode
-
-from edge_agent.fog_client import FogClient, FogStream, make_error
+from edge_agent.fog_client import FogClient, FogStream, stream_error
+from edge_agent.fogs import Fog
+from edge_agent.lane import Lane, Request
+from edge_agent.lanes import DENIALS, REFUSALS, Lanes, Policy, outcome_of
 from headtail.errors import (
     DeadlineExceeded,
     FogUnavailable,
-    ModelNotFound,
+    HeadtailError,
     Overloaded,
     RemoteError,
-    RequestInvalid,
+    RemoteFailed,
 )
 from headtail.oip import InferResponse, read_stream_response
 
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One message on its way: when it left and until when its answer is wanted."""
-
-    id: str
-    content: bytes
-    sent_s: float
-    deadline_s: float
-    """On the link's clock."""
+NAMED = ("overloaded", "refused", "denied")
+"""Ends of a stream that are not just the link's."""
 
 
 class Outcome(Protocol):
@@ -50,219 +41,258 @@ class Outcome(Protocol):
         ...
 
     def refused(self, error: RemoteError) -> None:
-        """End the run: the fog refused what no repetition will mend."""
+        """End the run: every fog refused what no repetition will mend."""
         ...
 
 
 class FogLink:
-    """Keeps one stream to the fog open while it can."""
+    """Keeps a stream open to the most preferred fog that is there."""
 
     def __init__(
         self,
-        client: FogClient,
+        clients: Sequence[FogClient],
         outcome: Outcome,
-        delays: Callable[[], Iterator[float]],
+        policy: Policy,
+        rng: random.Random,
         clock: Callable[[], float],
     ) -> None:
         """Prepare; nothing is connected before `start`.
 
         Args:
-            client: Opens streams.
+            clients: One for each fog, in order of preference.
             outcome: Told what becomes of each request.
-            delays: Makes the generator of reconnection delays in seconds.
+            policy: How patient to be.
+            rng: Source of every jitter.
             clock: Monotonic seconds.
         """
-        self._client = client
+        self.lanes = Lanes(clients, policy, rng)
         self._outcome = outcome
-        self._delays = delays
         self._clock = clock
-        self._lock = threading.Condition()
-        self._pending: dict[str, Request] = {}
-        self._stream: FogStream | None = None
-        self._is_closed = False
-        self._has_tried = False
+        self._lock = threading.Lock()
+        self._expiry = threading.Condition(self._lock)
+        self._change = threading.Condition(self._lock)
         self._is_keeper_idle = False
-        self._paused_until_s = 0.0
-        self._last_heard_s = 0.0
-        self._is_draining = False
-        # Delays to come while the fog has not proved itself by an answer; None once it has.
-        self._waits: Iterator[float] | None = None
-        self._reader: threading.Thread | None = None
+        self._is_closed = False
+        self._readers: list[threading.Thread] = []
         self._keeper = threading.Thread(target=self._keep, name="fog-keeper", daemon=True)
+        self._connector = threading.Thread(target=self._connect, name="fog-connector", daemon=True)
 
     @property
     def is_up(self) -> bool:
-        """Whether a stream to the fog is open."""
-        return self._stream is not None
+        """Whether a window sent now would go to a fog."""
+        return self.lanes.next_lane() is not None
+
+    @property
+    def in_use(self) -> Fog | None:
+        """The fog in use."""
+        lane = self.lanes.active
+        return None if lane is None else lane.fog
 
     def start(self) -> None:
         """Begin to connect, in the background."""
         self._keeper.start()
+        self._connector.start()
 
     def wait_first_attempt(self, seconds: float) -> None:
-        """Wait until the first attempt to connect has succeeded or failed."""
+        """Wait until a fog is connected or none is to be had at the first attempt."""
         with self._lock:
-            self._lock.wait_for(lambda: self._has_tried, seconds)
+            self._change.wait_for(lambda: self.lanes.has_tried, seconds)
 
     def send(self, request: Request) -> RemoteError | None:
-        """Send a request; return why not where the fog is away or wants a pause.
+        """Send a request; return why not where no fog is there or it wants a pause.
 
         None means that `outcome` will hear of it.
         """
         with self._lock:
-            if self._stream is None or self._is_draining:
-                return FogUnavailable(self._client.fog, "draining" if self._stream else "away")
-            wait_s = self._paused_until_s - request.sent_s
+            lane = self.lanes.next_lane()
+            if lane is None:
+                return FogUnavailable("", "away")
+            wait_s = lane.paused_until_s - request.sent_s
             if wait_s > 0:
-                return Overloaded(f"fog {self._client.fog}", "asked for a pause", wait_s)
-            self._pending[request.id] = request
-            self._stream.send(request.content)
+                where = f"fog {lane.fog.client.fog}"
+                return Overloaded(where, "asked for a pause", wait_s)
+            lane.pending[request.id] = request
+            lane.stream.send(request.content)
             if self._is_keeper_idle:
-                self._lock.notify_all()
+                self._expiry.notify()
         return None
 
     def close(self) -> None:
-        """Close the stream; what is still pending fails first."""
+        """Close every stream; what is still pending fails first."""
         with self._lock:
             self._is_closed = True
-            stream = self._stream
-            self._lock.notify_all()
-        if stream is not None:
-            stream.close()
-        if self._reader is not None:
-            self._reader.join()
-        self._keeper.join()
+            lanes, readers = list(self.lanes.open), list(self._readers)
+            self._tell()
+        for lane in lanes:
+            lane.stream.close()
+        for thread in (*readers, self._keeper, self._connector):
+            thread.join()
 
-    def _keep(self) -> None:
-        while True:
-            with self._lock:
-                if self._is_closed:
-                    return
-                is_up = self._stream is not None
-            if is_up:
-                self._expire()
-            else:
-                self._connect()
+    def _tell(self) -> None:
+        """Wake the keeper, the connector and whoever waits for the first attempt."""
+        self._expiry.notify_all()
+        self._change.notify_all()
 
     def _connect(self) -> None:
-        """Try once, after a delay where the last stream or attempt brought no answer."""
-        if self._waits is not None and self._wait_closed(next(self._waits)):
-            return
-        self._waits = self._waits or self._delays()
-        try:
-            stream = self._client.connect()
-        except (ModelNotFound, RequestInvalid) as error:
-            self._outcome.refused(error)
-            self._first_attempt_done()
-            self._wait_closed(None)
-        except RemoteError as error:
-            if not self._has_tried:
-                log.warning("fog away: %s; finishing on the edge", error)
-            self._first_attempt_done()
-        else:
-            log.info("fog %s: %s", "back" if self._has_tried else "connected", self._client.fog)
-            self._adopt(stream)
-            self._first_attempt_done()
+        """Look for a fog, and then for a better one."""
+        while (fog := self._wait_turn()) is not None:
+            try:
+                stream = fog.client.connect()
+            except RemoteError as error:
+                with self._lock:
+                    self.lanes.not_connected(fog, error, self._clock())
+                    self._tell()
+                self._end_if_refused(error)
+            else:
+                self._adopt(fog, stream)
 
-    def _adopt(self, stream: FogStream) -> None:
-        """Make `stream` the one in use."""
+    def _wait_turn(self) -> Fog | None:
+        """Wait until a fog may be tried and return it; None once the link is closed."""
+        with self._lock:
+            while not self._is_closed:
+                now_s = self._clock()
+                fog, again_s = self.lanes.next_turn(now_s)
+                if fog is not None:
+                    fog.breaker.try_now()
+                    return fog
+                self._change.wait(None if again_s == float("inf") else again_s - now_s)
+        return None
+
+    def _adopt(self, fog: Fog, stream: FogStream) -> None:
+        """Take a stream into use, or on trial, and read it."""
         with self._lock:
             if self._is_closed:
                 stream.close()
                 return
-            self._stream = stream
-            self._is_draining = False
-            self._paused_until_s = 0.0
-            self._last_heard_s = self._clock()
-            self._reader = threading.Thread(
-                target=self._read, args=(stream,), name="fog-reader", daemon=True
+            lane = self.lanes.adopt(fog, stream, self._clock())
+            reader = threading.Thread(
+                target=self._read, args=(lane,), name="fog-reader", daemon=True
             )
-            self._reader.start()
+            self._readers = [*(r for r in self._readers if r.is_alive()), reader]
+            reader.start()
+            self._tell()
 
-    def _wait_closed(self, seconds: float | None) -> bool:
-        """Wait until the link is closed, at most so long; return whether it is."""
-        with self._lock:
-            return self._lock.wait_for(lambda: self._is_closed, seconds)
+    def _keep(self) -> None:
+        """Finish what is late without the fog."""
+        while (now_s := self._wait_due()) is not None:
+            for lane in list(self.lanes.open):
+                self._expire(lane, now_s)
 
-    def _first_attempt_done(self) -> None:
+    def _wait_due(self) -> float | None:
+        """Wait until a deadline has passed and return the time; None once the link is closed."""
         with self._lock:
-            self._has_tried = True
-            self._lock.notify_all()
-
-    def _expire(self) -> None:
-        """Sleep until the oldest deadline, and fail what is past its own."""
-        with self._lock:
-            oldest = next(iter(self._pending.values()), None)
-            now_s = self._clock()
-            if oldest is None or now_s < oldest.deadline_s:
-                self._is_keeper_idle = oldest is None
-                self._lock.wait(None if oldest is None else oldest.deadline_s - now_s)
+            while not self._is_closed:
+                dues = [due_s for lane in self.lanes.open if (due_s := lane.due_s) is not None]
+                now_s, due_s = self._clock(), min(dues, default=None)
+                if due_s is not None and due_s <= now_s:
+                    return now_s
+                # A new deadline is later than those there are, but not than a lane's closing.
+                self._is_keeper_idle = not any(lane.pending for lane in self.lanes.open)
+                self._expiry.wait(None if due_s is None else due_s - now_s)
                 self._is_keeper_idle = False
-                return
-            late = [r for r in self._pending.values() if r.deadline_s <= now_s]
-            for request in late:
-                del self._pending[request.id]
-            is_silent = self._last_heard_s < oldest.sent_s
-            stream = self._stream
+        return None
+
+    def _expire(self, lane: Lane, now_s: float) -> None:
+        """Fail what is past its deadline; a lane that brought nothing in the meantime is lost."""
+        with self._lock:
+            late = lane.take_late(now_s)
+            is_silent = bool(late) and lane.last_heard_s < late[0].sent_s
+            is_in_use = lane.closes_s is None
+            is_failing = is_in_use and any([lane.fog.breaker.missed() for _ in late])
+            is_over = not lane.pending and now_s >= (lane.closes_s or float("inf"))
+        fog = lane.fog.client.fog
+        if is_silent:
+            # Nothing at all came back in a whole deadline: the next window need not wait for it.
+            self._lose(lane, FogUnavailable(fog, "silent past a deadline"), "silent")
+        elif is_failing:
+            self._lose(lane, FogUnavailable(fog, "late too often"), "missed")
+        elif is_over:
+            self._lose(lane, FogUnavailable(fog, "half-closed"), "broken")
         for request in late:
             allowed_s = request.deadline_s - request.sent_s
-            self._outcome.failed(request, DeadlineExceeded(f"fog {self._client.fog}", allowed_s))
-        if is_silent and stream is not None:
-            # Nothing at all came back in a whole deadline: the next window need not wait for it.
-            error = FogUnavailable(self._client.fog, "silent past a deadline")
-            self._lose(stream, error)
+            self._outcome.failed(request, DeadlineExceeded(f"fog {fog}", allowed_s))
 
-    def _read(self, stream: FogStream) -> None:
+    def _read(self, lane: Lane) -> None:
+        """Take what comes back on a lane, until it ends."""
         try:
-            for data in stream.replies():
-                self._take(data)
+            for data in lane.stream.replies():
+                self._take(lane, data)
         except RemoteError as error:
-            self._lose(stream, error)
+            reason = outcome_of(error)
+            self._lose(lane, error, reason if reason in NAMED else "broken")
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, lane: Lane, data: bytes) -> None:
         received_s = self._clock()
-        response = read_stream_response(data)
-        with self._lock:
-            request = self._pending.pop(response.id, None)
-            self._last_heard_s = received_s
-            if not response.error:
-                self._waits = None
-                self._is_draining = bool(response.parameters.get("draining"))
-        if not response.error:
-            if request is not None:
-                self._outcome.answered(request, response, received_s)
+        try:
+            response = read_stream_response(data)
+        except HeadtailError as error:
+            self.lanes.counts.drops["malformed"] += 1
+            fault = RemoteFailed(f"fog {lane.fog.client.fog}", f"sent what is no answer: {error}")
+            self._lose(lane, fault, "malformed")
             return
-        error = stream_error(response, self._client)
-        if isinstance(error, Overloaded):
-            with self._lock:
-                self._paused_until_s = received_s + error.retry_delay_s
-        if isinstance(error, ModelNotFound | RequestInvalid):
-            self._outcome.refused(error)
-        if request is not None:
+        if response.error:
+            self._take_error(lane, response, received_s)
+            return
+        with self._lock:
+            request = lane.pending.pop(response.id, None)
+            lane.last_heard_s = received_s
+            lane.fog.breaker.misses = 0
+            if not lane.is_proved:
+                self.lanes.prove(lane, received_s)
+                self._tell()
+            if response.parameters.get("draining"):
+                self.lanes.leave(lane, "draining", None, received_s)
+                self._tell()
+        if request is None:
+            self.lanes.counts.drops["late"] += 1
+        else:
+            self._outcome.answered(request, response, received_s)
+
+    def _take_error(self, lane: Lane, response: InferResponse, received_s: float) -> None:
+        """Take the fog's error about one window, and see what it says of the fog."""
+        error = stream_error(response, lane.fog.client)
+        with self._lock:
+            request = lane.pending.pop(response.id, None)
+            lane.last_heard_s = received_s
+            reason = self._fault(lane, error, received_s)
+            if reason in ("overloaded", "draining"):
+                self.lanes.leave(lane, reason, error, received_s)
+                self._tell()
+        if reason in ("refused", "denied", "missed"):
+            self._lose(lane, error, reason)
+        if request is None:
+            self.lanes.counts.drops["late"] += 1
+        else:
             self._outcome.failed(request, error)
 
-    def _lose(self, stream: FogStream, error: RemoteError) -> None:
-        """Drop a stream, unless it is dropped already, and fail all that waits for it."""
+    def _fault(self, lane: Lane, error: RemoteError, now_s: float) -> str:
+        """Return why a fog that answered so is to be left; "" where it is not."""
+        if isinstance(error, Overloaded):
+            return self.lanes.pause(lane, error, now_s)
+        if isinstance(error, FogUnavailable):
+            return "draining"
+        if isinstance(error, REFUSALS + DENIALS):
+            return outcome_of(error)
+        return "missed" if lane.fog.breaker.missed() else ""
+
+    def _lose(self, lane: Lane, error: RemoteError, reason: str) -> None:
+        """Drop a lane, unless it is dropped already, and fail all that waits for it."""
         with self._lock:
-            if self._stream is not stream:
+            if lane not in self.lanes.open:
                 return
-            self._stream = None
-            lost = list(self._pending.values())
-            self._pending.clear()
-            is_closed = self._is_closed
-            self._lock.notify_all()
-        stream.close()
-        if not is_closed:
-            log.warning("fog lost: %s; finishing on the edge", error)
+            may_end = not self._is_closed and lane.closes_s is None
+            if not self._is_closed:
+                self.lanes.step_down(lane, reason, error, self._clock())
+            self.lanes.open.remove(lane)
+            lost = lane.take_all()
+            self._tell()
+        lane.stream.close()
+        if may_end:
+            self._end_if_refused(error)
         for request in lost:
             self._outcome.failed(request, error)
 
-
-def stream_error(response: InferResponse, client: FogClient) -> RemoteError:
-    """Return the domain error of a stream's answer to one request."""
-    name = str(response.parameters.get("status", ""))
-    status = StatusCode.__members__.get(name, StatusCode.UNKNOWN)
-    delay_ms = response.parameters.get("retry_delay_ms", 0)
-    retry_delay_s = max(0.0, float(delay_ms) / 1e3) if isinstance(delay_ms, int) else 0.0
-    text = " ".join(response.error.split())[:300]
-    return make_error(status, text, client.fog, client.tail.key, retry_delay_s)
+    def _end_if_refused(self, error: RemoteError) -> None:
+        """End the run where this was the last fog that might have had us."""
+        if isinstance(error, REFUSALS) and self.lanes.is_hopeless:
+            self._outcome.refused(error)

@@ -1,9 +1,11 @@
 """Prometheus metrics of the agent; imported only where a page is asked for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
+from edge_agent.link import FogLink
+from edge_agent.link_metrics import LinkCollector
 from edge_agent.meter import EnergyMeter, ProfileMeter
 from edge_agent.plan import Plan
 from edge_agent.result import Result
@@ -63,9 +65,10 @@ class Metrics:
         manifest = plan.manifest
         bundle.info({"name": manifest.name, "version": manifest.version, "digest": digest})
 
-    def watch(self, is_fog_up: Callable[[], bool]) -> None:
-        """Ask `is_fog_up` whenever the page is read."""
-        self._fog_up.set_function(lambda: float(is_fog_up()))
+    def watch(self, link: FogLink) -> None:
+        """Ask `link` how it stands whenever the page is read."""
+        self._fog_up.set_function(lambda: float(link.is_up))
+        self.registry.register(LinkCollector(link.lanes))
 
     def _energy_counters(self, meter: EnergyMeter) -> dict[str, Counter]:
         """Return a counter per component; none where nothing is modelled."""

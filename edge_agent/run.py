@@ -13,6 +13,7 @@ from edge_agent.agent import Agent, Settings
 from edge_agent.backoff import delays
 from edge_agent.config import Config, check
 from edge_agent.fog_client import FogClient, Tail
+from edge_agent.lanes import Policy
 from edge_agent.link import FogLink
 from edge_agent.meter import EnergyMeter, open_meter
 from edge_agent.plan import Plan, choose_plan
@@ -24,10 +25,10 @@ from edge_agent.tally import Tally, describe
 from edge_agent.trust import open_trust
 from edge_agent.writer import Taker, Writer
 from headtail.bundle import Bundle, read_bundle
-from headtail.config import parse_address
 from headtail.errors import ConfigError
 from headtail.segment import Chain, SessionOptions
 from headtail.systemd import Notifier
+from headtail.tls import ClientTls, check_plaintext, choose_files
 
 if TYPE_CHECKING:
     from edge_agent.metrics import Metrics
@@ -61,9 +62,10 @@ def _load(config: Config) -> tuple[Plan, Chain, str]:
     """Return what runs, checked and tested; the bundle's own bytes are let go of."""
     bundle = _open_bundle(config)
     plan = choose_plan(bundle.manifest, config.point, config.encoding)
-    if config.fog:
-        parse_address(config.fog, "--fog")
-    elif not plan.is_local:
+    tls = client_tls(config)
+    for fog in config.fogs:
+        check_plaintext(fog, is_allowed=config.insecure or tls is not None, where="--fog")
+    if not config.fogs and not plan.is_local:
         raise ConfigError("--fog", f"needed at partition point {plan.point.index}")
     chain = Chain(bundle, SessionOptions(threads=config.threads))
     chain.self_test(bundle)
@@ -94,7 +96,7 @@ def _run(
     agent = Agent(chain, plan, meter, writer, stop, settings)
     link = None if plan.is_local else _open_link(config, plan, digest, agent, stack)
     if metrics and link:
-        metrics.watch(lambda: link.is_up)
+        metrics.watch(link)
     log.info("ready: %s", _describe(plan, digest))
     if link:
         link.wait_first_attempt(config.connect_s)
@@ -117,7 +119,8 @@ def _open_bundle(config: Config) -> Bundle:
     from edge_agent.bundle_fetch import default_state, fetch_bundle
 
     folder = Path(config.state) if config.state else default_state()
-    return fetch_bundle(config.fog, (config.model, config.model_version), folder, trust)
+    wanted = config.model, config.model_version
+    return fetch_bundle(config.fogs, wanted, folder, trust, client_tls(config))
 
 
 def _open_metrics(
@@ -140,13 +143,15 @@ def _open_link(config: Config, plan: Plan, digest: str, agent: Agent, stack: Exi
     """Begin to connect to the fog."""
     manifest = plan.manifest
     tail = Tail(plan.tail_name, manifest.version, plan.wire_specs, manifest.name, digest)
-    client = FogClient(config.fog, tail, config.connect_s)
+    tls = client_tls(config)
+    clients = [
+        FogClient(fog, tail, config.connect_s, tls, config.keepalive_s) for fog in config.fogs
+    ]
+    policy = Policy(
+        config.reconnect_first_s, config.reconnect_cap_s, config.max_misses, config.dwell_s
+    )
     rng = random.Random()  # noqa: S311 - spreads agents out; no secret
-
-    def waits() -> Iterator[float]:
-        return delays(config.reconnect_first_s, config.reconnect_cap_s, rng)
-
-    link = FogLink(client, agent, waits, time.monotonic)
+    link = FogLink(clients, agent, policy, rng, time.monotonic)
     link.start()
     stack.callback(link.close)
     return link
@@ -156,6 +161,11 @@ def _status(link: FogLink | None, tally: Tally) -> str:
     """Return what `systemctl status` shows."""
     fog = "no fog" if link is None else "fog up" if link.is_up else "fog away"
     return f"{fog}; {describe(tally.figures())}"
+
+
+def client_tls(config: Config) -> ClientTls | None:
+    """Return the agent's TLS files, where they are named."""
+    return choose_files(config.tls_ca, config.tls_cert, config.tls_key)
 
 
 def _has_view(config: Config) -> bool:

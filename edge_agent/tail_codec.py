@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from edge_agent.link import Request
+from edge_agent.lane import Request
 from edge_agent.plan import Plan
 from edge_agent.sources.frame import Frame
 from headtail.errors import DTypeMismatch, ShapeMismatch, TensorInvalid

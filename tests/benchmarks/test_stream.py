@@ -1,6 +1,7 @@
 """One window over the stream against its floor: the same graphs, the same bytes, bare gRPC."""
 
 import queue
+import random
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from edge_agent.agent import Agent, Settings
 from edge_agent.fog_client import FogClient, Tail
+from edge_agent.lanes import Policy
 from edge_agent.link import FogLink
 from edge_agent.meter import open_meter
 from edge_agent.plan import Plan, choose_plan
@@ -91,7 +93,7 @@ def agent_loop(bundle: Bundle, fog: str) -> Iterator[Callable[[Sequence[Frame]],
         source = ClosedLoop(frames)
         writer = Writer([source], 8)
         agent = Agent(chain, plan, meter, writer, stop, Settings("bench", 8, 5.0))
-        link = FogLink(client, agent, lambda: iter([0.1]), time.monotonic)
+        link = FogLink([client], agent, Policy(), random.Random(0), time.monotonic)
         link.start()
         link.wait_first_attempt(5.0)
         agent.run(source, link)

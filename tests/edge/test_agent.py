@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edge_agent.agent import Agent, Settings
-from edge_agent.backoff import delays
 from edge_agent.fog_client import FogClient, Tail
+from edge_agent.lanes import Policy
 from edge_agent.link import FogLink
 from edge_agent.meter import NoMeter
 from edge_agent.plan import choose_plan
@@ -60,7 +60,8 @@ def assemble(chain, bundle, expected):
         settings = Settings("test", deadline_s=20.0)
         agent = Agent(chain, plan, NoMeter(), writer, stop, settings)
         client = FogClient(fog, tail, 20.0)
-        link = FogLink(client, agent, lambda: delays(0.01, 0.05, random.Random(1)), time.monotonic)
+        policy = Policy(first_s=0.01, cap_s=0.05)
+        link = FogLink([client], agent, policy, random.Random(1), time.monotonic)
         link.start()
         link.wait_first_attempt(20.0)
         try:
@@ -96,7 +97,7 @@ def test_fog_lost_and_found_again(assemble, scripted_fog, start_fog, windows, wa
     assert ["edge"] * 7 == [r.where for r in results[5:12]]
     assert ["fog"] * 8 == [r.where for r in results[12:]]
     assert {"unavailable"} == {r.fallback for r in results[5:12]}
-    states = [r.getMessage() for r in caplog.records if r.name == "edge_agent.link"]
+    states = [r.getMessage() for r in caplog.records if r.name == "edge_agent.lanes"]
     assert ["fog connected", "fog lost", "fog back"] == [s.split(":")[0] for s in states]
 
 

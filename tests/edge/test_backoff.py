@@ -10,11 +10,17 @@ from edge_agent.backoff import delays
 
 
 @given(st.floats(0.01, 1.0), st.floats(1.0, 60.0), st.integers(0, 1000))
-def test_each_delay_is_in_the_upper_half_of_a_doubling_capped_one(first_s, cap_s, seed):
+def test_each_delay_is_below_a_doubling_capped_limit(first_s, cap_s, seed):
     drawn = list(itertools.islice(delays(first_s, cap_s, random.Random(seed)), 12))
     for i, delay in enumerate(drawn):
-        full = min(cap_s, first_s * 2**i)
-        assert full / 2 * 0.999 <= delay <= full * 1.001
+        assert 0.0 <= delay <= min(cap_s, first_s * 2**i) * 1.001
+
+
+def test_delays_fill_their_whole_range():
+    """Full jitter: neither end is spared."""
+    first = [next(delays(1.0, 5.0, random.Random(seed))) for seed in range(400)]
+    counts = [sum(i / 4 <= delay < (i + 1) / 4 for delay in first) for i in range(4)]
+    assert all(70 <= count <= 130 for count in counts)
 
 
 def test_same_seed_gives_the_same_delays():

@@ -24,8 +24,8 @@ def names(folder):
 
 def test_newest_version_comes_unless_one_is_named(start_fog, versions, tmp_path, trust):
     fog, state = start_fog(bundles=versions).address, tmp_path / "state"
-    assert "1.10" == fetch_bundle(fog, ("chain", ""), state, trust).manifest.version
-    assert "1.9" == fetch_bundle(fog, ("chain", "1.9"), state, trust).manifest.version
+    assert "1.10" == fetch_bundle([fog], ("chain", ""), state, trust).manifest.version
+    assert "1.9" == fetch_bundle([fog], ("chain", "1.9"), state, trust).manifest.version
     assert ["chain-1.10.bundle", "chain-1.9.bundle"] == names(state)
     served = (versions / "chain-1.9.bundle").read_bytes()
     assert served == (state / "chain-1.9.bundle").read_bytes()
@@ -34,13 +34,13 @@ def test_newest_version_comes_unless_one_is_named(start_fog, versions, tmp_path,
 def test_what_is_there_is_not_fetched_again(start_fog, versions, tmp_path, trust):
     """And what is there but broken is."""
     fog, state = start_fog(bundles=versions).address, tmp_path / "state"
-    fetch_bundle(fog, ("chain", ""), state, trust)
+    fetch_bundle([fog], ("chain", ""), state, trust)
     path = state / "chain-1.10.bundle"
     before = path.stat().st_ino
-    fetch_bundle(fog, ("chain", ""), state, trust)
+    fetch_bundle([fog], ("chain", ""), state, trust)
     assert before == path.stat().st_ino
     path.write_bytes(b"torn")
-    fetch_bundle(fog, ("chain", ""), state, trust)
+    fetch_bundle([fog], ("chain", ""), state, trust)
     assert before != path.stat().st_ino
 
 
@@ -49,16 +49,16 @@ def test_fog_away_leaves_the_newest_fetched_before(
 ):
     fog, state = start_fog(bundles=versions).address, tmp_path / "state"
     for wanted in (("chain", "1.9"), ("chain", ""), ("chain-wide", "")):
-        fetch_bundle(fog, wanted, state, trust)
-    kept = fetch_bundle(unused_address, ("chain", ""), state, trust)
+        fetch_bundle([fog], wanted, state, trust)
+    kept = fetch_bundle([unused_address], ("chain", ""), state, trust)
     assert ("chain", "1.10") == (kept.manifest.name, kept.manifest.version)
     with pytest.raises(FogUnavailable):
-        fetch_bundle(unused_address, ("chain", "2"), state, trust)
+        fetch_bundle([unused_address], ("chain", "2"), state, trust)
 
 
 def test_unknown_model_is_named_with_what_is_served(start_fog, versions, tmp_path, trust):
     with pytest.raises(ModelNotFound, match=r"'ecg': not served here; served: chain 1\.9, chain 1"):
-        fetch_bundle(start_fog(bundles=versions).address, ("ecg", ""), tmp_path, trust)
+        fetch_bundle([start_fog(bundles=versions).address], ("ecg", ""), tmp_path, trust)
 
 
 def test_untrusted_bundle_leaves_nothing_behind(start_fog, versions, tmp_path):
@@ -66,7 +66,7 @@ def test_untrusted_bundle_leaves_nothing_behind(start_fog, versions, tmp_path):
     state = tmp_path / "state"
     with pytest.raises(SignatureInvalid, match="not trusted"):
         fetch_bundle(
-            start_fog(bundles=versions).address,
+            [start_fog(bundles=versions).address],
             ("chain", ""),
             state,
             read_trust(tmp_path / "other"),
@@ -76,13 +76,13 @@ def test_untrusted_bundle_leaves_nothing_behind(start_fog, versions, tmp_path):
 
 def test_name_that_is_a_path_is_refused(tmp_path, trust):
     with pytest.raises(ConfigError, match=r"--model: '\.\./x' cannot be a bundle's name"):
-        fetch_bundle("127.0.0.1:1", ("../x", ""), tmp_path, trust)
+        fetch_bundle(["127.0.0.1:1"], ("../x", ""), tmp_path, trust)
 
 
 def test_state_that_cannot_be_written_is_named(start_fog, versions, tmp_path, trust):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"--state: '.*file': "):
-        fetch_bundle(start_fog(bundles=versions).address, ("chain", ""), tmp_path / "file", trust)
+        fetch_bundle([start_fog(bundles=versions).address], ("chain", ""), tmp_path / "file", trust)
 
 
 def test_run_with_a_model_name(run_agent, start_fog, versions, tmp_path):

@@ -38,7 +38,14 @@ OWN = {"bundle", "fog", "source", "sink"}  # what everybody sets
 def test_flags_win_over_the_file(tmp_path):
     (tmp_path / "a.toml").write_text('fog = "a:1"\nbatch = 3\nspeed = 2.5\n')
     config = read_config(tmp_path / "a.toml", {"fog": "b:2", "speed": "max"})
-    assert ("b:2", 3, None) == (config.fog, config.batch, config.pace)
+    assert (("b:2",), 3, None) == (config.fogs, config.batch, config.pace)
+
+
+def test_fogs_are_one_or_a_list_in_order(tmp_path):
+    (tmp_path / "a.toml").write_text('fog = ["a:1", "b:2"]\n')
+    assert ("a:1", "b:2") == read_config(tmp_path / "a.toml", {}).fogs
+    assert ("c:3", "d:4") == read_config(None, {"fog": ["c:3", "d:4"]}).fogs
+    assert () == read_config(None, {}).fogs
 
 
 @pytest.mark.parametrize(("text", "pace"), [("max", None), ("20", 20.0), ("0.5", 0.5)])

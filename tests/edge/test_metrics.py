@@ -1,8 +1,15 @@
 """The agent's metrics, by name, label and amount."""
 
+import random
+import time
+
 import pytest
 from prometheus_client import generate_latest
 
+from edge_agent.fog_client import FogClient, Tail
+from edge_agent.lanes import Policy
+from edge_agent.link import FogLink
+from edge_agent.link_counts import LOSSES
 from edge_agent.meter import open_meter
 from edge_agent.metrics import Metrics
 from edge_agent.plan import choose_plan
@@ -27,11 +34,18 @@ def result(where: str, fallback: str | None, **changes: float | None) -> Result:
     return Result(**{**values, **changes})
 
 
-def page(bundle, results) -> dict[str, float]:
+def idle_link() -> FogLink:
+    """Return a link to two fogs that was never started."""
+    tail = Tail("t", "1", (), "b", "d")
+    clients = [FogClient(fog, tail, 1.0) for fog in ("a:1", "b:2")]
+    return FogLink(clients, None, Policy(), random.Random(1), time.monotonic)
+
+
+def page(bundle, results, link: FogLink | None = None) -> dict[str, float]:
     """Return every sample of the page after some results."""
     plan = choose_plan(bundle.manifest, "1", "int8")
     metrics = Metrics(plan, bundle.digest, open_meter(bundle.manifest, "", ""))
-    metrics.watch(lambda: True)
+    metrics.watch(link or idle_link())
     metrics.take(results)
     lines = generate_latest(metrics.registry).decode().splitlines()
     return {
@@ -62,7 +76,7 @@ def test_windows_bytes_and_latency_by_part(priced):
         labels = f'{{encoding="int8",model="priced",part="{part}",partition_point="1"}}'
         assert count == samples[f"edge_latency_seconds_count{labels}"]
         assert pytest.approx(seconds) == samples[f"edge_latency_seconds_sum{labels}"]
-    assert 1 == samples["edge_fog_up"]
+    assert 0 == samples["edge_fog_up"]
 
 
 def test_energy_says_that_it_is_modelled_and_how(priced):
@@ -82,3 +96,18 @@ def test_info_names_the_bundle(priced):
 def test_bundle_without_profiles_exports_no_energy(bundle):
     samples = page(bundle, [result("edge", None, compute_j=None, tx_j=None)])
     assert [] == [name for name in samples if name.startswith("edge_energy")]
+
+
+def test_link_is_counted_by_reason_and_fog(priced):
+    link = idle_link()
+    link.lanes.counts.losses["silent"] += 2
+    first, _ = link.lanes.fogs
+    first.breaker.trip(0.0)
+    samples = page(priced, [], link)
+    assert 2 == samples['edge_link_losses_total{reason="silent"}']
+    assert [0, 0] == [samples[f'edge_fog_in_use{{fog="{place}"}}'] for place in (1, 2)]
+    assert 1 == samples['edge_breaker_state{fog="1",state="open"}']
+    assert 1 == samples['edge_breaker_state{fog="2",state="closed"}']
+    assert set(LOSSES) == {
+        name.split('"')[1] for name in samples if name.startswith("edge_link_losses_total")
+    }

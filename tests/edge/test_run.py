@@ -163,8 +163,8 @@ def test_silent_fog_costs_one_deadline(run_agent, scripted_fog, expected):
     """Then it counts as away, and the next windows do not wait."""
     scripted_fog.script = lambda request: None
     lines = run_agent(
-        fog=scripted_fog.address, batch=1, in_flight=1, deadline_s=0.2, reconnect_first_s=30.0,
-        reconnect_cap_s=30.0,
+        fog=scripted_fog.address, batch=1, in_flight=1, deadline_s=0.2,
+        reconnect_first_s=3600.0, reconnect_cap_s=3600.0,
     )  # fmt: skip
     expect_close(expected, outputs(lines))
     late = [line["sequence"] for line in lines if line["latency_s"] >= 0.2]
@@ -222,7 +222,7 @@ def test_nan_ends_the_run_after_the_windows_before_it(run_agent, windows, tmp_pa
         ({"fog": ""}, "--fog: needed at partition point 1"),
         ({"fog": "nowhere"}, "--fog: expected HOST:PORT, received 'nowhere'"),
         ({"source": "csv:x"}, "--source: expected wfdb:RECORD"),
-        ({"sink": "file:x"}, "--sink: expected jsonl:PATH or stdout, received 'file:x'"),
+        ({"sink": "file:x"}, "--sink: expected jsonl:PATH, sqlite:PATH or stdout, received 'file:x'"),
         ({"device_profile": "nothing"}, "--link-profile: the bundle names no profile"),
         ({"speed": 0.0}, "--speed: expected a positive number"),
         ({"bundle": ""}, "--bundle, --model: expected exactly one"),

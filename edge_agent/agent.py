@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from edge_agent.lane import Request
 from edge_agent.link import FogLink
@@ -48,6 +49,8 @@ class Settings:
     """From a window's arrival until the edge finishes it itself."""
     clock: Callable[[], float] = time.monotonic
     """Monotonic seconds."""
+    bundle: str = ""
+    """Digest that results name, where it is not the one of the sink."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,18 @@ class Finish:
     network_s: float | None = None
     queue_s: float | None = None
     fallback: str | None = None
+
+
+class Keep(Protocol):
+    """Where windows are kept until their results are in the sink; the spool's committer."""
+
+    def put(self, frames: Sequence[Frame], activation: Tensors) -> None:
+        """Take windows that went through the head together."""
+        ...
+
+    def flush(self) -> None:
+        """No more will come for now."""
+        ...
 
 
 class Agent:
@@ -109,29 +124,69 @@ class Agent:
         self._is_fog_failing = False
         self._underway: dict[str, Underway] = {}
 
-    def run(self, source: FrameSource, link: FogLink | None) -> None:
+    def other(self, chain: Chain, plan: Plan, meter: EnergyMeter, bundle: str) -> "Agent":
+        """Return an agent for windows of another plan or bundle, beside this one."""
+        settings = replace(self._settings, bundle=bundle)
+        return Agent(chain, plan, meter, self._writer, self._stop, settings)
+
+    def run(self, source: FrameSource, link: FogLink | None, keep: Keep | None = None) -> None:
         """Run until the source ends or the run is asked to stop, and finish what is under way.
 
         Args:
             source: Where the windows come from.
             link: To the fog; None finishes everything on the edge.
+            keep: Told of every window before it is sent; None keeps none.
 
         Raises:
             HeadtailError: What made the run impossible; windows begun before are still written.
         """
         limit = self._plan.batch(self._settings.batch)
+
+        def begin(frames: Sequence[Frame]) -> None:
+            work = self._head(frames)
+            if keep is not None:
+                keep.put(frames, work.activation)
+            self._dispatch(work, link)
+
         try:
             for frames in source.batches(limit):
-                self._writer.reserve(len(frames))
-                try:
-                    self._begin(frames, link)
-                except BaseException:
-                    self._writer.release(len(frames))
-                    raise
+                self._reserved(begin, frames)
                 if self._stop.is_set:
                     break
         finally:
+            if keep is not None:
+                keep.flush()
             self._writer.drain()
+        self._raise_refusal()
+
+    def answer(
+        self, frames: Sequence[Frame], activation: Tensors | None, link: FogLink | None
+    ) -> None:
+        """Answer windows of a run before this one, that are kept already.
+
+        Args:
+            frames: The windows; their tensors only where `activation` is None.
+            activation: Of all of them, where the head ran already.
+            link: To the fog; None finishes them on the edge.
+        """
+
+        def begin(frames: Sequence[Frame]) -> None:
+            known = None if activation is None else Underway(frames, activation, self._clock(), 0.0)
+            self._dispatch(known or self._head(frames), link)
+
+        self._reserved(begin, frames)
+        self._raise_refusal()
+
+    def _reserved(self, begin: Callable[[Sequence[Frame]], None], frames: Sequence[Frame]) -> None:
+        """Begin windows once there is room for them."""
+        self._writer.reserve(len(frames))
+        try:
+            begin(frames)
+        except BaseException:
+            self._writer.release(len(frames))
+            raise
+
+    def _raise_refusal(self) -> None:
         if self._refusal is not None:
             raise self._refusal
 
@@ -159,11 +214,14 @@ class Agent:
         """Finish on the edge what the fog did not."""
         self._finish_here(self._underway.pop(request.id), error)
 
-    def _begin(self, frames: Sequence[Frame], link: FogLink | None) -> None:
-        """Run the head, and send the activation or finish here."""
+    def _head(self, frames: Sequence[Frame]) -> Underway:
+        """Run the head."""
         arrived_s = self._clock()
         activation = self._chain.head(stack(frames, self._is_batchable), self._plan.point.index)
-        work = Underway(frames, activation, arrived_s, self._clock() - arrived_s)
+        return Underway(frames, activation, arrived_s, self._clock() - arrived_s)
+
+    def _dispatch(self, work: Underway, link: FogLink | None) -> None:
+        """Send the activation, or finish here."""
         if link is None:
             self._finish_here(work, None)
             return
@@ -228,6 +286,7 @@ class Agent:
                     tx_j=None if tx_j is None else tx_j / count,
                     fallback=finish.fallback,
                     truth=frame.truth,
+                    bundle=self._settings.bundle,
                 )
                 for i, (frame, row) in enumerate(zip(work.frames, rows, strict=True))
             ]

@@ -112,6 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_what(run)
     _add_where(run)
     _add_how(run)
+    _add_spool(run)
     return parser
 
 
@@ -144,7 +145,9 @@ def _add_where(run: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--source", metavar="KIND:PATH", help="wfdb:RECORD, npz:FILE, images:DIR or stdin"
     )
-    group.add_argument("--sink", metavar="KIND:PATH", help="jsonl:FILE or stdout (default)")
+    group.add_argument(
+        "--sink", metavar="KIND:PATH", help="jsonl:FILE, sqlite:FILE or stdout (default)"
+    )
     group.add_argument(
         "--existing",
         choices=("refuse", "append", "overwrite"),
@@ -199,4 +202,22 @@ def _add_how(run: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--log-format", choices=("text", "json"), help="lines for people (default) or machines"
+    )
+
+
+def _add_spool(run: argparse.ArgumentParser) -> None:
+    """Add the flags that say what survives a crash."""
+    group = run.add_argument_group("what survives a crash")
+    group.add_argument(
+        "--spool", metavar="FILE|off", help="keeps windows; default: beside a sink's file"
+    )
+    group.add_argument(
+        "--spool-sync", choices=("full", "normal", "off"), help="full (default): power loss too"
+    )
+    group.add_argument("--spool-windows", type=int, metavar="N", help="of one commit at most")
+    group.add_argument("--spool-delay-s", type=float, metavar="S", help="longest wait for a commit")
+    group.add_argument("--spool-max-bytes", type=int, metavar="N", help="of windows kept")
+    group.add_argument("--spool-max-age-s", type=float, metavar="S", help="of windows kept")
+    group.add_argument(
+        "--spool-when-full", choices=("stop", "drop"), help="the source, or the oldest windows"
     )

@@ -13,6 +13,7 @@ from headtail.errors import ConfigError
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{0,64}$")]
 
 REAL_TIME, AS_FAST_AS_POSSIBLE = 1.0, "max"
@@ -33,7 +34,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str = ""
     """wfdb:RECORD, npz:FILE, images:DIR or stdin."""
     sink: str = "stdout"
-    """jsonl:PATH or stdout."""
+    """jsonl:PATH, sqlite:PATH or stdout."""
     existing: Literal["refuse", "append", "overwrite"] = "refuse"
     """What to do with a sink's file that exists."""
     point: str = "auto"
@@ -84,6 +85,21 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Threads of one onnxruntime operator; small models run fastest on one."""
     state: str = ""
     """Folder of fetched bundles; empty: ~/.local/state/headtail."""
+    spool: str = ""
+    """File that keeps windows until their results are in the sink, or off; empty: beside a sink's
+    file, and off where the sink is standard output."""
+    spool_sync: Literal["full", "normal", "off"] = "full"
+    """What the spool survives: power loss (full), or only the end of the process."""
+    spool_windows: Positive = 32
+    """Windows that are committed together at most."""
+    spool_delay_s: Seconds = 0.01
+    """Longest wait of a window for others to be committed with."""
+    spool_max_bytes: Positive = 256 << 20
+    """Bytes of windows that the spool holds."""
+    spool_max_age_s: NotNegative = 0.0
+    """Age at which a window is dropped, where `spool_when_full` is drop; 0: never."""
+    spool_when_full: Literal["stop", "drop"] = "stop"
+    """Stop the source while the spool is full, or drop the oldest windows and count them."""
     view: Literal["auto", "off"] = "auto"
     """The live view: auto shows it where standard output is a terminal and not the sink."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

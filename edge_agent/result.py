@@ -13,7 +13,7 @@ class Result:
     """One classified window; times in seconds, energies modelled."""
 
     sequence: int
-    """Number of the window in this run, from 0."""
+    """Number of the window; no other in the sink has it."""
     sample: int
     """Position in the source: R-peak sample, row, file or line number."""
     label: str | None
@@ -40,6 +40,8 @@ class Result:
     """Why the window was finished on the edge; None where it was meant to end where it did."""
     truth: int | None = None
     """The label's index as the source gives it, where it does."""
+    bundle: str = ""
+    """Digest of the bundle that answered, where it is not the one that the agent runs."""
 
 
 class _Energy(msgspec.Struct):
@@ -73,7 +75,7 @@ def encode_line(result: Result, bundle: str) -> bytes:
 
     Args:
         result: What to write; NaN and infinity become null.
-        bundle: Digest of the bundle it came from.
+        bundle: Digest of the bundle that the agent runs.
     """
     line = _Line(
         sequence=result.sequence,
@@ -87,7 +89,7 @@ def encode_line(result: Result, bundle: str) -> bytes:
         tail_s=result.tail_s,
         tx_bytes=result.tx_bytes,
         energy_j=_Energy(result.compute_j, result.tx_j),
-        bundle=bundle,
+        bundle=result.bundle or bundle,
         sample=result.sample,
     )
     return _encoder.encode(line) + b"\n"

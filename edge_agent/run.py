@@ -4,13 +4,11 @@ import logging
 import random
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_agent.agent import Agent, Settings
-from edge_agent.backoff import delays
 from edge_agent.config import Config, check
 from edge_agent.fog_client import FogClient, Tail
 from edge_agent.lanes import Policy
@@ -18,8 +16,13 @@ from edge_agent.link import FogLink
 from edge_agent.meter import EnergyMeter, open_meter
 from edge_agent.plan import Plan, choose_plan
 from edge_agent.service import Service
-from edge_agent.sinks import is_stdout, open_sink
+from edge_agent.sinks import is_stdout
 from edge_agent.sources.kinds import open_source
+from edge_agent.spool_answer import Answerers, answer_kept
+from edge_agent.spool_bundles import Bundles
+from edge_agent.spool_commit import Committer, Limits
+from edge_agent.spool_entry import Packer
+from edge_agent.spool_run import Storage, open_storage
 from edge_agent.stop import Stop
 from edge_agent.tally import Tally, describe
 from edge_agent.trust import open_trust
@@ -86,12 +89,17 @@ def _run(
     source = open_source(config.source, plan.manifest, stop, config.pace)
     stack.callback(source.close)
     metrics = _open_metrics(config.metrics, plan, digest, meter, service, stack)
-    sink = open_sink(config.sink, digest, config.existing, sys.stdout.buffer)
-    stack.callback(sink.close)
+    storage = open_storage(config, digest, source)
+    stack.callback(storage.close)
+    source.resume(storage.start)
+    keep = _open_committer(config, loaded, storage, stack)
     tally = Tally(plan.manifest.labels, time.monotonic)
-    takers: list[Taker] = [sink, tally, *([metrics] if metrics else [])]
-    writer = Writer(takers, plan.batch(config.batch) * config.in_flight)
+    takers: list[Taker] = [storage.sink, *([keep] if keep else []), tally]
+    takers += [metrics] if metrics else []
+    writer = Writer(takers, plan.batch(config.batch) * config.in_flight, storage.first)
     stack.callback(writer.close)
+    if keep:
+        keep.start(writer, storage.start.sequence)
     settings = Settings(config.agent_name, config.batch, config.deadline_s)
     agent = Agent(chain, plan, meter, writer, stop, settings)
     link = None if plan.is_local else _open_link(config, plan, digest, agent, stack)
@@ -106,7 +114,11 @@ def _run(
         stack.enter_context(View(plan, digest, tally, link))
     try:
         with service.running(writer, lambda: _status(link, tally)):
-            agent.run(source, link)
+            if storage.first != storage.start.sequence:
+                find = Answerers(config, loaded, agent, link, Bundles(storage.bundles))
+                answer_kept(storage, writer, config.batch, find)
+            agent.run(source, link, keep)
+        storage.is_over = not stop.is_set
     finally:
         log.info("done: %s", describe(tally.figures()))
 
@@ -121,6 +133,37 @@ def _open_bundle(config: Config) -> Bundle:
     folder = Path(config.state) if config.state else default_state()
     wanted = config.model, config.model_version
     return fetch_bundle(config.fogs, wanted, folder, trust, client_tls(config))
+
+
+def _open_committer(
+    config: Config, loaded: tuple[Plan, Chain, str], storage: Storage, stack: ExitStack
+) -> Committer | None:
+    """Return what commits windows to the spool, where there is one."""
+    spool = storage.spool
+    if spool is None:
+        return None
+    plan, _, digest = loaded
+    Bundles(storage.bundles).keep(_bundle_path(config, plan), digest, spool.bundles())
+    limits = Limits(
+        windows=min(config.spool_windows, plan.batch(config.batch) * config.in_flight // 2 or 1),
+        delay_s=config.spool_delay_s,
+        max_bytes=config.spool_max_bytes,
+        max_age_s=config.spool_max_age_s,
+        when_full=config.spool_when_full,
+    )
+    committer = Committer(spool, Packer(plan, digest), storage.sink, limits)
+    stack.callback(committer.close)
+    return committer
+
+
+def _bundle_path(config: Config, plan: Plan) -> Path:
+    """Return the file of the bundle that runs."""
+    if config.bundle:
+        return Path(config.bundle)
+    from edge_agent.bundle_fetch import default_state
+
+    folder = Path(config.state) if config.state else default_state()
+    return folder / f"{plan.manifest.name}-{plan.manifest.version}.bundle"
 
 
 def _open_metrics(

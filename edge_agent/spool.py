@@ -47,7 +47,8 @@ class Change:
     """New windows, in order."""
     delivered: int = 0
     """Sequence below which every result is in the sink, and on the disk."""
-    sink_bytes: int = 0
+    sink_bytes: int | None = None
+    """Size of the sink's file up to there; None where it was not synced."""
     dropped: range = range(0)
     """Sequences given up by the policy."""
 
@@ -75,13 +76,14 @@ class Spool:
         )
         return State(*rows[0]) if rows else None
 
-    def begin(self, source: str, sink: str, first: int) -> None:
+    def begin(self, source: str, sink: str, first: int, sink_bytes: int) -> None:
         """Forget everything, and begin a run whose first window has sequence `first`."""
         with self._transaction() as database:
             database.execute("DELETE FROM entries")
             database.execute("DELETE FROM state")
             database.execute(
-                "INSERT INTO state VALUES (1, ?, ?, ?, NULL, '', 0, 0)", (source, sink, first)
+                "INSERT INTO state VALUES (1, ?, ?, ?, NULL, '', ?, 0)",
+                (source, sink, first, sink_bytes),
             )
             self.bytes = self.windows = 0
 
@@ -99,7 +101,7 @@ class Spool:
                 [_row(entry) for entry in change.entries],
             )
             database.execute(
-                "UPDATE state SET sink_bytes = max(sink_bytes, ?), dropped = dropped + ?",
+                "UPDATE state SET sink_bytes = coalesce(?, sink_bytes), dropped = dropped + ?",
                 (change.sink_bytes, dropped[0]),
             )
             if change.entries:
@@ -135,15 +137,14 @@ class Spool:
         """Return the digests of the bundles that entries need."""
         return {row[0] for row in self._rows("SELECT DISTINCT bundle FROM entries")}
 
-    def surplus(self, more_bytes: int, max_bytes: int, oldest_s: float) -> int:
+    def surplus(self, max_bytes: int, oldest_s: float) -> int:
         """Return the sequence below which windows must go for the rest to be within bounds.
 
         Args:
-            more_bytes: About to be added.
             max_bytes: That the payloads may have together.
             oldest_s: Wall clock; what was stored before is too old.
         """
-        excess = self.bytes + more_bytes - max_bytes
+        excess = self.bytes - max_bytes
         horizon = -1
         query = "SELECT sequence, length(payload), stored_s FROM entries ORDER BY sequence"
         with self._lock:

@@ -4,6 +4,7 @@ A slow sink thus delays neither the replies nor the deadlines; it fills the room
 way, and then the source waits.
 """
 
+import math
 import threading
 from collections.abc import Sequence
 from typing import Protocol
@@ -22,19 +23,23 @@ class Taker(Protocol):
 class Writer:
     """Orders results by sequence and bounds how many windows are under way."""
 
-    def __init__(self, takers: Sequence[Taker], room: int) -> None:
+    def __init__(self, takers: Sequence[Taker], room: int, first: int = 0) -> None:
         """Start.
 
         Args:
             takers: Called in this order with each run of results.
             room: Windows that may be under way: begun and not yet taken.
+            first: Sequence of the first window.
         """
         self._takers = takers
         self._room = room
         self._lock = threading.Condition()
         self._done: dict[int, Result] = {}
-        self._reserved = 0
-        self._written = 0
+        self._skipped: set[int] = set()
+        # Sequences: of the next window to be begun, to be taken, and being taken.
+        self._reserved = self._written = self._taking = first
+        self._first = first
+        self._allowed = math.inf
         self._is_closed = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -48,7 +53,28 @@ class Writer:
     @property
     def written(self) -> int:
         """Windows taken since the start."""
-        return self._written
+        return self._written - self._first
+
+    def allow(self, stop: float) -> None:
+        """Let windows with a sequence below `stop` be taken, and no others; at first all may."""
+        with self._lock:
+            self._allowed = stop
+            self._lock.notify_all()
+
+    def jump(self, sequence: int) -> None:
+        """Go on with that sequence once all before it are taken: those between do not exist."""
+        self.drain()
+        with self._lock:
+            self._reserved = self._written = self._taking = sequence
+            self._first += sequence - self._reserved
+
+    def skip(self, stop: int) -> range:
+        """Give up the windows below `stop` that are not taken; return which those are."""
+        with self._lock:
+            skipped = range(self._taking, max(self._taking, min(stop, self._reserved)))
+            self._skipped.update(skipped)
+            self._lock.notify_all()
+        return skipped
 
     def reserve(self, windows: int) -> None:
         """Wait for room for the next windows.
@@ -80,7 +106,7 @@ class Writer:
         """Hand over finished windows, in any order, from any thread."""
         with self._lock:
             self._done.update((r.sequence, r) for r in results)
-            if self._written in self._done:
+            if self._can_take():
                 self._lock.notify_all()
 
     def drain(self) -> None:
@@ -104,18 +130,35 @@ class Writer:
     def _run(self) -> None:
         while True:
             with self._lock:
-                self._lock.wait_for(lambda: self._is_closed or self._written in self._done)
-                ready: list[Result] = []
-                while (result := self._done.pop(self._written + len(ready), None)) is not None:
-                    ready.append(result)
-            if not ready:
-                return
+                self._lock.wait_for(lambda: self._is_closed or self._can_take())
+                if not self._can_take():
+                    return
+                ready = self._collect()
             try:
-                for taker in self._takers:
+                for taker in self._takers if ready else ():
                     taker.take(ready)
             except BaseException as error:  # noqa: BLE001 - raised again in the run's thread
                 self.fail(error)
                 return
             with self._lock:
-                self._written += len(ready)
+                self._written = self._taking
                 self._lock.notify_all()
+
+    def _can_take(self) -> bool:
+        """Whether the next window in order is done and allowed; with the lock held."""
+        is_over = self._written in self._done or self._written in self._skipped
+        return is_over and self._written < self._allowed
+
+    def _collect(self) -> list[Result]:
+        """Return the results that are next in order; with the lock held."""
+        ready = []
+        while self._taking < self._allowed:
+            result = self._done.pop(self._taking, None)
+            if self._taking in self._skipped:
+                self._skipped.discard(self._taking)
+            elif result is not None:
+                ready.append(result)
+            else:
+                break
+            self._taking += 1
+        return ready

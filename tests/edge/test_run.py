@@ -222,7 +222,10 @@ def test_nan_ends_the_run_after_the_windows_before_it(run_agent, windows, tmp_pa
         ({"fog": ""}, "--fog: needed at partition point 1"),
         ({"fog": "nowhere"}, "--fog: expected HOST:PORT, received 'nowhere'"),
         ({"source": "csv:x"}, "--source: expected wfdb:RECORD"),
-        ({"sink": "file:x"}, "--sink: expected jsonl:PATH, sqlite:PATH or stdout, received 'file:x'"),
+        (
+            {"sink": "file:x"},
+            "--sink: expected jsonl:PATH, sqlite:PATH or stdout, received 'file:x'",
+        ),
         ({"device_profile": "nothing"}, "--link-profile: the bundle names no profile"),
         ({"speed": 0.0}, "--speed: expected a positive number"),
         ({"bundle": ""}, "--bundle, --model: expected exactly one"),

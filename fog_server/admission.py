@@ -29,10 +29,8 @@ class _Waiter:
 class Admission:
     """Lets at most `max_running` requests run and `max_queued` wait; agents take turns.
 
-    When the queue is full, a newcomer takes the place of the newest request of the agent that
-    holds most places, unless that is itself: nobody can keep the others out by asking more.
-    Source: Suter et al., Design considerations for supporting TCP with per-flow queueing, 1998
-    (longest queue drop).
+    When the queue is full, a newcomer takes the place of what would run last, if its own turn would
+    come before: nobody can keep the others out by asking more.
     """
 
     def __init__(
@@ -94,36 +92,34 @@ class Admission:
             if self._running < self._max_running:
                 self._running += 1
                 return None
+            tag = self._queue.tag(agent, windows)
             if remaining_s is not None:
-                self._check_time(remaining_s, agent, windows)
+                self._check_time(remaining_s, tag)
             if len(self._queue) >= self._max_queued:
-                self._make_room(agent)
+                self._make_room(tag)
             waiter = _Waiter(agent, windows)
             self._queue.push(waiter)
             return waiter
 
-    def _check_time(self, remaining_s: float, agent: str, windows: int) -> None:
+    def _check_time(self, remaining_s: float, tag: int) -> None:
         """Turn away what cannot be answered in time while its sender can still do without."""
-        ahead = self._queue.ahead(agent, windows)
+        ahead = self._queue.ahead(tag)
         expected_s = self._service_s * (ahead / self._max_running + 1)
         if expected_s > remaining_s:
             reason = f"expected to take {expected_s:.3f} s of {remaining_s:.3f} s"
             raise refusal(Cause.TOO_SLOW, reason, self._delay_s(expected_s - remaining_s))
 
-    def _make_room(self, agent: str) -> None:
-        """Push out a request of the greediest agent, if the newcomer is not as greedy.
+    def _make_room(self, tag: int) -> None:
+        """Push out what would run last, if the newcomer would run before it.
 
         Raises:
-            Overloaded: If there is none.
+            Overloaded: If it would not.
         """
-        if self._max_queued:
-            greedy = self._queue.greediest()
-            if self._queue.waiting(greedy) > self._queue.waiting(agent) + 1:
-                pushed = self._queue.take_newest(greedy)
-                pushed.is_pushed_out = True
-                pushed.turn.set()
-                return
-        raise refusal(Cause.QUEUE_FULL, f"{len(self._queue)} requests wait", self._queue_s())
+        pushed = self._queue.take_last(tag)
+        if pushed is None:
+            raise refusal(Cause.QUEUE_FULL, f"{len(self._queue)} requests wait", self._queue_s())
+        pushed.is_pushed_out = True
+        pushed.turn.set()
 
     def _leave(self, service_s: float) -> None:
         """Learn how long it took, and hand the slot on."""
@@ -149,7 +145,7 @@ class Admission:
         if waiter.is_pushed_out:
             with self._lock:
                 delay_s = self._queue_s()
-            raise refusal(Cause.PUSHED_OUT, "others have waited with fewer requests", delay_s)
+            raise refusal(Cause.PUSHED_OUT, "others have had less", delay_s)
 
     def _give_up(self, waiter: _Waiter) -> None:
         with self._lock:

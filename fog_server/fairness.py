@@ -1,9 +1,13 @@
-"""The order of those who wait: turns go round the agents, and each turn is worth one window."""
+"""The order of those who wait: agents share the windows that run, whatever each asks for."""
 
-from collections import deque
+from bisect import bisect_right, insort
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from itertools import count
 from typing import Generic, Protocol, TypeVar
+
+MAX_AGENTS = 4096  # accounts kept; without certificates anybody can make names up
+# How many messages' worth of windows an agent that got less than its share may catch up on.
+_CREDIT = 2
 
 
 class Waiting(Protocol):
@@ -23,105 +27,85 @@ class Waiting(Protocol):
 Item = TypeVar("Item", bound=Waiting)
 
 
-@dataclass(slots=True)
-class _Lane(Generic[Item]):
-    """What one agent has waiting, oldest first, and the windows it has saved up turns for."""
-
-    items: deque[Item] = field(default_factory=deque)
-    credit: int = 0
-
-
 class FairQueue(Generic[Item]):
-    """A queue in which every agent gets the same number of windows, whatever it asks for.
+    """A queue in the order of tags: the windows an agent will have had when its request has run.
 
-    Deficit round robin with a quantum of one window: each round gives each waiting agent one
-    window of credit, and its oldest request is served once the credit covers it. So a message of
-    eight windows waits eight rounds, and ten requests of one agent do not pass before the first of
-    another. Rounds are counted, not walked. An agent with nothing waiting keeps no credit.
+    Self-clocked fair queueing: a request's tag is its windows on top of its agent's last tag, or of
+    the clock where that is later, and the clock is the tag served last. So eight windows of one
+    agent go after eight single windows of every other, and an agent nobody knew waits its turn as
+    well. Beside that, an agent that was turned away while others ran falls behind the clock, and
+    may catch up a little; without that, who gets into a full queue would be luck.
 
-    Source: Shreedhar and Varghese, Efficient fair queuing using deficit round-robin, 1996,
-    doi:10.1109/90.502236.
+    Source: Golestani, A self-clocked fair queueing scheme for broadband applications, 1994,
+    doi:10.1109/INFCOM.1994.337677; the credit is ours.
     """
 
     def __init__(self) -> None:
         """Start empty."""
-        # In the order of the turns to come; the agent served last is the last.
-        self._lanes: dict[str, _Lane[Item]] = {}
-        self._length = 0
+        self._items: list[tuple[int, int, Item]] = []  # by tag, then by arrival
+        self._arrivals = count()
+        # Agent -> its last tag; the one that came longest ago is the first.
+        self._tags: dict[str, int] = {}
+        self._clock = 0
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._items)
 
     def __iter__(self) -> Iterator[Item]:
-        for lane in self._lanes.values():
-            yield from lane.items
+        return (item for _, _, item in self._items)
 
-    def waiting(self, agent: str) -> int:
-        """Return how many requests of an agent wait."""
-        lane = self._lanes.get(agent)
-        return len(lane.items) if lane else 0
+    @property
+    def agents(self) -> int:
+        """Agents remembered now."""
+        return len(self._tags)
 
-    def ahead(self, agent: str, windows: int) -> int:
-        """Return how many requests that wait would pass before a new one of an agent."""
-        lane = self._lanes.get(agent)
-        own = (sum(i.windows for i in lane.items), lane.credit) if lane else (0, 0)
-        rounds = max(1, own[0] + windows - own[1])
-        return self.waiting(agent) + sum(
-            min(len(other.items), (rounds + other.credit) // other.items[0].windows)
-            for name, other in self._lanes.items()
-            if name != agent
-        )
+    def tag(self, agent: str, windows: int) -> int:
+        """Return the tag that a request would have; smaller is sooner."""
+        return max(self._remember(agent), self._clock - _CREDIT * windows) + windows
+
+    def ahead(self, tag: int) -> int:
+        """Return how many wait that would be served before a new request with this tag."""
+        return bisect_right(self._items, tag, key=_tag)
 
     def push(self, item: Item) -> None:
-        """Add a request behind its agent's others."""
-        self._lanes.setdefault(item.agent, _Lane()).items.append(item)
-        self._length += 1
+        """Add a request."""
+        tag = self.tag(item.agent, item.windows)
+        insort(self._items, (tag, next(self._arrivals), item), key=lambda entry: entry[:2])
+        self._tags[item.agent] = tag
 
     def pop(self) -> Item:
         """Take out the request whose turn it is; there must be one."""
-        agent, rounds = self._next()
-        for other in list(self._lanes):
-            if other == agent:
-                break
-            # Those before it in the order have had this round's window already.
-            lane = self._lanes[other] = self._lanes.pop(other)
-            lane.credit += 1
-        if rounds > 1:
-            for lane in self._lanes.values():
-                lane.credit += rounds - 1
-        served = self._lanes.pop(agent)
-        item = served.items.popleft()
-        self._length -= 1
-        if served.items:
-            served.credit = 0
-            self._lanes[agent] = served
+        tag, _, item = self._items.pop(0)
+        self._clock = max(self._clock, tag)
         return item
 
     def remove(self, item: Item) -> None:
-        """Take out a request that waits no longer; it must be there."""
-        lane = self._lanes[item.agent]
-        lane.items.remove(item)
-        self._length -= 1
-        if not lane.items:
-            del self._lanes[item.agent]
+        """Take out a request that will not run; it must be there, and costs its agent nothing."""
+        index = next(i for i, entry in enumerate(self._items) if entry[2] is item)
+        self._remove(index)
 
-    def greediest(self) -> str:
-        """Return the agent with the most requests waiting; there must be one."""
-        return max(self._lanes, key=lambda agent: len(self._lanes[agent].items))
+    def take_last(self, tag: int) -> Item | None:
+        """Take out the request that would run last, if one with this tag would run before it."""
+        if not self._items or self._items[-1][0] <= tag:
+            return None
+        return self._remove(-1)
 
-    def take_newest(self, agent: str) -> Item:
-        """Take out the request that an agent added last; it must have one."""
-        item = self._lanes[agent].items[-1]
-        self.remove(item)
+    def _remove(self, index: int) -> Item:
+        item = self._items.pop(index)[2]
+        if item.agent in self._tags:
+            self._tags[item.agent] -= item.windows
         return item
 
-    def _next(self) -> tuple[str, int]:
-        """Return whose turn is next, and after how many rounds."""
-        best, least = "", 0
-        for agent, lane in self._lanes.items():
-            rounds = lane.items[0].windows - lane.credit
-            if rounds <= 1:
-                return agent, 1
-            if not best or rounds < least:
-                best, least = agent, rounds
-        return best, least
+    def _remember(self, agent: str) -> int:
+        """Return an agent's last tag; one nobody knows begins at the clock."""
+        tag = self._tags.pop(agent, None)
+        if tag is None:
+            tag = self._clock
+            if len(self._tags) >= MAX_AGENTS:
+                del self._tags[next(iter(self._tags))]
+        self._tags[agent] = tag
+        return tag
+
+
+def _tag(entry: tuple[int, int, object]) -> int:
+    return entry[0]

@@ -33,10 +33,19 @@ FIXED_SPECS = {
         TensorSpec("y", "float32", (3,)),
     )
 }
+SLOW_SPECS = {
+    s.name: s
+    for s in (
+        TensorSpec("x", "float32", (-1, 8)),
+        TensorSpec("a", "float32", (-1, 8)),
+        TensorSpec("y", "float32", (-1, 3)),
+    )
+}
 # Model -> tensor specs by name, inputs, and per segment what it takes and makes.
 MODELS = {
     "chain": (SPECS, ("x",), ((("x",), ("a",)), (("a",), ("b",)), (("a", "b"), ("y",)))),
     "fixed": (FIXED_SPECS, ("x", "gain"), ((("x",), ("a",)), (("a", "gain"), ("y",)))),
+    "slow": (SLOW_SPECS, ("x",), ((("x",), ("a",)), (("a",), ("y",)))),
 }
 WriteBundle = Callable[..., Path]
 
@@ -65,9 +74,10 @@ def model_folder() -> Path:
 def write_test_bundle(key_folder: Path) -> WriteBundle:
     """Return a function that writes a signed bundle and returns its path.
 
-    `model` is "chain" (batchable, points 0 to 3, two tensors cross point 2) or "fixed" (no batch
-    axis, an int64 input that skips segment 0). Every point offers float32, float16 and int8.
-    `corrupt` records wrong outputs beside the samples, so that the self-test fails.
+    `model` is "chain" (batchable, points 0 to 3, two tensors cross point 2), "fixed" (no batch
+    axis, an int64 input that skips segment 0) or "slow" (a tail of milliseconds). Every point
+    offers float32, float16 and int8. `corrupt` records wrong outputs beside the samples, so that
+    the self-test fails.
     """
     signer = read_signer(key_folder / "test.key")
 
@@ -133,8 +143,9 @@ def build_bundle(
 
 def sample_inputs(model: str, rng: np.random.Generator) -> dict[str, Array]:
     """Return four windows of the batchable model, or the one of the other."""
-    if model == "chain":
-        return {"x": rng.standard_normal((4, 16, 2)).astype(np.float32)}
+    if model != "fixed":
+        shape = (4, 16, 2) if model == "chain" else (4, 8)
+        return {"x": rng.standard_normal(shape).astype(np.float32)}
     return {"x": rng.standard_normal(8).astype(np.float32), "gain": np.array([3], np.int64)}
 
 

@@ -1,4 +1,4 @@
-"""Write the two small models the tests of the runtimes are made of; needs the onnx package.
+"""Write the small models the tests of the runtimes are made of; needs the onnx package.
 
 Run it from anywhere: `.venv/bin/python tests/testdata/make_models.py`. What it writes is committed,
 because the environment of the runtimes has no onnx.
@@ -7,6 +7,8 @@ chain: x (N, 16, 2) -> [0] a (N, 4, 8) -> [1] b (N, 6, 4) -> [2] y (N, 3), where
     as well, so that two tensors cross partition point 2.
 fixed: x (8,) and gain (1,) int64 -> [0] a (6,) -> [1] y (3,), where gain skips segment 0; there is
     no batch axis.
+slow: x (N, 8) -> [0] a (N, 8) -> [1] y (N, 3), where segment 1 takes milliseconds: products with a
+    large constant matrix, which the file describes and does not hold.
 """
 
 from pathlib import Path
@@ -107,11 +109,32 @@ def fixed_parts(rng: np.random.Generator):
     ]
 
 
+def slow_parts(rng: np.random.Generator):
+    """Return the two segments of the model that a server is overloaded with."""
+    node = helper.make_node
+    width, layers = 1024, 24
+    shape = numpy_helper.from_array(np.array([width, width], np.int64), "shape")
+    entry = numpy_helper.from_array(np.array([1 / width], np.float32))
+    second = [
+        node("ConstantOfShape", ["shape"], ["w"], value=entry),
+        node("Reshape", ["a", "rows"], ["column"]),
+        node("MatMul", ["column", "row"], ["h0"]),
+        *(node("MatMul", [f"h{i}", "w"], [f"h{i + 1}"]) for i in range(layers)),
+        node("ReduceMean", [f"h{layers}"], ["mean"], axes=[2], keepdims=0),
+        node("MatMul", ["mean", "w1"], ["y"]),
+    ]
+    x, a, y = tensor("x", ("N", 8)), tensor("a", ("N", 8)), tensor("y", ("N", 3))
+    rows = numpy_helper.from_array(np.array([-1, 8, 1], np.int64), "rows")
+    constants = [shape, rows, *weights(rng, row=(1, width), w1=(8, 3))]
+    return [([node("Relu", ["x"], ["a"])], [x], [a], []), (second, [a], [y], constants)]
+
+
 def main() -> None:
-    """Write both models below this file's folder."""
+    """Write the models below this file's folder."""
     rng = np.random.default_rng(20)
     write_parts(FOLDER / "chain", chain_parts(rng))
     write_parts(FOLDER / "fixed", fixed_parts(rng))
+    write_parts(FOLDER / "slow", slow_parts(rng))
 
 
 if __name__ == "__main__":

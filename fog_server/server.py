@@ -23,6 +23,7 @@ from fog_server.credentials import server_credentials, tls_files, watch_allow_li
 from fog_server.inference import Inference
 from fog_server.inference_servicer import InferenceServicer
 from fog_server.liveness import Health, SelfCall
+from fog_server.memory import HeapTrim
 from fog_server.metrics import Metrics
 from fog_server.model_servicer import ModelServicer
 from fog_server.providers import choose_providers
@@ -67,6 +68,7 @@ class FogServer:
         with ExitStack() as resources:
             self._store = _load(config, providers)
             resources.callback(self._store.close)
+            resources.callback(HeapTrim().close)
             self._wire = config.wire
             self._activity = Activity(config.wire.max_agents, config.quota.streams)
             self.admission = Admission(config.inference.running, config.inference.max_queued)

@@ -9,6 +9,7 @@ from headtail.errors import DTypeMismatch, ShapeMismatch, TensorInvalid
 from headtail.oip import RAW_INPUT_FIELD, InferResponse, InferWriter, Parameter
 from headtail.segment import Tensors
 from headtail.tensor import OIP_DATATYPES, from_buffer
+from headtail.wire import encode
 
 
 class TailCodec:
@@ -19,8 +20,15 @@ class TailCodec:
         self._plan = plan
         self._agent = agent
         self._outputs = plan.manifest.outputs
+        wire = plan.point.wire(plan.encoding)
+        assert wire is not None, "choose_plan offers nothing else"
+        self._affines = [(s.name, wire.affine.get(s.name)) for s in plan.point.activation]
         self._writer = InferWriter(
-            plan.tail_name, plan.manifest.version, plan.wire_specs, RAW_INPUT_FIELD
+            plan.tail_name,
+            plan.manifest.version,
+            plan.wire_specs,
+            RAW_INPUT_FIELD,
+            {"agent": agent},
         )
 
     def request(
@@ -40,9 +48,10 @@ class TailCodec:
         parameters: dict[str, Parameter] = {
             "sequences": ",".join(sequences),
             "deadline_ms": max(1, round(1e3 * (deadline_s - now_s))),
-            "agent": self._agent,
         }
-        content = self._writer.write(name, parameters, self._plan.encode(activation))
+        encoding = self._plan.encoding
+        arrays = [encode(activation[n], encoding, affine) for n, affine in self._affines]
+        content = self._writer.write(name, parameters, arrays)
         return Request(name, content, now_s, deadline_s)
 
     def outputs(self, response: InferResponse, windows: int) -> Tensors:

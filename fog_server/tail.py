@@ -36,19 +36,16 @@ class Tail:
         Raises:
             TensorError: If a tensor is missing, unknown or not as its spec says, or is not finite.
         """
-        where = f"model '{self.name}'"
-        received = {t.name: t for t in tensors}
-        if len(received) != len(tensors) or received.keys() != {s.name for s in self.inputs}:
-            expected = ", ".join(s.name for s in self.inputs)
-            raise TensorInvalid(f"{where} inputs", expected, ", ".join(t.name for t in tensors))
         activation = {}
-        for spec, real in zip(self.inputs, self.activation, strict=True):
-            tensor = received[spec.name]
+        for spec, real, tensor in zip(
+            self.inputs, self.activation, self._ordered(tensors), strict=True
+        ):
             if tensor.datatype != OIP_DATATYPES[spec.dtype]:
                 dtype = DTYPES.get(tensor.datatype, f"'{tensor.datatype[:16]}'")
-                raise DTypeMismatch(f"{where} input '{spec.name}'", spec.dtype, dtype)
+                raise DTypeMismatch(self._where(spec), spec.dtype, dtype)
             array = from_buffer(tensor.content, spec, tensor.shape)
-            check_finite(array, f"{where} input '{spec.name}'")
+            if array.dtype.kind == "f":
+                check_finite(array, self._where(spec))
             activation[spec.name] = decode(array, real, self.affine.get(spec.name))
         if self.is_batchable:
             self._check_batch(activation, max_batch)
@@ -78,6 +75,20 @@ class Tail:
     def windows(self, activation: Mapping[str, Array]) -> int:
         """Return how many windows an activation holds."""
         return len(activation[self.inputs[0].name]) if self.is_batchable else 1
+
+    def _ordered(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return a request's tensors in the order of `inputs`."""
+        if len(tensors) == 1 == len(self.inputs) and tensors[0].name == self.inputs[0].name:
+            return tensors
+        received = {t.name: t for t in tensors}
+        if len(received) != len(tensors) or received.keys() != {s.name for s in self.inputs}:
+            expected = ", ".join(s.name for s in self.inputs)
+            names = ", ".join(t.name for t in tensors) or "none"
+            raise TensorInvalid(f"model '{self.name}' inputs", expected, names)
+        return [received[spec.name] for spec in self.inputs]
+
+    def _where(self, spec: TensorSpec) -> str:
+        return f"model '{self.name}' input '{spec.name}'"
 
     def _check_batch(self, activation: Mapping[str, Array], max_batch: int) -> None:
         first = self.windows(activation)

@@ -28,6 +28,7 @@ OIP_DATATYPES: Mapping[str, str] = {
     "float32": "FP32",
     "float64": "FP64",
 }
+_LITTLE_ENDIAN = {name: np.dtype(name).newbyteorder("<") for name in OIP_DATATYPES}
 MAX_RANK = 16
 SMALL = 4096  # values; up to here a temporary costs less than entering numpy.errstate
 
@@ -83,9 +84,12 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
     """Return whether `shape` is non-empty and equals `expected` on every fixed axis."""
-    return len(shape) == len(expected) and all(
-        n == e if e >= 0 else n > 0 for n, e in zip(shape, expected, strict=True)
-    )
+    if len(shape) != len(expected):
+        return False
+    for n, e in zip(shape, expected, strict=True):  # a loop: half the time of `all`
+        if n != e and (e >= 0 or n <= 0):
+            return False
+    return True
 
 
 def check_finite(array: Array, where: str) -> None:
@@ -116,7 +120,7 @@ def from_buffer(buffer: bytes | memoryview, spec: TensorSpec, shape: Sequence[in
     """
     if not fits(shape, spec.shape):
         raise ShapeMismatch(f"tensor '{spec.name}'", spec.shape, tuple(shape))
-    dtype = np.dtype(spec.dtype).newbyteorder("<")
+    dtype = _LITTLE_ENDIAN[spec.dtype]
     expected = math.prod(shape) * dtype.itemsize
     if len(buffer) != expected:
         raise TensorInvalid(f"tensor '{spec.name}'", f"{expected} bytes", f"{len(buffer)}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -9,6 +10,10 @@ import numpy as np
 from headtail.tensor import Array, TensorSpec
 
 INT8_MIN, INT8_MAX = -128, 127
+# Arrays without axes: the quickest operands that NumPy takes.
+_LOWEST, _HIGHEST = np.array(INT8_MIN, np.float32), np.array(INT8_MAX, np.float32)
+_TABLE_VALUES = 1024  # up to here looking values up costs less than working them out (measured)
+_AFFINES = 256  # tables kept, of 1 KiB each; more only means that they are made again
 
 
 class Encoding(StrEnum):
@@ -75,10 +80,14 @@ def encode(array: Array, encoding: Encoding, affine: Affine | None = None) -> Ar
         limit = np.finfo(np.float16).max
         return np.clip(array, -limit, limit).astype(np.float16)
     assert affine is not None, "int8 needs an affine; the manifest reader demands it"
-    scaled = array * np.float32(1.0 / affine.scale)
-    scaled += np.float32(affine.zero_point)
+    inverse, zero_point = _scaling(affine)
+    # Without `out` an array without axes becomes a scalar.
+    scaled = np.multiply(array, inverse, out=np.empty(array.shape, np.float32))
+    np.add(scaled, zero_point, out=scaled)
     np.rint(scaled, out=scaled)
-    np.clip(scaled, INT8_MIN, INT8_MAX, out=scaled)
+    # np.clip does the same in more calls.
+    np.maximum(scaled, _LOWEST, out=scaled)
+    np.minimum(scaled, _HIGHEST, out=scaled)
     return scaled.astype(np.int8)
 
 
@@ -95,7 +104,25 @@ def decode(array: Array, spec: TensorSpec, affine: Affine | None = None) -> Arra
     if array.dtype == np.float16:
         return array.astype(np.float32)
     assert affine is not None, "int8 needs an affine; the manifest reader demands it"
+    if 0 < array.ndim and array.size <= _TABLE_VALUES:
+        return _table(affine).take(array, mode="wrap")
+    return _real(array, affine)
+
+
+def _real(array: Array, affine: Affine) -> Array:
     real = array.astype(np.float32)
     real -= np.float32(affine.zero_point)
     real *= np.float32(affine.scale)
     return real
+
+
+@lru_cache(_AFFINES)
+def _table(affine: Affine) -> Array:
+    """Return the real value of each int8; the negative ones are counted from the end."""
+    return _real(np.arange(256, dtype=np.uint8).view(np.int8), affine)
+
+
+@lru_cache(_AFFINES)
+def _scaling(affine: Affine) -> tuple[Array, Array]:
+    """Return what `encode` multiplies by and adds."""
+    return np.array(1.0 / affine.scale, np.float32), np.array(affine.zero_point, np.float32)

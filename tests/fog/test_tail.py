@@ -84,7 +84,7 @@ A, B = np.zeros((2, 4, 8), np.float32), np.zeros((3, 6, 4), np.float32)
         ("chain", {"x": NAN}, "input 'x': expected finite values, received 32 NaN or inf of 32"),
         ("chain", {"x": NAN * 0 + np.inf}, "received 32 NaN or inf of 32"),
         ("chain", {"y": X}, "model 'chain' inputs: expected x, received y"),
-        ("chain", {}, "model 'chain' inputs: expected x, received "),
+        ("chain", {}, "model 'chain' inputs: expected x, received none"),
         ("chain", {"x": np.resize(X, (257, 16, 2))}, "at most 256 windows a request, received 257"),
         (
             "chain-tail2-float32",

@@ -101,3 +101,26 @@ def test_an_all_zero_tensor_has_a_usable_affine() -> None:
 def test_an_impossible_affine_is_refused(scale: float, zero: int) -> None:
     with pytest.raises(ValueError, match="must be"):
         Affine(scale, zero)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3), (1024,), (1025,), (64, 64)])
+def test_int8_of_any_size_follows_the_formula_bit_by_bit(shape: tuple[int, ...]) -> None:
+    """Looked up or worked out, copied or in place: the same values."""
+    rng = np.random.default_rng(5)
+    affine = Affine(scale=0.037, zero_point=-7)
+    array = np.asarray(rng.normal(scale=4, size=shape), np.float32)
+    scaled = array * np.float32(1 / affine.scale) + np.float32(affine.zero_point)
+    stored = encode(array, Encoding.INT8, affine)
+    assert np.array_equal(np.clip(np.rint(scaled), -128, 127).astype(np.int8), stored)
+    assert stored.shape == shape
+    real = (stored.astype(np.float32) - np.float32(-7)) * np.float32(0.037)
+    received = decode(stored, TensorSpec("x", "float32", shape), affine)
+    assert np.array_equal(real, received)
+    assert (received.dtype, received.shape) == (np.float32, shape)
+
+
+def test_every_int8_decodes_as_the_formula_says() -> None:
+    stored = np.arange(-128, 128).astype(np.int8)
+    real = (stored.astype(np.float32) - np.float32(3)) * np.float32(0.1)
+    spec = TensorSpec("x", "float32", (-1,))
+    assert np.array_equal(real, decode(stored, spec, Affine(scale=0.1, zero_point=3)))

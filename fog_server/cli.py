@@ -36,6 +36,7 @@ FLAGS = {
     "listen": "listen",
     "metrics": "metrics",
     "trust": "trust",
+    "allow_older": "allow_older",
     "log_level": "log_level",
     "log_format": "log_format",
     "providers": "inference.providers",
@@ -111,6 +112,11 @@ def make_parser() -> argparse.ArgumentParser:
     add("--max-batch", type=int, metavar="N", help="windows one request may hold")
     add("--max-agents", type=int, metavar="N", help="streams open at once")
     add("--drain-s", type=float, metavar="S", help="longest time to drain before exit")
+    add(
+        "--allow-older",
+        action=argparse.BooleanOptionalAction,
+        help="serve bundles older than were served before: a roll-back by hand",
+    )
     add("--tls-ca", metavar="FILE", help="PEM certificates of the authorities clients must have")
     add("--tls-cert", metavar="FILE", help="PEM certificate of this server")
     add("--tls-key", metavar="FILE", help="PEM private key of this server")

@@ -89,6 +89,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """HOST:PORT of the Prometheus page; empty means none."""
     trust: str = ""
     """Folder of trusted public keys (*.pub); empty means this user's own."""
+    allow_older: bool = False
+    """Whether the newest version of a bundle may be older than one that was served before."""
     log_level: LogLevel = "info"
     """Least severity that is logged."""
     log_format: logs.Format = "text"

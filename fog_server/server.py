@@ -246,7 +246,7 @@ def server_options(wire: Wire) -> list[tuple[str, int]]:
 def _load(config: Config, providers: tuple[str, ...]) -> BundleStore:
     trust = read_trust(Path(config.trust) if config.trust else None)
     options = SessionOptions(providers=providers, threads=config.inference.threads)
-    return load_store(Path(config.bundles), trust, options)
+    return load_store(Path(config.bundles), trust, options, allow_older=config.allow_older)
 
 
 def _bind(server: grpc.Server, listen: str, credentials: grpc.ServerCredentials | None) -> str:

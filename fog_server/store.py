@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fog_server.tail import Tail, tail_ranges, tails
 from headtail.bundle import Bundle, Manifest, read_bundle
+from headtail.bundle.installed import check_installed, newest_versions, record_installed
 from headtail.bundle.keys import Trust
 from headtail.bundle.manifest import version_key
 from headtail.errors import BundleUnreadable, ConfigError, ModelNotFound
@@ -81,8 +82,16 @@ class BundleStore:
             os.close(bundle.file)
 
 
-def load_store(folder: Path, trust: Trust, options: SessionOptions) -> BundleStore:
+def load_store(
+    folder: Path, trust: Trust, options: SessionOptions, *, allow_older: bool = False
+) -> BundleStore:
     """Load every `*.bundle` of a folder.
+
+    Args:
+        folder: Of bundles; it keeps the record of the newest version ever served.
+        trust: Whose signature is accepted.
+        options: How tails run.
+        allow_older: Whether the newest version of a bundle here may be older than the record's.
 
     Raises:
         ConfigError: If the folder holds none, or two serve the same model and version.
@@ -96,6 +105,11 @@ def load_store(folder: Path, trust: Trust, options: SessionOptions) -> BundleSto
     with ExitStack() as opened:
         loaded = [_load(path, trust, options, opened) for path in paths]
         _check_owners(loaded)
+        manifests = [bundle.manifest for bundle, _ in loaded]
+        if not allow_older:
+            for name, version in newest_versions(manifests).items():
+                check_installed(folder, f"{name} in {folder}", name, version)
+        record_installed(folder, manifests, is_forced=allow_older)
         opened.pop_all()
     return BundleStore([b for b, _ in loaded], [t for _, served in loaded for t in served])
 

@@ -85,7 +85,7 @@ class FormatUnsupported(BundleError):
 
 
 class BundleOutdated(BundleError):
-    """The bundle is older than, or another than, the newest one installed under its name."""
+    """The bundle is older than the newest one installed under its name."""
 
     def __init__(self, where: str, installed: str, received: str) -> None:
         super().__init__(

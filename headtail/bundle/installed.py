@@ -1,0 +1,91 @@
+"""The newest version of each bundle ever installed: an old one, though rightly signed, is refused.
+
+A signature does not age. Without this record whoever can replace a file, or play the fog, could
+bring back a bundle that was withdrawn.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from headtail.bundle.manifest import Manifest, Name, Version, version_key
+from headtail.errors import BundleOutdated, ConfigError
+from headtail.files import write_file
+
+log = logging.getLogger(__name__)
+
+RECORD = "installed.json"
+MAX_RECORD_BYTES = 1 << 20
+
+
+def read_installed(folder: Path) -> Mapping[str, str]:
+    """Return the newest version by name, as the folder's record has it; empty without one.
+
+    Raises:
+        ConfigError: If there is a record that cannot be read: it is not taken for an empty one.
+    """
+    path = folder / RECORD
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_RECORD_BYTES)
+        return msgspec.json.decode(data, type=dict[Name, Version])
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(str(path), f"cannot be read: {error}; remove it to start anew") from error
+
+
+def check_installed(folder: Path, where: str, name: str, version: str) -> None:
+    """Raise where a newer version of a bundle was installed before.
+
+    Args:
+        folder: With the record.
+        where: The bundle, for the text.
+        name: Of the bundle.
+        version: Of the bundle.
+
+    Raises:
+        BundleOutdated: If it is older.
+        ConfigError: If the record cannot be read.
+    """
+    newest = read_installed(folder).get(name)
+    if newest is not None and version_key(version) < version_key(newest):
+        raise BundleOutdated(where, f"{name} {newest}", f"{name} {version}")
+
+
+def record_installed(folder: Path, manifests: Iterable[Manifest], *, is_forced: bool) -> None:
+    """Remember what is installed now.
+
+    A folder that cannot be written is warned about: nobody replaces bundles there either.
+
+    Args:
+        folder: With the record.
+        manifests: Of what is installed.
+        is_forced: Whether an older version takes the place of a newer one, as an operator may ask.
+
+    Raises:
+        ConfigError: If the record cannot be read.
+    """
+    before = read_installed(folder)
+    newest = newest_versions(manifests)
+    if not is_forced:
+        kept = {n: max(v, newest.get(n, v), key=version_key) for n, v in before.items()}
+        newest = {**newest, **kept}
+    after = {**before, **newest}
+    if after == before:
+        return
+    try:
+        write_file(folder / RECORD, msgspec.json.encode(after, order="sorted") + b"\n", 0o644)
+    except ConfigError as error:
+        log.warning("%s; older bundles cannot be told from new ones", error)
+
+
+def newest_versions(manifests: Iterable[Manifest]) -> dict[str, str]:
+    """Return the newest version of each name."""
+    newest: dict[str, str] = {}
+    for manifest in manifests:
+        version = newest.get(manifest.name, manifest.version)
+        newest[manifest.name] = max(version, manifest.version, key=version_key)
+    return newest

@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Make a virtual environment with exactly the versions and hashes of a constraints file, and the
 # project itself in it. With uv where it is, with pip where not.
-#   deploy/setup.sh VENV CONSTRAINTS
+#   deploy/setup.sh VENV CONSTRAINTS [copy]
+# With `copy` the environment does not refer to this folder, which may then go.
 set -euo pipefail
 
 venv=$1 constraints=$2
+project=(-e .)
+[ "${3:-}" != copy ] || project=(.)
 python=${PYTHON:-python3}
 
 fail() { echo "setup: $*" >&2; exit 1; }
@@ -17,7 +20,7 @@ echo "setup: $venv from $constraints (a few minutes the first time)" >&2
 if command -v uv >/dev/null; then
   uv venv --quiet --allow-existing --python "$python" "$venv"
   uv pip install --quiet --compile-bytecode --python "$venv/bin/python" --require-hashes -r "$constraints"
-  uv pip install --quiet --python "$venv/bin/python" --no-build-isolation --no-deps -e .
+  uv pip install --quiet --python "$venv/bin/python" --no-build-isolation --no-deps "${project[@]}"
   exit
 fi
 
@@ -30,4 +33,4 @@ fi
 "$python" -m venv "$venv"
 pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check install)
 "${pip[@]}" --require-hashes -r "$constraints"
-"${pip[@]}" --no-build-isolation --no-deps -e .
+"${pip[@]}" --no-build-isolation --no-deps "${project[@]}"

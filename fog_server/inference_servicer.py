@@ -10,10 +10,11 @@ from fog_server.activity import Activity, Send, Stream
 from fog_server.backlog import Backlog
 from fog_server.identity import identity_of
 from fog_server.inference import Answer, Caller, Inference
-from fog_server.metrics import Metrics
+from fog_server.metrics import UNKNOWN_MODEL, Metrics, Outcome
 from fog_server.refusal import Cause
 from fog_server.rpc import abort, domain_error, error_text, stream_parameters
-from headtail.errors import Overloaded
+from headtail.errors import Overloaded, RequestInvalid
+from headtail.log import request_id
 from headtail.oip import InferRequest, Parameter, read_request, write_stream_error
 
 SENT = "sent_ms"  # the parameter that says when a window left, on its agent's clock
@@ -39,16 +40,15 @@ class InferenceServicer:
     def infer(self, data: bytes, context: grpc.ServicerContext) -> bytes:
         """Answer one request; its error is the call's status."""
         self._metrics.received_bytes.inc(len(data))
-        request_id = ""
+        request_id.set("")
         with self._activity.call():
             try:
-                request = read_request(data)
-                request_id = request.id
+                request = self._read(data)
                 caller = Caller(identity_of(context, request), context.time_remaining())
                 answer = self._inference.answer(request, caller)
                 response = answer.writer.write(request.id, _timings(answer), answer.outputs)
             except Exception as error:  # noqa: BLE001 - the RPC border
-                fault = domain_error(error, request_id)
+                fault = domain_error(error)
             else:
                 self._metrics.sent_bytes.inc(len(response))
                 return response
@@ -86,20 +86,33 @@ class InferenceServicer:
 
     def _stream_response(self, data: bytes, call: "_StreamCall", read_s: float) -> bytes:
         self._metrics.received_bytes.inc(len(data))
-        request_id = ""
+        request_id.set("")
         try:
-            request = read_request(data)
-            request_id = request.id
+            request = self._read(data)
             caller = self._caller(request, call, read_s)
             answer = self._inference.answer(request, caller)
             parameters = self._with_state(_timings(answer))
-            response = answer.writer.write_stream_response(request_id, parameters, answer.outputs)
+            response = answer.writer.write_stream_response(request.id, parameters, answer.outputs)
         except Exception as error:  # noqa: BLE001 - the RPC border
-            fault = domain_error(error, request_id)
+            fault = domain_error(error)
             parameters = self._with_state(stream_parameters(fault))
-            response = write_stream_error(request_id, error_text(fault), parameters)
+            response = write_stream_error(request_id.get(), error_text(fault), parameters)
         self._metrics.sent_bytes.inc(len(response))
         return response
+
+    def _read(self, data: bytes) -> InferRequest:
+        """Return a request, whose id stands in every line that is logged while it is answered.
+
+        Raises:
+            RequestInvalid: If it cannot be read; it counts as one window, whatever it was.
+        """
+        try:
+            request = read_request(data)
+        except RequestInvalid:
+            self._metrics.windows(UNKNOWN_MODEL, Outcome.INVALID).inc()
+            raise
+        request_id.set(request.id)
+        return request
 
     def _with_state(self, parameters: dict[str, Parameter]) -> dict[str, Parameter]:
         """Tell an agent that its stream is about to end, whether its window was run or not."""

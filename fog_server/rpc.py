@@ -36,7 +36,7 @@ def guarded(
         try:
             return behavior(_parsed(parse, data), context)
         except Exception as error:  # noqa: BLE001 - the RPC border
-            fault = domain_error(error, "")
+            fault = domain_error(error)
         abort(context, fault)
 
     return call
@@ -54,7 +54,7 @@ def silence_parser() -> None:
     logging.getLogger("grpc._common").setLevel(logging.CRITICAL)
 
 
-def domain_error(error: Exception, request_id: str) -> HeadtailError:
+def domain_error(error: Exception) -> HeadtailError:
     """Return `error` if it is ours; log any other and return that the call failed.
 
     The traceback goes: its frames hold the message, and who keeps the error in one of them closes
@@ -62,7 +62,7 @@ def domain_error(error: Exception, request_id: str) -> HeadtailError:
     """
     if isinstance(error, HeadtailError):
         return error.with_traceback(None)
-    log.error("request '%s' failed", request_id[:64], exc_info=error)
+    log.error("request failed: %s", type(error).__name__, exc_info=error)
     return RemoteFailed("fog", f"{type(error).__name__}: {_first_line(error)}")
 
 

@@ -32,7 +32,7 @@ def test_example_file_names_every_key_with_its_default():
     assert defaults == {name: getattr(Config(), name) for name in defaults}
 
 
-OWN = {"bundle", "fog", "source", "sink"}  # what everybody sets
+OWN = {"bundle", "fog", "source", "sink", "trust"}  # what everybody sets
 
 
 def test_flags_win_over_the_file(tmp_path):

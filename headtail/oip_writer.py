@@ -7,7 +7,6 @@ import struct
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 
@@ -16,9 +15,9 @@ from headtail.protobuf import LENGTH_DELIMITED, text, varint
 from headtail.protobuf import field as write_field
 from headtail.tensor import OIP_DATATYPES, Array, TensorSpec
 
-_CACHED = 64  # headers kept; more only means that they are built again
+_CACHED = 64  # frames kept; more only means that they are built again
 _COPIED_BYTES = 4 << 10  # up to here a copy of a tensor costs less than a view of it
-_STRING = 0x1A  # InferParameter.string_param
+_BOOL, _INT64, _STRING, _DOUBLE = 0x08, 0x10, 0x1A, 0x21  # tags of InferParameter
 
 
 _IS_LITTLE_ENDIAN = sys.byteorder == "little"
@@ -36,14 +35,12 @@ class InferWriter:
     """What every message carries."""
     _names: bytes = field(init=False)
     _fixed: bytes = field(init=False)
-    _headers: dict[tuple[tuple[int, ...], ...], bytes] = field(init=False, default_factory=dict)
-    _raw_tag: bytes = field(init=False)
+    _frames: dict[tuple[object, ...], tuple[bytes, ...]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Write what never changes."""
         self._names = text(1, self.model) + text(2, self.version)
         self._fixed = b"".join(_parameter(n, v) for n, v in self.parameters.items())
-        self._raw_tag = bytes([self.raw_field << 3 | LENGTH_DELIMITED])
 
     def write(
         self,
@@ -58,7 +55,7 @@ class InferWriter:
             parameters: Free map of the protocol, beside those of every message.
             arrays: One array per spec, of its dtype.
         """
-        return b"".join(self._pieces(message_id, parameters, arrays))
+        return self._write(message_id, parameters, arrays, False)
 
     def write_stream_response(
         self,
@@ -67,30 +64,61 @@ class InferWriter:
         arrays: Sequence[Array],
     ) -> bytes:
         """Return the bytes of a ModelStreamInferResponse around the response."""
-        pieces = self._pieces(message_id, parameters, arrays)
-        return b"".join((b"\x12", varint(sum(map(len, pieces))), *pieces))
+        return self._write(message_id, parameters, arrays, True)
 
-    def _pieces(
-        self, message_id: str, parameters: Mapping[str, Parameter], arrays: Sequence[Array]
-    ) -> list[Buffer]:
-        pieces: list[Buffer] = [self._names, text(3, message_id), self._fixed]
-        for name, value in parameters.items():
-            pieces += _parameter_pieces(name, value)
-        shapes = tuple([a.shape for a in arrays])
-        pieces.append(self._headers.get(shapes) or self._header(shapes))
-        for array in arrays:
-            content = _content(array)
-            pieces += (self._raw_tag, varint(len(content)), content)
-        return pieces
+    def _write(
+        self,
+        message_id: str,
+        parameters: Mapping[str, Parameter],
+        arrays: Sequence[Array],
+        is_stream: bool,
+    ) -> bytes:
+        kinds: list[int] = []
+        values: list[Buffer] = [message_id.encode()]
+        for value in parameters.values():
+            kind, content = _value(value)
+            kinds.append(kind)
+            values.append(content)
+        values += [_content(array) for array in arrays]
+        sizes, shapes = tuple(map(len, values)), [a.shape for a in arrays]
+        key = (is_stream, *parameters, *kinds, *sizes, *shapes)
+        frame = self._frames.get(key)
+        if frame is None:
+            entries = [
+                _entry(n, k, s) for n, k, s in zip(parameters, kinds, sizes[1:], strict=False)
+            ]
+            frame = self._frame(entries, sizes, shapes, is_stream)
+            if len(self._frames) >= _CACHED:
+                self._frames.clear()
+            self._frames[key] = frame
+        pieces: list[Buffer] = [b""] * (2 * len(values) + 1)
+        pieces[::2] = frame
+        pieces[1::2] = values
+        return b"".join(pieces)
 
-    def _header(self, shapes: tuple[tuple[int, ...], ...]) -> bytes:
-        header = b"".join(
-            _tensor(spec, shape) for spec, shape in zip(self.specs, shapes, strict=True)
-        )
-        if len(self._headers) >= _CACHED:
-            self._headers.clear()
-        self._headers[shapes] = header
-        return header
+    def _frame(
+        self,
+        entries: Sequence[bytes],
+        sizes: Sequence[int],
+        shapes: Sequence[tuple[int, ...]],
+        is_stream: bool,
+    ) -> tuple[bytes, ...]:
+        """Return what stands before, between and after values of these sizes."""
+        raw_tag = bytes([self.raw_field << 3 | LENGTH_DELIMITED])
+        raw = [raw_tag + varint(n) for n in sizes[1 + len(entries) :]]
+        parts = [
+            self._names + (b"\x1a" + varint(sizes[0]) if sizes[0] else b""),
+            *entries,
+            *raw,
+            b"",
+        ]
+        headers = (_tensor(spec, shape) for spec, shape in zip(self.specs, shapes, strict=True))
+        # The tensors' headers follow the last parameter's value, the constant parameters the id.
+        parts[1 + len(entries)] = b"".join(headers) + parts[1 + len(entries)]
+        parts[1] = self._fixed + parts[1]
+        if is_stream:
+            parts[0] = b"\x12" + varint(sum(sizes) + sum(map(len, parts))) + parts[0]
+        return tuple(parts)
 
 
 def _content(array: Array) -> Buffer:
@@ -109,23 +137,21 @@ def write_stream_error(message_id: str, error: str, parameters: Mapping[str, Par
 
 def _parameter(name: str, value: Parameter) -> bytes:
     """Return one entry of the map `parameters`, field 4 of both messages."""
-    return b"".join(_parameter_pieces(name, value))
+    kind, content = _value(value)
+    return _entry(name, kind, len(content)) + content
 
 
-def _parameter_pieces(name: str, value: Parameter) -> tuple[bytes, bytes]:
-    """Return one entry of the map `parameters`: what it shares with others of its size, a value."""
+def _value(value: Parameter) -> tuple[int, bytes]:
+    """Return the tag of a parameter's field in InferParameter, and the value after it."""
     if isinstance(value, bool):
-        kind, content = 0x08, varint(value)
-    elif isinstance(value, int):
-        kind, content = 0x10, varint(value & 0xFFFFFFFFFFFFFFFF)
-    elif isinstance(value, str):
-        kind, content = _STRING, value.encode()
-    else:
-        kind, content = 0x21, struct.pack("<d", value)
-    return _entry(name, kind, len(content)), content
+        return _BOOL, varint(value)
+    if isinstance(value, int):
+        return _INT64, varint(value & 0xFFFFFFFFFFFFFFFF)
+    if isinstance(value, str):
+        return _STRING, value.encode()
+    return _DOUBLE, struct.pack("<d", value)
 
 
-@lru_cache(_CACHED)
 def _entry(name: str, kind: int, size: int) -> bytes:
     """Return all of an entry but its value, which fills its last `size` bytes."""
     choice = varint(kind) + (varint(size) if kind == _STRING else b"")

@@ -70,6 +70,10 @@ def varint(value: int) -> bytes:
     """Return the encoding of `value`, 0 to 2^64 - 1."""
     if value < 0x80:
         return _BYTES[value]
+    if value < 1 << 14:
+        return bytes((value & 0x7F | 0x80, value >> 7))
+    if value < 1 << 21:
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
     written = bytearray()
     while value > 0x7F:
         written.append(value & 0x7F | 0x80)

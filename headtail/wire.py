@@ -104,7 +104,7 @@ def decode(array: Array, spec: TensorSpec, affine: Affine | None = None) -> Arra
     if array.dtype == np.float16:
         return array.astype(np.float32)
     assert affine is not None, "int8 needs an affine; the manifest reader demands it"
-    if 0 < array.ndim and array.size <= _TABLE_VALUES:
+    if array.ndim > 0 and array.size <= _TABLE_VALUES:
         return _table(affine).take(array, mode="wrap")
     return _real(array, affine)
 

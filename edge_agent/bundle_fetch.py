@@ -12,6 +12,7 @@ import grpc
 
 from edge_agent.fog_client import channel_options, make_error, one_line
 from headtail.bundle import Bundle, read_bundle
+from headtail.bundle.installed import check_installed, record_installed
 from headtail.bundle.keys import Trust
 from headtail.bundle.manifest import MAX_BUNDLE_BYTES, VERSION_PATTERN, is_name, version_key
 from headtail.errors import (
@@ -64,6 +65,7 @@ def fetch_bundle(
 
     Raises:
         ConfigError: If the name cannot be a bundle's, or the folder cannot be written.
+        BundleOutdated: If the newest of the fog's is older than one fetched before.
         ModelNotFound: If the fog serves no such bundle.
         FogUnavailable: If all fogs are away and no bundle of that name was fetched before.
         BundleError: If what came is not fit to run.
@@ -77,8 +79,12 @@ def fetch_bundle(
             with closing(secure_channel(fog, tls, channel_options())) as channel:
                 info = _find(ControlStub(channel), fog, name, version)
                 path = folder / f"{info.name}-{info.version}.bundle"
-                kept = _read_kept(path, info, trust)
-                return kept or _fetch(ControlStub(channel), fog, info, path, trust)
+                if not version:  # whoever names a version may go back to it
+                    check_installed(folder, f"from fog {fog}", name, info.version)
+                bundle = _read_kept(path, info, trust)
+                bundle = bundle or _fetch(ControlStub(channel), fog, info, path, trust)
+                record_installed(folder, [bundle.manifest], is_forced=bool(version))
+                return bundle
         except FogUnavailable as error:
             away = error
     assert away is not None

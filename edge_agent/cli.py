@@ -68,6 +68,10 @@ def _configure(arguments: dict[str, Any]) -> "Config":
 
 def _run(config: "Config") -> None:
     """Run; what is heavy is imported here."""
+    if config.tls_cert:
+        from headtail.tls import require_tls13
+
+        require_tls13()
     from edge_agent.run import run
     from headtail.systemd import notifier
 

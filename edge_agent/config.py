@@ -54,7 +54,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     speed: float | Literal["max"] = REAL_TIME
     """A record's pace: 1 is real time, max as fast as possible. Other sources never wait."""
     agent: Name = ""
-    """This agent's name to the fog; empty: the host's name."""
+    """This agent's name to the fog; empty: the certificate's with TLS, else the host's name."""
     batch: Positive = 8
     """Windows of one message at most; put together only where they have queued."""
     in_flight: Positive = 8
@@ -120,8 +120,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def agent_name(self) -> str:
-        """The name to tell the fog."""
-        return self.agent or os.uname().nodename
+        """The name to tell the fog; empty where a certificate tells it."""
+        return self.agent or ("" if self.tls_cert else os.uname().nodename)
 
 
 def read_config(path: Path | None, flags: Mapping[str, Any]) -> Config:

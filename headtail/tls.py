@@ -4,8 +4,8 @@ gRPC's Python interface has no setting for the lowest TLS version. `require_tls1
 leaving it no cipher that could be agreed on; it must be called before gRPC is first used.
 """
 
-import ipaddress
 import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,10 +134,16 @@ def check_plaintext(address: str, *, is_allowed: bool, where: str) -> None:
 
 def is_loopback(host: str) -> bool:
     """Return whether a host is this machine, without asking a name server."""
+    if host == "localhost":
+        return True
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        if ":" in host:
+            return socket.inet_pton(socket.AF_INET6, host) == socket.inet_pton(
+                socket.AF_INET6, "::1"
+            )
+        return socket.inet_pton(socket.AF_INET, host)[0] == 127  # 127.0.0.0/8, RFC 1122, 3.2.1.3
+    except OSError:
+        return False
 
 
 def _read(path: Path) -> bytes:

@@ -31,7 +31,7 @@ def read_installed(folder: Path) -> Mapping[str, str]:
         with path.open("rb") as file:
             data = file.read(MAX_RECORD_BYTES)
         return msgspec.json.decode(data, type=dict[Name, Version])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(str(path), f"cannot be read: {error}; remove it to start anew") from error

@@ -3,8 +3,15 @@
 import pytest
 
 from edge_agent.bundle_fetch import fetch_bundle
+from headtail.bundle.installed import RECORD
 from headtail.bundle.keys import read_trust, write_key_pair
-from headtail.errors import ConfigError, FogUnavailable, ModelNotFound, SignatureInvalid
+from headtail.errors import (
+    BundleOutdated,
+    ConfigError,
+    FogUnavailable,
+    ModelNotFound,
+    SignatureInvalid,
+)
 
 
 @pytest.fixture
@@ -18,8 +25,8 @@ def versions(write_test_bundle, tmp_path):
 
 
 def names(folder):
-    """Return the names of all files in a folder, hidden ones too."""
-    return sorted(path.name for path in folder.iterdir())
+    """Return the names of all files in a folder, hidden ones too, but for the record."""
+    return sorted(path.name for path in folder.iterdir() if path.name != RECORD)
 
 
 def test_newest_version_comes_unless_one_is_named(start_fog, versions, tmp_path, trust):
@@ -29,6 +36,21 @@ def test_newest_version_comes_unless_one_is_named(start_fog, versions, tmp_path,
     assert ["chain-1.10.bundle", "chain-1.9.bundle"] == names(state)
     served = (versions / "chain-1.9.bundle").read_bytes()
     assert served == (state / "chain-1.9.bundle").read_bytes()
+
+
+def test_fog_that_brings_back_an_old_bundle_is_refused(
+    start_fog, write_test_bundle, versions, tmp_path, trust
+):
+    """Rightly signed, and withdrawn; whoever names the version gets it, and may stay there."""
+    new, state = start_fog(bundles=versions).address, tmp_path / "state"
+    fetch_bundle([new], ("chain", ""), state, trust)
+    old = start_fog(bundles=write_test_bundle(tmp_path / "old", version="1.9").parent).address
+    with pytest.raises(
+        BundleOutdated, match=rf"from fog {old}: .*chain 1\.10 .*received chain 1\.9"
+    ):
+        fetch_bundle([old], ("chain", ""), state, trust)
+    assert "1.9" == fetch_bundle([old], ("chain", "1.9"), state, trust).manifest.version
+    assert "1.9" == fetch_bundle([old], ("chain", ""), state, trust).manifest.version
 
 
 def test_what_is_there_is_not_fetched_again(start_fog, versions, tmp_path, trust):

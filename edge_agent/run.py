@@ -63,11 +63,11 @@ def run(config: Config, manager: Notifier | None = None) -> None:
 
 def _load(config: Config) -> tuple[Plan, Chain, str]:
     """Return what runs, checked and tested; the bundle's own bytes are let go of."""
-    bundle = _open_bundle(config)
-    plan = choose_plan(bundle.manifest, config.point, config.encoding)
     tls = client_tls(config)
     for fog in config.fogs:
         check_plaintext(fog, is_allowed=config.insecure or tls is not None, where="--fog")
+    bundle = _open_bundle(config)
+    plan = choose_plan(bundle.manifest, config.point, config.encoding)
     if not config.fogs and not plan.is_local:
         raise ConfigError("--fog", f"needed at partition point {plan.point.index}")
     chain = Chain(bundle, SessionOptions(threads=config.threads))
@@ -116,8 +116,11 @@ def _run(
         with service.running(writer, lambda: _status(link, tally)):
             if storage.first != storage.start.sequence:
                 find = Answerers(config, loaded, agent, link, Bundles(storage.bundles))
-                answer_kept(storage, writer, config.batch, find)
-            agent.run(source, link, keep)
+                answer_kept(storage, writer, config.batch, find, stop)
+            if stop.is_set:
+                writer.drain()
+            else:
+                agent.run(source, link, keep)
         storage.is_over = not stop.is_set
     finally:
         log.info("done: %s", describe(tally.figures()))

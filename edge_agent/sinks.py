@@ -13,6 +13,7 @@ from typing import BinaryIO, Literal, Protocol
 
 import msgspec
 
+from edge_agent.durable import sync_folder
 from edge_agent.result import Result, encode_line
 from headtail.errors import ConfigError
 
@@ -98,6 +99,7 @@ class LineSink:
         if existing == "append" and not path.exists():
             mode = "x+"
         self._file = io.FileIO(path, mode)
+        sync_folder(path.parent)
         self._size, self.highest = _whole_lines(self._file, known_bytes)
         self._file.truncate(self._size)
         self._file.seek(self._size)

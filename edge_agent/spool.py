@@ -163,7 +163,9 @@ class Spool:
     def remove(self) -> None:
         """Close and delete the file: every window's result is in the sink."""
         self.close()
-        self.path.unlink(missing_ok=True)
+        # A log without its file is ignored; a file without its log would be an older state.
+        for suffix in ("", "-wal"):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
     def _rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
         with self._lock:

@@ -15,6 +15,7 @@ from edge_agent.sources.frame import Frame
 from edge_agent.spool_bundles import Bundles
 from edge_agent.spool_entry import Entry, unpack
 from edge_agent.spool_run import Storage
+from edge_agent.stop import Stop
 from edge_agent.trust import open_trust
 from edge_agent.writer import Writer
 from headtail.segment import Chain, SessionOptions, Tensors
@@ -34,15 +35,16 @@ class Answerer:
 
 
 def answer_kept(
-    storage: Storage, writer: Writer, batch: int, answerer: Callable[[Key], Answerer]
+    storage: Storage, writer: Writer, batch: int, answerer: Callable[[Key], Answerer], stop: Stop
 ) -> None:
-    """Begin every window that is kept, before the source's.
+    """Begin every window that is kept, before the source's, or as many as there is time for.
 
     Args:
         storage: Where they are.
         writer: Begins at the first of them.
         batch: Windows of a message at most.
         answerer: Makes, and remembers, who answers the windows of a key.
+        stop: Ends it early.
 
     Raises:
         HeadtailError: If a window or its bundle cannot be read, or the run became impossible.
@@ -52,6 +54,8 @@ def answer_kept(
         for key, group in groupby(entries, _key):
             who = answerer(key[:3])
             for some in _batches(list(group), who.plan.batch(batch)):
+                if stop.is_set:
+                    return
                 if some[0].sequence != expected:  # the policy dropped those between
                     writer.jump(some[0].sequence)
                 frames, activation = restore(some, who.plan, storage.where)

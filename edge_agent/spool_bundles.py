@@ -4,6 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from edge_agent.durable import sync_folder
 from headtail.bundle import Bundle, read_bundle
 from headtail.bundle.keys import Trust
 from headtail.errors import SpoolError
@@ -62,3 +63,4 @@ def _copy(source: Path, target: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     Path(name).replace(target)
+    sync_folder(target.parent)

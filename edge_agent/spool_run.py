@@ -1,14 +1,16 @@
 """What a run keeps on disk: its sink, its spool, and where the run before it ended."""
 
 import logging
+import math
 import shutil
 import sys
+import time
 from pathlib import Path
 
 from edge_agent.config import Config
 from edge_agent.sinks import Sink, is_stdout, open_sink, parse_sink
 from edge_agent.sources.frame import FrameSource, Start
-from edge_agent.spool import Spool, State
+from edge_agent.spool import Change, Spool, State
 from edge_agent.spool_entry import Entry
 from headtail.errors import ConfigError, SpoolError
 
@@ -112,12 +114,26 @@ def _continue(config: Config, digest: str, source: FrameSource, spool: Spool) ->
                 " name another --spool, or say --existing overwrite to give it up",
             )
     sink = open_sink(config.sink, digest, "append", sys.stdout.buffer, state.sink_bytes)
+    if config.spool_when_full == "drop":
+        _drop(config, spool, sink.highest + 1)
     start = _start(state, source, sink)
     log.info(
         "going on: %d windows kept, then %s from window %d on",
         spool.windows, state.source.split(" ")[0], start.sequence,
     )  # fmt: skip
     return Storage(sink, spool, start)
+
+
+def _drop(config: Config, spool: Spool, first: int) -> None:
+    """Give up what has become too old, or too much, since the run before ended."""
+    age_s = config.spool_max_age_s
+    oldest_s = time.time() - age_s if age_s else -math.inf
+    spool.commit(Change(delivered=first))
+    stop = spool.surplus(config.spool_max_bytes, oldest_s)
+    if stop:
+        dropped = spool.windows
+        spool.commit(Change(dropped=range(stop)))
+        log.warning("spool full: %d windows below %d dropped", dropped - spool.windows, stop)
 
 
 def _begin(config: Config, digest: str, names: tuple[str, str], spool: Spool) -> Storage:

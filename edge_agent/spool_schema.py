@@ -1,10 +1,10 @@
 """The spool's file: what makes it ours, its schema versions, and how an older one becomes newer."""
 
-import os
 import sqlite3
 from pathlib import Path
 from typing import Literal
 
+from edge_agent.durable import sync_folder
 from headtail.errors import SpoolError
 
 Synchronous = Literal["full", "normal", "off"]
@@ -29,6 +29,7 @@ MIGRATIONS = (
     ),
 )
 VERSION = len(MIGRATIONS)
+_MAGIC = b"SQLite format 3\0"
 _BUSY, _READ_ONLY, _FULL, _CANNOT_OPEN = 5, 8, 13, 14  # primary result codes of SQLite
 _CORRUPT, _NO_DATABASE = 11, 26
 
@@ -46,6 +47,7 @@ def open_database(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
     Raises:
         SpoolError: If the file cannot be opened, is another agent's, corrupt or of a newer version.
     """
+    _check_magic(path)
     try:
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
@@ -73,8 +75,20 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: Synchronou
         raise corrupt(path, str(first))
     _migrate(connection)
     connection.execute("COMMIT")
-    # The names of the new files survive power loss only once their folder is on the disk.
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
+
+
+def _check_magic(path: Path) -> None:
+    """Refuse a short file of anything else: SQLite would take it for an empty database."""
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_MAGIC))
+    except OSError as error:
+        raise SpoolError(str(path), f"cannot be read: {error.strerror}") from error
+    if start not in {b"", _MAGIC}:
+        raise corrupt(path, "it is no database")
 
 
 def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
@@ -101,14 +115,6 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def corrupt(path: Path, reason: str) -> SpoolError:

@@ -65,8 +65,8 @@ class Writer:
         """Go on with that sequence once all before it are taken: those between do not exist."""
         self.drain()
         with self._lock:
+            self._first += sequence - self._written  # what never was is not counted
             self._reserved = self._written = self._taking = sequence
-            self._first += sequence - self._reserved
 
     def skip(self, stop: int) -> range:
         """Give up the windows below `stop` that are not taken; return which those are."""

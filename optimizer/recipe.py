@@ -204,7 +204,7 @@ def describe_recipe(recipe: Recipe, found: NetworkConfig | None = None) -> dict[
     if recipe.search is None:
         plain.pop("search")
     if found is not None:
-        plain["found"] = msgspec.to_builtins(found)
+        plain["found"] = msgspec.json.decode(msgspec.json.encode(found))
     return plain
 
 

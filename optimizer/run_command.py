@@ -14,7 +14,7 @@ examples:
   optimizer run recipes/demo.toml --out runs/seed7 --seed 7 --key signing.key
 
 The folder then holds the bundle, report.html, model.keras, model.onnx, test.npz for the edge agent,
-and the history of the training. A finished run is not repeated; an interrupted one goes on.
+and the history of training and search. A finished run is not repeated; an interrupted one goes on.
 """
 
 
@@ -23,9 +23,10 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = commands.add_parser(
         "run",
         help="train a recipe's network, find its best cut, bundle it",
-        description="Load data, train the recipe's network, find every legal partition point, price"
-        " each for a device and a link, choose the best within the bounds, prove head and tail"
-        " equal to the whole, and write a signed bundle with a report.",
+        description="Load data, train the recipe's network or search for one where it says so, find"
+        " every legal partition point, price each for a device and a link, choose the best within"
+        " the bounds, prove head and tail equal to the whole, and write a signed bundle with a"
+        " report.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -49,7 +49,12 @@ def search_or_restore(
 
 
 class ShortTraining:
-    """Trains networks briefly: the same windows and draws for all, whatever came before."""
+    """Trains networks briefly: the same windows and draws for all, whatever came before.
+
+    Attributes:
+        classes: Outputs of each network.
+        halves: The validation split in two, drawn at random: one steers the search, one decides.
+    """
 
     def __init__(self, recipe: Recipe, inputs: Inputs, classes: int) -> None:
         """Draw the windows.
@@ -65,14 +70,14 @@ class ShortTraining:
         drawn = rng.permutation(len(training.y))[: recipe.search.windows]
         half = len(validation) // 2
         self.classes = classes
+        self.halves = (
+            _take(inputs.validation, validation[:half]),
+            _take(inputs.validation, validation[half:]),
+        )
         self._seed = recipe.seed
         self._select = recipe.search.select
         self._config = msgspec.structs.replace(recipe.train, epochs=recipe.search.epochs)
         self._training = _take(training, drawn)
-        self._halves = (
-            _take(inputs.validation, validation[:half]),
-            _take(inputs.validation, validation[half:]),
-        )
         self._calibration = inputs.calibration
 
     def scores(self, genome: Genome) -> tuple[float, float]:
@@ -84,8 +89,8 @@ class ShortTraining:
         model = build_keras(genome, self._seed)
         initialise(model, self._calibration)
         rng = np.random.default_rng(self._seed)
-        train(model, self._training, self._halves[0], self._config, rng, _ignore)
-        steering, deciding = (self._score(model, half) for half in self._halves)
+        train(model, self._training, self.halves[0], self._config, rng, _ignore)
+        steering, deciding = (self._score(model, half) for half in self.halves)
         keras.backend.clear_session()  # what Keras keeps of every model would pile up
         return steering, deciding
 

@@ -6,7 +6,7 @@ import pytest
 
 from headtail.errors import ConfigError
 from headtail.wire import Encoding
-from optimizer.recipe import describe_recipe, parse_seed, read_recipe
+from optimizer.recipe import NetworkConfig, describe_recipe, parse_seed, read_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SMALL = """
@@ -55,6 +55,15 @@ def test_lineage_does_not_hold_the_path_of_the_data(tmp_path: Path) -> None:
     assert described["network"] == {"lengths": [16, 4], "channels": [1, 2]}
 
 
+def test_recipe_without_a_search_says_nothing_of_one(tmp_path: Path) -> None:
+    """So its lineage is what it was; one with a search also holds what was found."""
+    assert "search" not in describe_recipe(read_recipe(write(tmp_path, SMALL)))
+    recipe = read_recipe(write(tmp_path, SMALL + "\n[search]"))
+    described = describe_recipe(recipe, NetworkConfig((16,), (1,)))
+    assert described["search"]["channels"] == [1, 2, 3, 4]
+    assert described["found"] == {"lengths": [16], "channels": [1]}
+
+
 MISTAKES = {
     "unknown key": (SMALL + "\n[train]\nepoch = 3", r"unknown field `epoch` - at `\$.train`"),
     "unknown section": (SMALL + "\n[trian]\nepochs = 3", "unknown field `trian`"),
@@ -66,6 +75,19 @@ MISTAKES = {
     "zero epochs": (SMALL + "\n[train]\nepochs = 0", r"\$.train.epochs"),
     "no float32": (SMALL + '\n[partition]\nencodings = ["int8"]', "must hold float32"),
     "unknown objective": (SMALL + '\n[partition]\nobjective = "speed"', r"\$.partition.objective"),
+    "search without channels": (SMALL + "\n[search]\nchannels = []", r"\$.search.channels"),
+    "tournament of too many": (
+        SMALL + "\n[search]\npopulation = 4\ntournament = 5",
+        "tournament must be at most population",
+    ),
+    "search without hidden layers": (
+        SMALL.replace("[16, 4]", "[16]").replace("[1, 2]", "[1]") + "\n[search]",
+        "nothing to change in a network without hidden layers",
+    ),
+    "search with numbered points": (
+        SMALL + "\n[search]\n[partition]\npoints = [0]",
+        "points must be 'auto' or 'all'",
+    ),
     "no TOML": ("name = ", "no valid TOML"),
     "unknown step": (SMALL + '\n[[preprocess]]\nname = "sharpen"', "step 'sharpen'"),
     "signal step": (SMALL + '\n[[preprocess]]\nname = "beats"', "expected window steps only"),

@@ -205,6 +205,24 @@ def test_bounds_that_nothing_keeps_end_the_run_before_the_training(
     assert names(tmp_path / "out") == {"recipe.toml", "run.json"}
 
 
+def test_biases_count_before_the_training(tmp_path: Path, key_folder: Path) -> None:
+    """They are zeros then, and the export leaves those out: 16 bytes would fit, 20 do not."""
+    recipe = write_recipe(tmp_path, flash_bytes=18)
+    recipe.write_text(recipe.read_text() + "edge_j = 4e-6\n")
+    with pytest.raises(SearchError, match="flash_bytes 20 is 2 over its bound of 18"):
+        run(recipe, tmp_path / "out", key_folder)
+    assert names(tmp_path / "out") == {"recipe.toml", "run.json"}
+
+
+def test_bound_on_accuracy_waits_for_the_training(tmp_path: Path, key_folder: Path) -> None:
+    """Nothing is known of it before."""
+    recipe = write_recipe(tmp_path)
+    recipe.write_text(recipe.read_text() + "accuracy = 0.2\nwire_error = 0.5\n")
+    result, _ = run(recipe, tmp_path / "out", key_folder)
+    assert result.summary is not None
+    assert result.summary.accuracy(result.summary.chosen) >= 0.2
+
+
 def test_bound_moves_the_choice(tmp_path: Path, key_folder: Path) -> None:
     """A head of five parameters does not fit 16 bytes, so all runs in the fog."""
     result, _ = run(write_recipe(tmp_path, flash_bytes=16), tmp_path / "out", key_folder)

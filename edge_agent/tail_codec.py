@@ -48,6 +48,8 @@ class TailCodec:
         parameters: dict[str, Parameter] = {
             "sequences": ",".join(sequences),
             "deadline_ms": max(1, round(1e3 * (deadline_s - now_s))),
+            # From any origin: the fog compares how late windows come with how late others came.
+            "sent_ms": int(1e3 * now_s),
         }
         encoding = self._plan.encoding
         arrays = [encode(activation[n], encoding, affine) for n, affine in self._affines]

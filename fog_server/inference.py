@@ -9,13 +9,14 @@ import msgspec
 from fog_server.admission import Admission
 from fog_server.metrics import UNKNOWN_MODEL, Metrics, Outcome, outcome_of
 from fog_server.quota import Quotas
-from fog_server.refusal import Cause, cause_of
+from fog_server.refusal import Cause, cause_of, refusal
 from fog_server.store import BundleStore
 from headtail.errors import HeadtailError, RequestInvalid
 from headtail.oip import InferRequest, InferWriter
 from headtail.tensor import Array
 
 DEADLINE = "deadline_ms"
+_UNPAID = frozenset({Cause.RATE, Cause.QUOTA, Cause.BACKLOG})  # refused before they are paid for
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -104,7 +105,7 @@ class Inference:
         cause = cause_of(error)
         if cause is not None:
             self._metrics.refused(cause).inc(windows)
-            if cause not in (Cause.RATE, Cause.QUOTA):
+            if cause not in _UNPAID:
                 self._quotas.give_back(agent, windows)
 
 
@@ -115,4 +116,7 @@ def _earliest(request: InferRequest, caller: Caller) -> float | None:
     if type(deadline_ms) is not int:
         raise RequestInvalid(f"parameter '{DEADLINE}'", "expected milliseconds as an integer")
     allowed_s = deadline_ms / 1e3 - caller.waited_s
+    if allowed_s <= 0 < deadline_ms:
+        reason = f"read {caller.waited_s:.3f} s after it was sent, with {deadline_ms} ms to live"
+        raise refusal(Cause.BACKLOG, reason, caller.waited_s)
     return allowed_s if caller.remaining_s is None else min(allowed_s, caller.remaining_s)

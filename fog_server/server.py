@@ -46,6 +46,7 @@ INFERENCE_SERVICE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full
 CONTROL_SERVICE = control_pb2.DESCRIPTOR.services_by_name["Control"].full_name
 # Calls that carry no tensor; a bundle being fetched holds one of these threads.
 _CONTROL_THREADS = 8
+_LOOKAHEAD_BYTES = 1 << 20
 
 
 class FogServer:
@@ -234,6 +235,11 @@ def server_options(wire: Wire) -> list[tuple[str, int]]:
     return [
         # Two servers on one port would share its connections at random.
         ("grpc.so_reuseport", 0),
+        # What an agent may have sent ahead, per stream. gRPC's own guess grows with the speed of
+        # the link to tens of megabytes, which under overload is all of it memory; a mebibyte a
+        # round trip is 20 MB/s at 50 ms.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", _LOOKAHEAD_BYTES),
         ("grpc.max_receive_message_length", wire.max_message_bytes),
         ("grpc.max_send_message_length", wire.max_message_bytes),
         ("grpc.keepalive_time_ms", wire.keepalive_s * 1000),

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from fog_server.config import Config, Inference, Wire
+from fog_server.config import Config, Inference, Quota, Wire
 from fog_server.server import FogServer
 from headtail.oip import (
     RAW_INPUT_FIELD,
@@ -153,6 +153,7 @@ def make_config(bundle_folder: Path, key_folder: Path) -> Callable[..., Config]:
     def make(
         inference: Mapping[str, object] | None = None,
         wire: Mapping[str, object] | None = None,
+        quota: Mapping[str, object] | None = None,
         **keys: str,
     ) -> Config:
         settings = {
@@ -164,6 +165,7 @@ def make_config(bundle_folder: Path, key_folder: Path) -> Callable[..., Config]:
             **settings | keys,
             inference=Inference(**inference or {}),
             wire=Wire(**{"settle_s": 0.05} | dict(wire or {})),
+            quota=Quota(**quota or {}),
         )
 
     return make

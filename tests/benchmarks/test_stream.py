@@ -80,10 +80,17 @@ def frames(windows_path: Path, bundle: Bundle) -> list[Frame]:
     return [Frame(i, i, arrays[i % len(arrays)]) for i in range(max(BLOCK, WARM_UP))]
 
 
+def merged(bundle: Bundle) -> tuple[Plan, Chain]:
+    """Return the default plan and the chain as the programs load it."""
+    plan, chain = choose_plan(bundle.manifest, "auto", "auto"), Chain(bundle)
+    chain.merge(bundle, [(0, plan.point.index), (plan.point.index, len(bundle.segments))])
+    return plan, chain
+
+
 @contextmanager
 def agent_loop(bundle: Bundle, fog: str) -> Iterator[Callable[[Sequence[Frame]], ClosedLoop]]:
     """Yield a function that runs windows through the real agent, one in flight."""
-    plan, chain, stop = choose_plan(bundle.manifest, "auto", "auto"), Chain(bundle), Stop()
+    (plan, chain), stop = merged(bundle), Stop()
     manifest = plan.manifest
     tail = Tail(plan.tail_name, manifest.version, plan.wire_specs, manifest.name, bundle.digest)
     client = FogClient(fog, tail, 5.0)
@@ -113,7 +120,7 @@ def floor_loop(
     bundle: Bundle, core: int, log: Path
 ) -> Iterator[Callable[[Sequence[Frame]], list[float]]]:
     """Yield a function that runs head, bare ping-pong and tail on the same windows and bytes."""
-    plan, chain = choose_plan(bundle.manifest, "auto", "auto"), Chain(bundle)
+    plan, chain = merged(bundle)
     with running([sys.executable, ECHO], log, core) as echo:
         address = f"127.0.0.1:{echo.wait_for(r'^([0-9]+)$')}"
 
@@ -173,7 +180,7 @@ def test_one_window_against_the_floor(
             ours += loop.latencies[5:]
             written += loop.seconds[5:]
             floor += bare(frames[:BLOCK])[5:]
-    plan, chain = choose_plan(bundle.manifest, "auto", "auto"), Chain(bundle)
+    plan, chain = merged(bundle)
     payload = plan.point.wire(plan.encoding)
     assert payload is not None
     rows = {"window to outputs": ours, "window to sink": written, "floor": floor}

@@ -2,15 +2,26 @@
 
 from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+)
 
 from edge_agent.link import FogLink
 from edge_agent.link_metrics import LinkCollector
 from edge_agent.meter import EnergyMeter, ProfileMeter
 from edge_agent.plan import Plan
 from edge_agent.result import Result
+from edge_agent.sources.frame import FrameSource
+from edge_agent.spool import Spool
+from edge_agent.spool_commit import Committer
+from edge_agent.storage_metrics import StorageCollector
 from edge_agent.tally import PARTS, part_seconds
-from headtail.metrics import LATENCY_BUCKETS_S
+from headtail.metrics import LATENCY_BUCKETS_S, LogLines
 
 POINT_LABELS = ("model", "partition_point", "encoding")
 
@@ -27,6 +38,8 @@ class Metrics:
             meter: Names the profiles behind the energies.
         """
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.log_lines = LogLines("edge", self.registry)
         point = (plan.manifest.name, str(plan.point.index), plan.encoding.value)
         latency = Histogram(
             "edge_latency_seconds",
@@ -69,6 +82,12 @@ class Metrics:
         """Ask `link` how it stands whenever the page is read."""
         self._fog_up.set_function(lambda: float(link.is_up))
         self.registry.register(LinkCollector(link.lanes))
+
+    def watch_storage(
+        self, source: FrameSource, spool: Spool | None, committer: Committer | None
+    ) -> None:
+        """Ask these how they stand whenever the page is read."""
+        self.registry.register(StorageCollector(source, spool, committer))
 
     def _energy_counters(self, meter: EnergyMeter) -> dict[str, Counter]:
         """Return a counter per component; none where nothing is modelled."""

@@ -93,6 +93,8 @@ def _run(
     stack.callback(storage.close)
     source.resume(storage.start)
     keep = _open_committer(config, loaded, storage, stack)
+    if metrics:
+        metrics.watch_storage(source, storage.spool, keep)
     tally = Tally(plan.manifest.labels, time.monotonic)
     takers: list[Taker] = [storage.sink, *([keep] if keep else []), tally]
     takers += [metrics] if metrics else []
@@ -181,6 +183,7 @@ def _open_metrics(
     metrics = Metrics(plan, digest, meter)
     page = MetricsPage(address, metrics.registry, service.probes)
     stack.callback(page.close)
+    stack.callback(metrics.log_lines.close)
     log.info("metrics on http://%s/metrics", page.address)
     return metrics
 

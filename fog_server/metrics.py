@@ -3,10 +3,18 @@
 from enum import StrEnum
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+)
 
 from fog_server.activity import Activity
 from fog_server.admission import Admission
+from fog_server.authorization import Denial
 from fog_server.refusal import STREAM_CAUSES, Cause
 from fog_server.store import BundleStore
 from headtail.errors import (
@@ -17,7 +25,7 @@ from headtail.errors import (
     RequestInvalid,
     TensorError,
 )
-from headtail.metrics import LATENCY_BUCKETS_S
+from headtail.metrics import LATENCY_BUCKETS_S, LogLines
 
 UNKNOWN_MODEL = "unknown"  # what a client may call a model is no closed set
 
@@ -54,6 +62,8 @@ class Metrics:
     def __init__(self) -> None:
         """Register every metric."""
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.log_lines = LogLines("fog", self.registry)
         self._duration = Histogram(
             "fog_request_duration_seconds",
             "Time of a request, by stage: queue (waiting for a slot) or compute (running the tail)",
@@ -70,6 +80,8 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        for denial in Denial:
+            self._denied.labels(denial.value)
         self.denied = cache(lambda denial: self._denied.labels(denial.value))
         self._bytes = Counter(
             "fog_wire_bytes", "Message bytes", ["direction"], registry=self.registry

@@ -74,6 +74,7 @@ class FogServer:
             self._activity = Activity(config.wire.max_agents, config.quota.streams)
             self.admission = Admission(config.inference.running, config.inference.max_queued)
             self.metrics = Metrics()
+            resources.callback(self.metrics.log_lines.close)
             self.metrics.watch(self.admission, self._activity)
             self.metrics.describe(self._store, providers[0])
             self._alive = first_of([*checks, self._progress(watchdog_s or STALL_S).check])
@@ -116,8 +117,10 @@ class FogServer:
         log.info("draining: %d streams open", self._activity.streams)
         self._activity.is_draining = True
         self._health.enter_graceful_shutdown()
-        self._server.stop(self._wire.drain_s + self._wire.settle_s)
+        stopped = self._server.stop(self._wire.drain_s + self._wire.settle_s)
         is_clean = self._activity.drain(self._wire.drain_s, self._wire.settle_s)
+        # The last answers may still be on their way out of gRPC.
+        stopped.wait(self._wire.settle_s)
         # What is left now are watchers of our health, and streams that outlived the drain.
         self._server.stop(None).wait()
         self._resources.close()

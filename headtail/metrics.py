@@ -1,10 +1,11 @@
 """Prometheus plumbing shared by the runtimes: buckets, registry and the page itself."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from wsgiref.simple_server import WSGIRequestHandler
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
+from prometheus_client import CollectorRegistry, Counter, make_wsgi_app, start_http_server
 
 from headtail.config import parse_address
 from headtail.errors import ConfigError
@@ -15,10 +16,33 @@ LATENCY_BUCKETS_S = (
     5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
 )  # fmt: skip
 
+LOG_LEVELS = ("warning", "error")
 LIVE, READY = "/livez", "/readyz"
 """Paths of the probes, as Kubernetes' own components name them."""
 READ_TIMEOUT_S = 10.0
 """A client that sends no request in this time is dropped, for each holds a thread."""
+
+
+class LogLines(logging.Handler):
+    """Counts what is logged as a warning or worse, as PREFIX_log_lines_total by level."""
+
+    def __init__(self, prefix: str, registry: CollectorRegistry) -> None:
+        """Count from now on, until `close`."""
+        super().__init__(logging.WARNING)
+        lines = Counter(
+            f"{prefix}_log_lines", "Lines logged, by severity.", ["level"], registry=registry
+        )
+        self._warnings, self._errors = (lines.labels(level) for level in LOG_LEVELS)
+        logging.getLogger().addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one line."""
+        (self._errors if record.levelno >= logging.ERROR else self._warnings).inc()
+
+    def close(self) -> None:
+        """Count no more."""
+        logging.getLogger().removeHandler(self)
+        super().close()
 
 
 class MetricsPage:

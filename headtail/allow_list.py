@@ -82,16 +82,21 @@ def read_allow_list(path: Path) -> AllowList:
 
 
 def write_allow_list(path: Path, allowed: AllowList) -> None:
-    """Write the file; its text is made of plain names and needs no escapes.
+    """Write the file.
 
     Raises:
         ConfigError: If it cannot be written.
     """
+    write_file(path, encode_allow_list(allowed), 0o644)
+
+
+def encode_allow_list(allowed: AllowList) -> bytes:
+    """Return the file's TOML; it is made of plain names and needs no escapes."""
     revoked = "".join(f'  "{f}",\n' for f in allowed.revoked)
     roles = "".join(f'"{n}" = {_quoted(rights)}\n' for n, rights in sorted(allowed.roles.items()))
     identities = "".join(f'"{i}" = "{r}"\n' for i, r in sorted(allowed.identities.items()))
     text = f"{_HEADER}\nrevoked = [\n{revoked}]\n\n[roles]\n{roles}\n[identities]\n{identities}"
-    write_file(path, text.encode(), 0o644)
+    return text.encode()
 
 
 def _quoted(rights: tuple[Right, ...]) -> str:

@@ -1,0 +1,152 @@
+"""Who may call what, decided without a network."""
+
+import grpc
+import pytest
+
+from fog_server.authorization import RIGHTS, Authorization, Denial, Guard
+from fog_server.peer import Peer, read_peer
+from headtail.allow_list import DEFAULT_ROLES, AllowList, Right
+from headtail.errors import HeadtailError, NotAllowed, Unauthenticated
+from headtail.identity import Identity, Role
+
+PEER = Peer(Identity(Role.EDGE, "a"), "0" * 64, not_after=100.0)
+LISTED = AllowList(DEFAULT_ROLES, {"edge/a": "edge"})
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+FETCH = "/headtail.v1.Control/FetchBundle"
+
+
+class Site:
+    """An allow list and a clock to turn, and what was counted."""
+
+    def __init__(self) -> None:
+        self.allowed = LISTED
+        self.now = 0.0
+        self.denials: list[Denial] = []
+        self.authorization = Authorization(
+            lambda: self.allowed, self.denials.append, lambda: self.now
+        )
+
+    def verdict(self, peer: Peer = PEER, method: str = INFER) -> Denial | None:
+        """Return why a call is denied, or None."""
+        before = len(self.denials)
+        try:
+            self.authorization.check(peer, method)
+        except HeadtailError:
+            (denial,) = self.denials[before:]
+            return denial
+        assert before == len(self.denials)
+        return None
+
+
+@pytest.fixture
+def site() -> Site:
+    """Return a site where edge/a is listed."""
+    return Site()
+
+
+def test_listed_edge_infers_and_fetches(site) -> None:
+    assert [None, None] == [site.verdict(method=m) for m in (INFER, FETCH)]
+
+
+@pytest.mark.parametrize(
+    "method", ["/headtail.v1.Control/Publish", "/headtail.v2.Anything/AtAll", "/x/Y", ""]
+)
+def test_method_that_nobody_thought_of_is_the_administrators_(method, site) -> None:
+    """Forgetting a line here locks a door, and opens none."""
+    assert Denial.NO_RIGHT is site.verdict(method=method)
+    site.allowed = AllowList({"boss": (Right.ADMINISTER,)}, {"edge/a": "boss"})
+    assert site.verdict(method=method) is None
+
+
+def test_every_method_of_the_server_has_its_rights(fog) -> None:
+    """Each one that a client can reach, with none left over."""
+    states = fog._server._state.generic_handlers
+    registered = set(fog._server._state.registered_method_handlers)
+    for handler in states:
+        registered |= set(getattr(handler, "_method_handlers", {}))
+    assert registered == set(RIGHTS)
+
+
+def test_certificate_that_expires_under_way_is_refused(site) -> None:
+    """A connection may be older than its certificate's end."""
+    site.now = 100.0
+    assert site.verdict() is None
+    site.now = 100.001
+    assert Denial.EXPIRED is site.verdict()
+
+
+def test_revoked_goes_before_listed(site) -> None:
+    site.allowed = AllowList(DEFAULT_ROLES, {"edge/a": "edge"}, (PEER.fingerprint,))
+    assert Denial.REVOKED is site.verdict()
+
+
+def test_a_role_without_rights_is_as_good_as_none(site) -> None:
+    site.allowed = AllowList({"edge": ()}, {"edge/a": "edge"})
+    assert Denial.NOT_LISTED is site.verdict()
+
+
+def test_same_name_in_another_role_is_another(site) -> None:
+    other = Peer(Identity(Role.OPERATOR, "a"), "1" * 64, 100.0)
+    assert Denial.NOT_LISTED is site.verdict(other)
+
+
+def test_denial_is_said_once_and_counted_each_time(site, caplog) -> None:
+    """And again after the allow list has changed."""
+    stranger = Peer(Identity(Role.EDGE, "b"), "1" * 64, 100.0)
+    for _ in range(3):
+        site.verdict(stranger)
+    assert 1 == caplog.text.count("denied edge/b")
+    site.allowed = AllowList(DEFAULT_ROLES, {"edge/a": "edge", "edge/c": "edge"})
+    site.verdict(stranger)
+    assert 2 == caplog.text.count("denied edge/b")
+    assert 4 == len(site.denials)
+
+
+def test_memory_of_what_was_said_is_bounded(site) -> None:
+    for i in range(3000):
+        site.verdict(Peer(Identity(Role.EDGE, f"b{i}"), "1" * 64, 100.0))
+    assert len(site.authorization._said) <= 1024
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {},
+        {"ssl_tls_version": [b"TLSv1.2"]},
+        {"ssl_tls_version": [b"TLSv1.3"]},
+        {"ssl_tls_version": [b"TLSv1.3"], "x509_pem_cert": []},
+        {"ssl_tls_version": [b"TLSv1.3"], "x509_pem_cert": [b"-----BEGIN CERTIFICATE-----"]},
+        {"ssl_tls_version": [b"TLSv1.3"], "x509_pem_cert": [b"a", b"b"]},
+        {"ssl_tls_version": [b"TLSv1.3", b"TLSv1.3"], "x509_pem_cert": [b"a"]},
+    ],
+)
+def test_connection_that_names_nobody_is_nobody(properties) -> None:
+    """Above all one of TLS 1.2, should the library ever agree to it."""
+    with pytest.raises(Unauthenticated):
+        read_peer(properties)
+
+
+def test_errors_are_those_of_the_statuses(site) -> None:
+    with pytest.raises(NotAllowed, match="edge/a may not administer"):
+        site.authorization.check(PEER, "/x/Y")
+    site.now = 200.0
+    with pytest.raises(Unauthenticated, match="has expired"):
+        site.authorization.check(PEER, INFER)
+
+
+def test_guard_keeps_a_method_in_its_pool(start_fog) -> None:
+    """Its pools are what keeps one kind of call from starving the others."""
+    server = start_fog()
+    (handlers,) = [h for h in server._server._state.generic_handlers if INFER in h._method_handlers]
+
+    class Details:
+        method = INFER
+
+    handler = handlers._method_handlers[INFER]
+    guard = Guard(Authorization(lambda: LISTED, lambda _: None))
+    guarded = guard.intercept_service(lambda _: handler, Details)
+    pool = handler.unary_unary.experimental_thread_pool
+    assert pool is guarded.unary_unary.experimental_thread_pool
+    assert guarded is guard.intercept_service(lambda _: handler, Details)
+    assert guard.intercept_service(lambda _: None, Details) is None
+    assert isinstance(guarded, grpc.RpcMethodHandler)

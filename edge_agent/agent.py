@@ -157,7 +157,7 @@ class Agent:
             if keep is not None:
                 keep.flush()
             self._writer.drain()
-        self._raise_refusal()
+        self.raise_refusal()
 
     def answer(
         self, frames: Sequence[Frame], activation: Tensors | None, link: FogLink | None
@@ -175,7 +175,7 @@ class Agent:
             self._dispatch(known or self._head(frames), link)
 
         self._reserved(begin, frames)
-        self._raise_refusal()
+        self.raise_refusal()
 
     def _reserved(self, begin: Callable[[Sequence[Frame]], None], frames: Sequence[Frame]) -> None:
         """Begin windows once there is room for them."""
@@ -186,7 +186,12 @@ class Agent:
             self._writer.release(len(frames))
             raise
 
-    def _raise_refusal(self) -> None:
+    def raise_refusal(self) -> None:
+        """Raise what the fogs refused for good, if they did.
+
+        Raises:
+            RemoteError: ModelNotFound or RequestInvalid.
+        """
         if self._refusal is not None:
             raise self._refusal
 

@@ -40,24 +40,20 @@ class Breaker:
         """When the fog may be tried again."""
         self.misses = 0
         """Windows in a row that brought no answer."""
+        self.needs_trial = False
+        """Whether the fog was left for not answering: a connection then proves nothing."""
         self._delays = delays
         self._waits = delays()
         self._max_misses = max_misses
         self._stable_s = stable_s
         self._connected_s: float | None = None
         self._has_answered = False
-        self._needs_trial = False
         self._relapses = 0
 
     @property
     def relapses(self) -> int:
         """Stays in a row that ended early."""
         return self._relapses
-
-    @property
-    def needs_trial(self) -> bool:
-        """Whether the fog was last left for not answering: a connection then proves nothing."""
-        return self._needs_trial
 
     def dwell_s(self, least_s: float) -> float:
         """Return how long to stay with another fog before coming back to this one.
@@ -76,7 +72,7 @@ class Breaker:
         self._connected_s = now_s
         self._has_answered = False
         self.misses = 0
-        if not self._needs_trial:
+        if not self.needs_trial:
             self.state = State.CLOSED
 
     def answered(self) -> None:
@@ -84,7 +80,7 @@ class Breaker:
         self.misses = 0
         if not self._has_answered:
             self._has_answered = True
-            self._needs_trial = False
+            self.needs_trial = False
             self.state = State.CLOSED
 
     def missed(self) -> bool:
@@ -92,18 +88,16 @@ class Breaker:
         self.misses += 1
         return self.misses >= self._max_misses or self.state is State.HALF_OPEN
 
-    def trip(self, now_s: float, needs_trial: bool = False, at_least_s: float = 0.0) -> None:
+    def trip(self, now_s: float, at_least_s: float = 0.0) -> None:
         """Open, after a lost connection, a failed attempt or too many misses.
 
         Args:
             now_s: Now.
-            needs_trial: Whether the fog was connected and did not answer.
             at_least_s: What the fog asks for, or what is known to be in vain.
         """
         if self._connected_s is not None:
             self._judge_stay(now_s - self._connected_s)
             self._connected_s = None
-        self._needs_trial = self._needs_trial or needs_trial
         self.state = State.OPEN
         self.not_before_s = now_s + at_least_s + next(self._waits, 0.0)
 

@@ -4,6 +4,7 @@ The only module of the agent that knows gRPC's inference service. Sync grpcio wi
 persistent stream it is as fast as its asyncio sibling and far lighter.
 """
 
+import logging
 import queue
 import time
 from collections.abc import Iterator, Mapping
@@ -37,6 +38,8 @@ from headtail.tensor import OIP_DATATYPES, TensorSpec
 from headtail.tls import ClientTls, secure_channel
 from headtail.v1.control_pb2 import ListBundlesRequest, ListBundlesResponse
 
+log = logging.getLogger(__name__)
+
 ERROR_BY_STATUS: Mapping[StatusCode, type[HeadtailError]] = MappingProxyType(
     {
         StatusCode.NOT_FOUND: ModelNotFound,
@@ -55,8 +58,8 @@ SERVICE = "/inference.GRPCInferenceService/"
 CONTROL_SERVICE = "/headtail.v1.Control/"
 MAX_MESSAGE_BYTES = 256 << 20
 KEEPALIVE_S, KEEPALIVE_TIMEOUT_S, MAX_KEEPALIVE_S = 30.0, 10.0, 7200.0
-CALMED = "too_many_pings"
-"""What gRPC's servers say when they hang up on a client that pings more often than they permit."""
+CALMED = "too many pings"
+"""What gRPC says when a server hangs up on a client that pings more often than it permits."""
 DEFAULT_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.1, 3600.0
 RETRY_DELAY = "retry_delay_ms"
 """Name of the parameter, and of the trailing metadata where a status ends the stream."""
@@ -71,7 +74,7 @@ def channel_options(keepalive_s: float = KEEPALIVE_S) -> list[tuple[str, int]]:
     """
     return [
         ("grpc.keepalive_time_ms", round(keepalive_s * 1e3)),
-        ("grpc.keepalive_timeout_ms", round(KEEPALIVE_TIMEOUT_S * 1e3)),
+        ("grpc.keepalive_timeout_ms", round(min(KEEPALIVE_TIMEOUT_S, keepalive_s) * 1e3)),
         # An open stream is a call: without one nobody needs to know whether the fog is there.
         ("grpc.keepalive_permit_without_calls", 0),
         # Otherwise gRPC stops pinging a stream on which no window is sent, after the second ping.
@@ -233,6 +236,12 @@ class FogClient:
         except BaseException:
             channel.close()
             raise
+
+    def learn(self, error: RemoteError) -> None:
+        """Ping half as often from now on, where `error` says that the fog hung up for that."""
+        if CALMED in str(error).lower().replace("_", " "):
+            self.keepalive_s = min(2.0 * self.keepalive_s, MAX_KEEPALIVE_S)
+            log.warning("fog %s permits fewer pings; now every %g s", self.fog, self.keepalive_s)
 
     def _check_model(self, channel: grpc.Channel, deadline_s: float) -> None:
         ask = channel.unary_unary(

@@ -60,7 +60,7 @@ class Fogs:
         return all(fog.is_tried for fog in self._fogs)
 
     def next_turn(
-        self, now_s: float, in_use: Fog | None, since_s: float
+        self, now_s: float, in_use: Fog | None, since_s: float, without_trial: bool = False
     ) -> tuple[Fog | None, float]:
         """Return the fog to try now, or None, and when to ask again (infinity: after a change).
 
@@ -70,9 +70,12 @@ class Fogs:
             now_s: Now.
             in_use: The fog in use, if any.
             since_s: Since when it is.
+            without_trial: Leave out fogs that must answer a window before they are used.
         """
         again_s = float("inf")
         for fog in self._fogs if in_use is None else self._fogs[: in_use.rank]:
+            if without_trial and fog.breaker.needs_trial:
+                continue
             due_s = fog.breaker.not_before_s
             if in_use is not None:
                 due_s = max(due_s, since_s + fog.breaker.dwell_s(self._dwell_s))

@@ -35,6 +35,10 @@ REFUSALS = (ModelNotFound, RequestInvalid)
 """A mistake somebody must mend: where every fog makes it, the run ends."""
 DENIALS = (Unauthenticated, NotAllowed)
 """May be mended while we run, by another certificate or another entry in the fog's list."""
+UNANSWERED = ("silent", "missed")
+"""Losses after which a connection alone proves nothing: the fog must answer a window."""
+SICK = (*UNANSWERED, "malformed", "draining")
+"""Losses after which a fog is given a dwell to mend, where there are others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +88,11 @@ class Lanes:
         """Return the fog to try now, or None, and when to ask again (infinity: after a change)."""
         if self.active is None and now_s < self._not_before_s:
             return None, self._not_before_s
+        if self.active is None:
+            # While one fog is on trial another may serve, if it needs none.
+            return self.fogs.next_turn(now_s, None, now_s, without_trial=self.trial is not None)
         if self.trial is not None:
             return None, float("inf")
-        if self.active is None:
-            return self.fogs.next_turn(now_s, None, now_s)
         return self.fogs.next_turn(now_s, self.active.fog, self.active.since_s)
 
     def not_connected(self, fog: Fog, error: RemoteError, now_s: float) -> None:
@@ -102,16 +107,19 @@ class Lanes:
             log.warning("fog away: %s; finishing on the edge", error)
 
     def adopt(self, fog: Fog, stream: FogStream, now_s: float) -> Lane:
-        """Take a stream into use, or on trial."""
+        """Take a stream into use, or on trial; one that came too late is half-closed at once."""
         lane = Lane(fog, stream, now_s, now_s)
         self.open.append(lane)
         self.counts.attempts["connected"] += 1
         fog.refusal, fog.is_tried = None, True
         fog.breaker.connected(now_s)
-        if self.active is not None or fog.breaker.needs_trial:
+        is_better = self.active is None or fog.rank < self.active.fog.rank
+        if self.active is None and not fog.breaker.needs_trial:
+            self._use(lane, now_s)
+        elif is_better and self.trial is None:
             self.trial = lane
         else:
-            self._use(lane, now_s)
+            self._half_close(lane, now_s)
         self.has_tried = True
         return lane
 
@@ -154,7 +162,9 @@ class Lanes:
         else:
             return False
         self.counts.losses[reason] += 1
-        self._trip(lane.fog, error, now_s, needs_trial=reason in ("silent", "missed"))
+        is_sick = reason in SICK and len(self.fogs) > 1
+        self._trip(lane.fog, error, now_s, at_least_s=self._policy.dwell_s if is_sick else 0.0)
+        lane.fog.breaker.needs_trial |= reason in UNANSWERED
         if lane.is_announced and not isinstance(error, REFUSALS + DENIALS):
             log.warning(
                 "fog lost: %s; finishing on the edge", error or f"{lane.fog.client.fog} drains"
@@ -163,12 +173,13 @@ class Lanes:
 
     def _use(self, lane: Lane, now_s: float) -> None:
         """Send on this lane from now on; the one before is half-closed."""
-        before = self.active
+        before, trial = self.active, self.trial
         self.active, lane.since_s = lane, now_s
-        if self.trial is lane:
+        if trial is not None and lane.fog.rank <= trial.fog.rank:
             self.trial = None
-        if before is not None:
-            self._half_close(before, now_s)
+        for other in (before, trial):
+            if other is not None and other not in (self.active, self.trial):
+                self._half_close(other, now_s)
         # A fog that was lost early must answer before the log believes in it.
         if lane.is_proved or not lane.fog.breaker.relapses:
             self._announce(lane)
@@ -191,15 +202,17 @@ class Lanes:
         lane.stream.finish()
 
     def _trip(
-        self, fog: Fog, error: RemoteError | None, now_s: float, needs_trial: bool = False
+        self, fog: Fog, error: RemoteError | None, now_s: float, at_least_s: float = 0.0
     ) -> None:
         """Leave a fog alone for a while."""
-        at_least_s = error.retry_delay_s if isinstance(error, Overloaded) else 0.0
+        if isinstance(error, Overloaded):
+            at_least_s = max(at_least_s, error.retry_delay_s)
         if isinstance(error, REFUSALS + DENIALS):
-            is_known, fog.refusal, at_least_s = fog.refusal is not None, error, REFUSED_S
+            at_least_s = max(at_least_s, REFUSED_S)
+            is_known, fog.refusal = fog.refusal is not None, error
             if not is_known and not self.is_hopeless:
                 log.warning("fog set aside: %s; trying again every %g s", error, REFUSED_S)
-        fog.breaker.trip(now_s, needs_trial, at_least_s)
+        fog.breaker.trip(now_s, at_least_s)
 
     def _delays(self) -> Iterator[float]:
         return delays(self._policy.first_s, self._policy.cap_s, self._rng)

@@ -41,7 +41,10 @@ class Outcome(Protocol):
         ...
 
     def refused(self, error: RemoteError) -> None:
-        """End the run: every fog refused what no repetition will mend."""
+        """End the run: every fog refused what no repetition will mend.
+
+        The link's lock may be held: call nothing of it.
+        """
         ...
 
 
@@ -141,8 +144,9 @@ class FogLink:
             except RemoteError as error:
                 with self._lock:
                     self.lanes.not_connected(fog, error, self._clock())
+                    # Before anybody who waits for this attempt goes on.
+                    self._end_if_refused(error)
                     self._tell()
-                self._end_if_refused(error)
             else:
                 self._adopt(fog, stream)
 
@@ -218,6 +222,7 @@ class FogLink:
             for data in lane.stream.replies():
                 self._take(lane, data)
         except RemoteError as error:
+            lane.fog.client.learn(error)
             reason = outcome_of(error)
             self._lose(lane, error, reason if reason in NAMED else "broken")
 

@@ -121,6 +121,7 @@ def _run(
                 answer_kept(storage, writer, config.batch, find, stop)
             if stop.is_set:
                 writer.drain()
+                agent.raise_refusal()
             else:
                 agent.run(source, link, keep)
         storage.is_over = not stop.is_set

@@ -162,12 +162,14 @@ def start_fog(bundle_path: Path, key_folder: Path) -> Iterator[Callable[..., Fog
     """Return a function that serves a bundle's folder; all servers are stopped afterwards."""
     servers = []
 
-    def start(listen: str = "127.0.0.1:0", bundles: Path = bundle_path.parent) -> FogServer:
+    def start(
+        listen: str = "127.0.0.1:0", bundles: Path = bundle_path.parent, **wire: float
+    ) -> FogServer:
         config = FogConfig(
             bundles=str(bundles),
             listen=listen,
             trust=str(key_folder / "trust"),
-            wire=Wire(settle_s=0.05),
+            wire=Wire(**{"settle_s": 0.05, **wire}),
         )
         servers.append(FogServer(config))
         return servers[-1]
@@ -189,6 +191,7 @@ class ScriptedFog:
         self.script: Script = self.answer
         self.requests: list[InferRequest] = []
         self.is_ready = True
+        self.parameters: dict[str, int | bool] = {"queue_ns": 1000, "compute_ns": 2000}
         self._manifest = bundle.manifest
         self._chain = Chain(bundle)
         self._writer = InferWriter("tail", "1", bundle.manifest.outputs, RAW_OUTPUT_FIELD)
@@ -210,8 +213,8 @@ class ScriptedFog:
         point = point_of(request.model)
         known = {t.name: np.frombuffer(t.content, "<f4").reshape(t.shape) for t in request.inputs}
         outputs = self._chain.tail(known, point)
-        timings = {"queue_ns": 1000, "compute_ns": 2000}
-        return self._writer.write_stream_response(request.id, timings, list(outputs.values()))
+        arrays = list(outputs.values())
+        return self._writer.write_stream_response(request.id, self.parameters, arrays)
 
     def stop(self) -> None:
         """Vanish at once."""

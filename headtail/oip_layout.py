@@ -16,7 +16,7 @@ from headtail.protobuf import LENGTH_DELIMITED, VARINT, Field, Malformed, fields
 
 _ID, _PARAMETERS = 3, 4  # of both messages
 _INT64, _STRING = 2, 3  # InferParameter
-_MAX_INT_BYTES = 4  # a longer integer is taken to stay; no duration or count of ours is so long
+_MAX_INT_BYTES = 9  # a longer one is negative, and taken to stay
 # What is kept: at most 128 layouts of 4 KiB; more only means that messages are parsed.
 _SIZES, _PER_SIZE, _MAX_BYTES = 32, 4, 4 << 10
 
@@ -156,7 +156,7 @@ def _place_parameter(data: bytes, entry: Field, places: _Places) -> None:
 
 
 def _integer(data: bytes) -> int:
-    """Return the varint that fills `data`, at most 4 bytes."""
+    """Return the varint that fills `data`, at most 9 bytes."""
     # All but the last byte of a varint have the highest bit.
     if len(data) == 1:
         value = data[0]

@@ -19,10 +19,10 @@ DESCRIPTION = "Runs the head of a model on the edge and streams the activation t
 EXAMPLES = """\
 examples:
   Replay a record in real time, the tail in the fog, results to a file:
-    edge-agent run --bundle mitbih-1.bundle --fog 10.0.0.5:8500 \\
+    edge-agent run --bundle mitbih-1.bundle --fog 127.0.0.1:8500 \\
       --source wfdb:mitdb/100 --sink jsonl:100.jsonl
   Your own windows as fast as possible, with a Prometheus page:
-    edge-agent run --bundle mitbih-1.bundle --fog 10.0.0.5:8500 \\
+    edge-agent run --bundle mitbih-1.bundle --fog 127.0.0.1:8500 \\
       --source npz:windows.npz --sink jsonl:out.jsonl --metrics 127.0.0.1:9101
   The whole model here, no fog, a JSON array a line in and a JSON object a line out:
     edge-agent run --bundle mitbih-1.bundle --point 3 --source stdin --sink stdout < windows.jsonl

@@ -23,8 +23,8 @@ from headtail.tls import require_tls13
 
 EPILOG = """\
 examples:
-  fog-server --bundles bundles --listen 0.0.0.0:8500 --metrics 127.0.0.1:9500
-  fog-server --config deploy/fog/fog-server.toml --trust /etc/headtail/trust
+  fog-server --bundles bundles --listen 127.0.0.1:8500 --metrics 127.0.0.1:9500
+  fog-server --config deploy/fog/fog-server.toml --trust /etc/headtail/trust   # mutual TLS
   fog-server --bundles bundles --listen 127.0.0.1:0     # a free port, said in the log
 
 A bundle NAME is served as the model NAME, and its tails as NAME-tailK-ENCODING, over the Open

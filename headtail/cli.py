@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from headtail.errors import HeadtailError
@@ -43,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('headtail')}")
     groups = parser.add_subparsers(required=True, metavar="COMMAND")
     ca = groups.add_parser("ca", help="a private certificate authority in a folder")
     _add_ca(ca.add_subparsers(required=True, metavar="ACTION"))

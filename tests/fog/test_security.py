@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.request import urlopen
 
 import grpc
 import numpy as np
@@ -109,6 +110,7 @@ def site(write_test_bundle, key_folder, tmp_path_factory) -> Iterator[Site]:
     config = f"""
         bundles = "{folder / "bundles"}"
         listen = "127.0.0.1:0"
+        metrics = "127.0.0.1:0"
         trust = "{key_folder / "trust"}"
         [wire]
         max_message_bytes = {MAX_MESSAGE_BYTES}
@@ -439,6 +441,13 @@ def test_no_key_and_no_certificate_is_in_the_log(listed: Site) -> None:
     keys = [p.read_text() for p in listed.folder.rglob("*.key")]
     secrets = [line for key in keys for line in key.splitlines() if not line.startswith("-")]
     assert len(secrets) > 4
+    names = re.findall('"sha256":"([0-9a-f]+)"', (listed.folder / "issued.jsonl").read_text())
     assert [] == [s for s in secrets if s in listed.program.text]
     assert "BEGIN" not in listed.program.text
+    address = listed.program.wait_for(r"metrics on http://([^/]+)/")
+    with urlopen(f"http://{address}/metrics") as page:
+        text = page.read().decode()
+    assert [] == [s for s in (*secrets, *names, "agent-7", "BEGIN") if s in text]
+    for reason in ("not_listed", "no_right", "revoked", "impersonation", "unauthenticated"):
+        assert f'fog_denied_calls_total{{reason="{reason}"}}' in text
     assert os.environ.get("GRPC_SSL_CIPHER_SUITES") is None  # the fog's own, not this process's

@@ -76,10 +76,10 @@ class Inference:
         try:
             tail = self._store.tail(request.model, request.version)
             model = tail.name
-            remaining_s = _earliest(request, caller)
             writer = tail.answer_writer(request.outputs)
             activation = tail.decode(request.inputs, self._max_batch)
             windows = tail.windows(activation)
+            remaining_s = _earliest(request, caller)
             self._quotas.spend(caller.agent, windows)
             arrived = self._clock_ns()
             with self._admission.slot(remaining_s, caller.agent, windows):

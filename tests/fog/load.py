@@ -35,17 +35,18 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     delays_ms: list[int] = field(default_factory=list)
 
-    def take(self, data: bytes) -> None:
-        """Count one answer."""
+    def take(self, data: bytes) -> float:
+        """Count one answer; return the delay it asks for, in seconds, or 0."""
         answer = read_stream_response(data)
         taken_s = time.monotonic() - self.due_s.pop(answer.id)
         if answer.error:
             self.outcomes[str(answer.parameters["status"])] += 1
-            if "retry_delay_ms" in answer.parameters:
-                self.delays_ms.append(answer.parameters["retry_delay_ms"])
-        else:
-            self.outcomes["OK"] += 1
-            self.latencies_s.append(taken_s)
+            delay_ms = answer.parameters.get("retry_delay_ms", 0)
+            self.delays_ms += [delay_ms] * bool(delay_ms)
+            return delay_ms / 1e3
+        self.outcomes["OK"] += 1
+        self.latencies_s.append(taken_s)
+        return 0.0
 
     def report(self) -> dict[str, object]:
         """Return the figures; percentiles are of the answers that brought outputs."""
@@ -66,10 +67,11 @@ class Agent:
 
     def __init__(self, number: int, options: argparse.Namespace) -> None:
         """Prepare the windows of agent `number`."""
-        self.name = f"agent-{number % options.agents}"
+        self.name = f"{options.name}-{number % options.agents}"
         self._options = options
         self._number = number
         self.tally = Tally()
+        self._paused_until_s = 0.0
         shape = (options.batch, *SHAPES[options.model])
         specs = [TensorSpec("x", "float32", shape)]
         self._writer = InferWriter(options.model, "", specs, RAW_INPUT_FIELD)
@@ -81,7 +83,9 @@ class Agent:
         try:
             async with asyncio.timeout(self._options.seconds + PATIENCE_S):
                 async for data in call:
-                    self.tally.take(data)
+                    delay_s = self.tally.take(data)
+                    if self._options.polite and delay_s:
+                        self._paused_until_s = time.monotonic() + delay_s
         except TimeoutError:
             call.cancel()
             self.tally.outcomes["UNANSWERED"] += len(self.tally.due_s)
@@ -96,6 +100,9 @@ class Agent:
         for index in range(int(self._options.seconds / interval_s)):
             due_s = began_s + index * interval_s
             await asyncio.sleep(due_s - time.monotonic())
+            if due_s < self._paused_until_s:
+                self.tally.outcomes["NOT SENT"] += 1
+                continue
             parameters = {
                 "agent": self.name,
                 "deadline_ms": self._options.deadline_ms,
@@ -137,11 +144,13 @@ def main() -> None:
     parser.add_argument("address")
     parser.add_argument("--model", default="slow")
     parser.add_argument("--streams", type=int, required=True)
+    parser.add_argument("--name", default="agent", help="what the agents are called")
     parser.add_argument("--agents", type=int, default=1 << 30, help="names among the streams")
     parser.add_argument("--rate", type=float, required=True, help="messages a second and stream")
     parser.add_argument("--batch", type=int, default=1, help="windows a message")
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--deadline-ms", type=int, required=True)
+    parser.add_argument("--polite", action="store_true", help="honour the delays asked for")
     json.dump(asyncio.run(load(parser.parse_args())), sys.stdout)
 
 

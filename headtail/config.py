@@ -1,5 +1,6 @@
 """Reading configuration: TOML into checked structs, and the few things programs share."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +11,8 @@ from headtail.errors import ConfigError
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_PORT = 65535
+# Keys of more parts than this; tomllib takes minutes over one of fifty thousand.
+_DEEP_KEY = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+[ \t]*\.[ \t]*){64}""")
 T = TypeVar("T")
 
 
@@ -33,9 +36,15 @@ def read_toml(path: Path, kind: type[T]) -> T:
 def decode_toml(data: bytes, kind: type[T], where: str) -> T:
     """Decode TOML bytes as `read_toml` does; `where` names them in errors."""
     try:
-        return msgspec.convert(tomllib.loads(data.decode("utf-8")), type=kind)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        text = data.decode("utf-8")
+        if _DEEP_KEY.search(text):
+            raise ConfigError(where, "a key has over 64 parts")
+        tree = tomllib.loads(text)
+    # The parser's own errors are ValueErrors; a plain one is a number of thousands of digits.
+    except (ValueError, RecursionError) as error:
         raise ConfigError(where, f"no valid TOML: {error}") from error
+    try:
+        return msgspec.convert(tree, type=kind)
     except msgspec.ValidationError as error:
         raise ConfigError(where, str(error)) from error
 

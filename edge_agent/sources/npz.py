@@ -1,7 +1,9 @@
 """Windows from an .npz file, read row by row: neither the file nor a pickle is ever loaded."""
 
 import math
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +18,7 @@ from headtail.tensor import Array
 
 MAX_WINDOW_BYTES = 64 << 20
 LABELS = "y"
+_CORRUPT = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError)
 SKIPPED_ROWS = 16
 """Read at a time where a run continues another."""
 
@@ -39,7 +42,7 @@ class Rows:
                 header = np.lib.format.read_array_header_2_0(file)
             else:
                 raise ValueError(f"format version {version}")
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (*_CORRUPT, SyntaxError, tokenize.TokenError) as error:
             raise DataError(where, f"no readable array: {str(error).splitlines()[0]}") from error
         shape, is_fortran, dtype = header
         if dtype.hasobject or dtype.kind not in "biuf":
@@ -68,7 +71,7 @@ class Rows:
         count = min(count, self.count - self._next)
         try:
             data = self._file.read(count * self._row_bytes)
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+        except (*_CORRUPT, OSError) as error:
             raise DataError(f"{self._where} row {self._next}", f"corrupt: {error}") from error
         if len(data) != count * self._row_bytes:
             row = self._next + len(data) // self._row_bytes

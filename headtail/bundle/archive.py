@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -38,7 +39,8 @@ from headtail.tensor import Array, TensorSpec, fits, from_buffer
 MANIFEST, SIGNATURE = "manifest.json", "signature"
 # What zipfile raises for a file that is none, or is damaged.
 _ZIP_ERRORS = (
-    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
+    SyntaxError, tokenize.TokenError,  # from NumPy's reading of an .npy header
 )  # fmt: skip
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold: no clock in a bundle
 

@@ -21,7 +21,7 @@ IN_FLIGHT, STREAM_LENGTH = 32, 1500
 UNARY_EVERY, RAW_EVERY = 20, 500
 """Of so many stream messages, one unary call; one connection of raw bytes."""
 CALL_TIMEOUT_S = 30.0
-BOMB_BYTES, OVERSIZE_BYTES = 512 << 20, 65 << 20
+BOMB_BYTES, OVERSIZE_BYTES = 128 << 20, 65 << 20
 """Unpacked, and as it travels; a fog takes 64 MiB by default."""
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 METHODS = (

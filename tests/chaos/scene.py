@@ -22,8 +22,9 @@ sys.path[:0] = [str(ROOT / "deploy")]
 
 from headtail.bundle.archive import write_bundle  # noqa: E402
 from headtail.bundle.keys import read_signer, write_key_pair  # noqa: E402
-from programs import Program, running  # noqa: E402 - lies beside the demo, in no package
+from programs import BIN, Program, running  # noqa: E402 - lies beside the demo, in no package
 
+__all__ = ["BIN"]  # re-exported: only here is the path set
 WINDOW = (16, 2)
 POINT, LAST_POINT = 1, 3
 LARGEST_ERROR = 1e-5

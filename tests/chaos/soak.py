@@ -21,8 +21,7 @@ import numpy as np
 
 from headtail.oip import RAW_INPUT_FIELD, InferWriter
 from headtail.tensor import TensorSpec
-from programs import BIN
-from scene import LAST_POINT, POINT, Scene, agent_command, fog, free_address, judge, make_scene
+from scene import BIN, LAST_POINT, POINT, Scene, agent_command, fog, free_address, judge, make_scene
 
 WARM_UP_SHARE = 0.2
 """Of the time, in which allocators and caches fill; the verdict looks at what follows."""

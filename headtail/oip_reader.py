@@ -47,6 +47,7 @@ _CACHED_BYTES = 256  # a tensor's header is smaller; one with contents is not wo
 # so a hostile megabyte costs a hundred of them and a fraction of a second, and no more.
 MAX_HEADER_BYTES = 1 << 20
 MAX_ITEMS = 1024  # tensors, outputs wanted, or parameters of one message
+MAX_FIELDS = 4 * MAX_ITEMS  # all of them and the names; what the reader walks is bounded by it
 # Below this two copies are cheaper than a walk over the fields in Python (measured).
 WALK_FROM_BYTES = 16 << 10
 # InferTensorContents field -> dtype of its values, by datatype.
@@ -173,8 +174,11 @@ def _split(data: bytes, start: int, raw_field: int) -> tuple[int, Sequence[Buffe
     raw: list[memoryview] = []
     header_stop = stop = len(data)
     raw_tag = raw_field << 3 | LENGTH_DELIMITED
-    at = start
+    at, fields = start, 0
     while at < stop:
+        fields += 1
+        if fields > MAX_FIELDS:
+            raise RequestInvalid("message", f"over {MAX_FIELDS} fields")
         tag = data[at]
         size, content = _varint_at(data, at + 1)
         if tag & 7 != LENGTH_DELIMITED or tag > 127 or not content or content + size > stop:
@@ -184,7 +188,7 @@ def _split(data: bytes, start: int, raw_field: int) -> tuple[int, Sequence[Buffe
             if len(raw) == MAX_ITEMS:
                 raise RequestInvalid("raw contents", f"over {MAX_ITEMS} tensors")
             raw.append(view[content : content + size])
-        elif raw or at - start > MAX_HEADER_BYTES:
+        elif raw:
             return stop, []
         at = content + size
     return header_stop, raw

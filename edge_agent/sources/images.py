@@ -107,11 +107,13 @@ def read_image(path: Path) -> Array:
     from PIL import Image
 
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")  # Pillow's own, softer limit; ours follows
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(str(path), f"more than {MAX_PIXELS} pixels")
-            return np.asarray(image.convert("RGB"))
+        with warnings.catch_warnings():
+            # Of damaged files, and of Pillow's own, softer limit; ours follows.
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise DataError(str(path), f"more than {MAX_PIXELS} pixels")
+                return np.asarray(image.convert("RGB"))
     # Pillow's decoders raise these for broken files; struct.error comes from its TIFF reader.
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(str(path), f"cannot be decoded: {error}") from error

@@ -12,8 +12,8 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-WINDOWS = 3000
-KILLS = 4
+WINDOWS = 2500
+KILLS = 3
 MAIN = "from edge_agent.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
 
 
@@ -49,7 +49,9 @@ def run_and_kill(command: list[str], grown: Path, after_bytes: int, delay_s: flo
     return process.returncode
 
 
-def test_killed_again_and_again(many, run_agent, tmp_path):
+@pytest.mark.parametrize("path", ["edge", "fog"])
+def test_killed_again_and_again(many, run_agent, start_fog, tmp_path, path):
+    """With the whole model here, and with the tail in a fog that sees windows twice."""
     source, expected = many
     sink = tmp_path / "out.jsonl"
     settings = run_agent.settings
@@ -62,8 +64,6 @@ def test_killed_again_and_again(many, run_agent, tmp_path):
         settings["bundle"],
         "--trust",
         settings["trust"],
-        "--point",
-        "3",
         "--source",
         f"npz:{source}",
         "--sink",
@@ -71,6 +71,7 @@ def test_killed_again_and_again(many, run_agent, tmp_path):
         "--view",
         "off",
     ]
+    command += ["--point", "3"] if path == "edge" else ["--fog", start_fog().address]
     rng = random.Random(11)
     statuses = []
     for _ in range(KILLS):

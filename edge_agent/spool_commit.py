@@ -16,6 +16,9 @@ from headtail.segment import Tensors
 
 log = logging.getLogger(__name__)
 
+SAY_AGAIN_S = 300.0
+"""Shortest time between two lines that say that windows are dropped."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -90,6 +93,7 @@ class Committer:
         self._order: Order
         self._clock = clock
         self.dropped = 0
+        self._said_s = -math.inf
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
 
     def start(self, order: Order, first: int) -> None:
@@ -206,6 +210,16 @@ class Committer:
         stop = self._spool.surplus(self._limits.max_bytes, oldest_s)
         dropped = self._order.skip(stop) if stop else range(0)
         if dropped:
-            log.warning("spool full: %d windows from %d dropped", len(dropped), dropped.start)
             self._spool.commit(Change(dropped=dropped))
             self.dropped += len(dropped)
+            self._say_dropped(dropped)
+
+    def _say_dropped(self, dropped: range) -> None:
+        """Log that windows are dropped: once, and again while it goes on; metrics count them."""
+        now_s = self._clock()
+        if now_s - self._said_s >= SAY_AGAIN_S:
+            self._said_s = now_s
+            log.warning(
+                "spool full: %d windows from %d dropped, %d since the start",
+                len(dropped), dropped.start, self.dropped,
+            )  # fmt: skip

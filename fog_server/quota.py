@@ -10,6 +10,7 @@ from fog_server.refusal import Cause, refusal
 
 Clock = Callable[[], float]
 DAY_S = 86400.0
+_RETURN_RATIO = 0.25  # share of the burst that a refused agent comes back to
 MAX_AGENTS = 4096  # accounts kept; without certificates anybody can make names up
 
 
@@ -93,7 +94,8 @@ class Quotas:
             raise refusal(Cause.QUOTA, reason, max(1.0, left_s))
 
     def _check_rate(self, account: _Account, windows: int) -> None:
-        missing = min(windows, self._burst) - account.windows
-        if self._rate and missing > 0:
+        if self._rate and account.windows < min(windows, self._burst):
+            # Back after a single window has been earned, it would be refused again at once.
+            wanted = min(max(windows, _RETURN_RATIO * self._burst), self._burst)
             reason = f"more than {self._rate:g} windows a second"
-            raise refusal(Cause.RATE, reason, missing / self._rate)
+            raise refusal(Cause.RATE, reason, (wanted - account.windows) / self._rate)

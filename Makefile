@@ -48,7 +48,16 @@ test-runtime: .venv-runtime/.ready  ## Edge and fog alone, in an environment wit
 bench: setup  ## Speed and size, as ratios within one run
 	$(BIN)/pytest -m bench -s -q tests/benchmarks
 
+chaos: setup  ## Kills, a bad network, malformed messages, full disks: prints what it counted
+	$(BIN)/python tests/chaos/disk.py
+	$(BIN)/python tests/chaos/network.py
+	$(BIN)/python tests/chaos/kills.py
+	$(BIN)/python tests/chaos/malformed.py
+
+soak: setup  ## Half an hour of load: memory, descriptors and threads over time
+	$(BIN)/python tests/chaos/soak.py
+
 demo: setup  ## Optimise, cut, serve, stream and measure on this machine
 	$(BIN)/python deploy/demo.py
 
-.PHONY: help setup lock proto check test test-all test-runtime bench demo
+.PHONY: help setup lock proto check test test-all test-runtime bench chaos soak demo

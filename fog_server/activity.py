@@ -22,6 +22,8 @@ class Stream:
         self._lock = threading.Lock()
         self._answered_at = clock()
         self.is_ended = False
+        self.is_last = False
+        """Whether the stream ends with the window that is being answered."""
         self.agent: str | None = None
         """Who uses the stream; None until its first window says so."""
 
@@ -32,6 +34,8 @@ class Stream:
                 return False
             self._send(respond())
             self._answered_at = self._clock()
+            if self.is_last:
+                self._end()
             return True
 
     def end(self) -> None:
@@ -127,14 +131,17 @@ class Activity:
         """Let what is in flight finish; return whether it did within `drain_s`.
 
         A stream is ended once it has been silent for `settle_s`: what its agent had sent before
-        it knew of the drain has arrived by then.
+        it knew of the drain has arrived by then. One that goes on sending is ended between two
+        windows when half of the time is over.
         """
         give_up_at = self._clock() + drain_s
         with self._changed:
             while self._calls or self._streams:
                 left_s = give_up_at - self._clock()
+                is_late = left_s < drain_s / 2
                 for stream in self._streams:
-                    stream.end_if_silent(settle_s if left_s > 0 else 0.0)
+                    stream.is_last = is_late
+                    stream.end_if_silent(0.0 if is_late else settle_s)
                 if left_s <= 0:
                     return False
                 self._changed.wait(min(left_s, max(settle_s / 4, 0.005)))

@@ -69,6 +69,21 @@ def test_silent_stream_is_ended_when_it_has_settled() -> None:
         assert sent == [None]
 
 
+def test_stream_that_goes_on_sending_is_ended_between_two_windows() -> None:
+    """An agent that does not care about the drain loses no window that was answered."""
+    sent = Sent()
+    activity = Activity(1)
+    with activity.stream(sent) as stream:
+
+        def respond() -> bytes:
+            assert not activity.drain(drain_s=0.0, settle_s=9.0)
+            return b"last"
+
+        assert stream.answer(respond)
+        assert not stream.answer(lambda: b"after the end")
+    assert [b"last", None] == sent
+
+
 def test_window_being_answered_is_not_cut() -> None:
     """Whoever drains finds the stream busy and leaves it alone."""
     sent = Sent()

@@ -2,8 +2,10 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from programs import Program, running
 
 LOAD = Path(__file__).with_name("load.py")
 STREAMS, QUEUED, DEADLINE_S = 32, 16, 1.0
+DRAIN_S = 4.0
 BATCH = 4  # windows a message: tens of milliseconds, beside which refusing costs nothing
 MIB = 1 << 20
 # What a stream may have sent ahead (fog_server.server), and noise of the allocator.
@@ -26,6 +29,7 @@ max_queued = {QUEUED}
 max_batch = 8192
 [wire]
 max_agents = {STREAMS}
+drain_s = {DRAIN_S}
 """
 
 
@@ -158,3 +162,19 @@ def test_agents_that_honour_the_delay_are_refused_less(fog, say) -> None:
     rude, polite = figures["rude"]["outcomes"], figures["polite"]["outcomes"]
     assert polite["RESOURCE_EXHAUSTED"] <= 0.7 * rude["RESOURCE_EXHAUSTED"]
     assert polite["OK"] >= 0.6 * rude["OK"]
+
+
+def test_drain_under_overload_ends_every_stream_between_two_windows(fog, say) -> None:
+    """Agents that go on sending are no reason to cut a window short, nor to stay."""
+    load = fog.load(streams=16, rate=10, seconds=8)
+    give_up_at = time.monotonic() + 20
+    while not sum(fog.refused().values()):
+        assert time.monotonic() < give_up_at
+    began = time.monotonic()
+    fog.program.process.send_signal(signal.SIGTERM)
+    assert fog.program.process.wait(timeout=30) == 0
+    took_s = time.monotonic() - began
+    figures = finish(load)
+    say(f"drained in {took_s:.1f} s of {DRAIN_S} s: {figures['outcomes']}")
+    assert not [outcome for outcome in figures["outcomes"] if outcome.startswith("STREAM")]
+    assert "stopped with windows unanswered" not in fog.program.text

@@ -200,20 +200,21 @@ class Agent:
         self._refusal = self._refusal or error
         self._stop.set()
 
-    def answered(self, request: Request, response: InferResponse, received_s: float) -> None:
-        """Take the fog's answer; one that is no answer is a failure of the fog."""
+    def answered(self, request: Request, response: InferResponse, received_s: float) -> bool:
+        """Take the fog's answer; one that is no answer is a failure of the fog, and of no use."""
         work = self._underway.pop(request.id)
         try:
             outputs = self._codec.outputs(response, len(work.frames))
         except TensorError as error:
             fault = RemoteFailed("fog", f"answered what is no output: {error}")
             self._finish_here(work, fault)
-            return
+            return False
         self._is_fog_failing = False
         tail_s = seconds(response, "compute_ns")
         queue_s = seconds(response, "queue_ns")
         network_s = max(0.0, received_s - request.sent_s - tail_s - queue_s)
         self._finish(work, outputs, Finish("fog", self._clock(), tail_s, network_s, queue_s))
+        return True
 
     def failed(self, request: Request, error: RemoteError) -> None:
         """Finish on the edge what the fog did not."""

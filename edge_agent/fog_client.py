@@ -8,12 +8,12 @@ import logging
 import queue
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import grpc
 from grpc import StatusCode
 
+from edge_agent.fog_check import SERVICE, Tail, check_fog
 from headtail.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -27,16 +27,8 @@ from headtail.errors import (
     RequestInvalid,
     Unauthenticated,
 )
-from headtail.inference.grpc_service_pb2 import (
-    ModelMetadataRequest,
-    ModelMetadataResponse,
-    ModelReadyRequest,
-    ModelReadyResponse,
-)
 from headtail.oip import InferResponse
-from headtail.tensor import OIP_DATATYPES, TensorSpec
 from headtail.tls import ClientTls, secure_channel
-from headtail.v1.control_pb2 import ListBundlesRequest, ListBundlesResponse
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +46,6 @@ ERROR_BY_STATUS: Mapping[StatusCode, type[HeadtailError]] = MappingProxyType(
 )
 """The inverse of `fog_server.status.STATUS_BY_ERROR`."""
 
-SERVICE = "/inference.GRPCInferenceService/"
-CONTROL_SERVICE = "/headtail.v1.Control/"
 MAX_MESSAGE_BYTES = 256 << 20
 KEEPALIVE_S, KEEPALIVE_TIMEOUT_S, MAX_KEEPALIVE_S = 30.0, 10.0, 7200.0
 CALMED = "too many pings"
@@ -72,9 +62,12 @@ def channel_options(keepalive_s: float = KEEPALIVE_S) -> list[tuple[str, int]]:
         keepalive_s: Silence after which the fog is pinged; a server permits no shorter one than
             it says (ours 30 s, gRPC's default 300 s) and hangs up on a client that pings more.
     """
+    timeout_ms = round(min(KEEPALIVE_TIMEOUT_S, keepalive_s) * 1e3)
     return [
         ("grpc.keepalive_time_ms", round(keepalive_s * 1e3)),
-        ("grpc.keepalive_timeout_ms", round(min(KEEPALIVE_TIMEOUT_S, keepalive_s) * 1e3)),
+        ("grpc.keepalive_timeout_ms", timeout_ms),
+        # Where this is not set, grpcio 1.85 waits 60 s for the answer whatever the line above says.
+        ("grpc.http2.ping_timeout_ms", timeout_ms),
         # An open stream is a call: without one nobody needs to know whether the fog is there.
         ("grpc.keepalive_permit_without_calls", 0),
         # Otherwise gRPC stops pinging a stream on which no window is sent, after the second ping.
@@ -164,27 +157,6 @@ class FogStream:
         self._channel.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """What the agent wants of the fog."""
-
-    name: str
-    """Under which the fog serves it."""
-    version: str
-    """The bundle's."""
-    inputs: tuple[TensorSpec, ...]
-    """As they travel."""
-    bundle: str
-    """The bundle's name."""
-    digest: str
-    """The bundle's."""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Name and version, as a request names them."""
-        return self.name, self.version
-
-
 class FogClient:
     """Opens streams to one fog for one tail."""
 
@@ -226,9 +198,7 @@ class FogClient:
             raise FogUnavailable(self.fog, str(error)) from error
         deadline_s = time.monotonic() + self._connect_s
         try:
-            self._check_model(channel, deadline_s)
-            self._check_digest(channel, deadline_s)
-            self._check_ready(channel, deadline_s)
+            check_fog(channel, self.fog, self.tail, deadline_s)
             return FogStream(channel, self.fog)
         except grpc.RpcError as error:
             channel.close()
@@ -242,53 +212,6 @@ class FogClient:
         if CALMED in str(error).lower().replace("_", " "):
             self.keepalive_s = min(2.0 * self.keepalive_s, MAX_KEEPALIVE_S)
             log.warning("fog %s permits fewer pings; now every %g s", self.fog, self.keepalive_s)
-
-    def _check_model(self, channel: grpc.Channel, deadline_s: float) -> None:
-        ask = channel.unary_unary(
-            SERVICE + "ModelMetadata",
-            request_serializer=ModelMetadataRequest.SerializeToString,
-            response_deserializer=ModelMetadataResponse.FromString,
-        )
-        request = ModelMetadataRequest(name=self.tail.name, version=self.tail.version)
-        model = ask(request, timeout=_remaining(deadline_s))
-        served = {t.name: t.datatype for t in model.inputs}
-        wanted = {s.name: OIP_DATATYPES[s.dtype] for s in self.tail.inputs}
-        if served != wanted:
-            raise RequestInvalid(
-                f"fog {self.fog}", f"'{self.tail.name}' takes {served} there, {wanted} here"
-            )
-
-    def _check_digest(self, channel: grpc.Channel, deadline_s: float) -> None:
-        """Compare the bundles; a fog that is not ours (Triton, say) cannot be asked."""
-        ask = channel.unary_unary(
-            CONTROL_SERVICE + "ListBundles",
-            request_serializer=ListBundlesRequest.SerializeToString,
-            response_deserializer=ListBundlesResponse.FromString,
-        )
-        try:
-            listed = ask(ListBundlesRequest(), timeout=_remaining(deadline_s)).bundles
-        except grpc.RpcError as error:
-            if error.code() is StatusCode.UNIMPLEMENTED:
-                return
-            raise
-        for bundle in listed:
-            same = (bundle.name, bundle.version) == (self.tail.bundle, self.tail.version)
-            if same and bundle.digest != self.tail.digest:
-                raise RequestInvalid(
-                    f"fog {self.fog}",
-                    f"its {bundle.name} {bundle.version} is bundle {bundle.digest[:12]},"
-                    f" this agent's is {self.tail.digest[:12]}",
-                )
-
-    def _check_ready(self, channel: grpc.Channel, deadline_s: float) -> None:
-        ask = channel.unary_unary(
-            SERVICE + "ModelReady",
-            request_serializer=ModelReadyRequest.SerializeToString,
-            response_deserializer=ModelReadyResponse.FromString,
-        )
-        request = ModelReadyRequest(name=self.tail.name, version=self.tail.version)
-        if not ask(request, timeout=_remaining(deadline_s)).ready:
-            raise FogUnavailable(self.fog, f"'{self.tail.name}' is not ready")
 
     def _error(self, error: grpc.RpcError) -> RemoteError:
         if error.code() is StatusCode.DEADLINE_EXCEEDED:
@@ -309,10 +232,6 @@ def retry_delay_s(milliseconds: object) -> float:
     """Return a fog's wish in seconds, bounded; 0 where it says none that makes sense."""
     text = milliseconds.decode() if isinstance(milliseconds, bytes) else str(milliseconds)
     return min(float(text) / 1e3, MAX_RETRY_DELAY_S) if text.isascii() and text.isdigit() else 0.0
-
-
-def _remaining(deadline_s: float) -> float:
-    return max(0.001, deadline_s - time.monotonic())
 
 
 def one_line(error: grpc.RpcError) -> str:

@@ -25,6 +25,8 @@ from headtail.errors import (
 )
 from headtail.oip import InferResponse, read_stream_response
 
+DRAINING = "draining"
+"""Parameter by which a fog says that it will end its streams soon."""
 NAMED = ("overloaded", "refused", "denied")
 """Ends of a stream that are not just the link's."""
 
@@ -32,8 +34,8 @@ NAMED = ("overloaded", "refused", "denied")
 class Outcome(Protocol):
     """What becomes of a request: exactly one of `answered` and `failed`, on any thread."""
 
-    def answered(self, request: Request, response: InferResponse, received_s: float) -> None:
-        """Take the fog's answer."""
+    def answered(self, request: Request, response: InferResponse, received_s: float) -> bool:
+        """Take the fog's answer; return whether it was of use."""
         ...
 
     def failed(self, request: Request, error: RemoteError) -> None:
@@ -231,7 +233,8 @@ class FogLink:
         try:
             response = read_stream_response(data)
         except HeadtailError as error:
-            self.lanes.counts.drops["malformed"] += 1
+            with self._lock:
+                self.lanes.counts.drops["malformed"] += 1
             fault = RemoteFailed(f"fog {lane.fog.client.fog}", f"sent what is no answer: {error}")
             self._lose(lane, fault, "malformed")
             return
@@ -241,17 +244,19 @@ class FogLink:
         with self._lock:
             request = lane.pending.pop(response.id, None)
             lane.last_heard_s = received_s
-            lane.fog.breaker.misses = 0
             if not lane.is_proved:
                 self.lanes.prove(lane, received_s)
                 self._tell()
-            if response.parameters.get("draining"):
+            if response.parameters.get(DRAINING):
                 self.lanes.leave(lane, "draining", None, received_s)
                 self._tell()
-        if request is None:
-            self.lanes.counts.drops["late"] += 1
-        else:
-            self._outcome.answered(request, response, received_s)
+            if request is None:
+                self.lanes.counts.drops["late"] += 1
+        if request is None or self._outcome.answered(request, response, received_s):
+            lane.fog.breaker.misses = 0
+        elif lane.fog.breaker.missed():
+            where = f"fog {lane.fog.client.fog}"
+            self._lose(lane, RemoteFailed(where, "its answers are of no use"), "missed")
 
     def _take_error(self, lane: Lane, response: InferResponse, received_s: float) -> None:
         """Take the fog's error about one window, and see what it says of the fog."""
@@ -260,14 +265,16 @@ class FogLink:
             request = lane.pending.pop(response.id, None)
             lane.last_heard_s = received_s
             reason = self._fault(lane, error, received_s)
+            if response.parameters.get(DRAINING):
+                reason = "draining"
+            if request is None:
+                self.lanes.counts.drops["late"] += 1
             if reason in ("overloaded", "draining"):
                 self.lanes.leave(lane, reason, error, received_s)
                 self._tell()
         if reason in ("refused", "denied", "missed"):
             self._lose(lane, error, reason)
-        if request is None:
-            self.lanes.counts.drops["late"] += 1
-        else:
+        if request is not None:
             self._outcome.failed(request, error)
 
     def _fault(self, lane: Lane, error: RemoteError, now_s: float) -> str:

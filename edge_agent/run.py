@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from edge_agent.agent import Agent, Settings
 from edge_agent.config import Config, check
-from edge_agent.fog_client import FogClient, Tail
+from edge_agent.fog_check import Tail
+from edge_agent.fog_client import FogClient
 from edge_agent.lanes import Policy
 from edge_agent.link import FogLink
 from edge_agent.meter import EnergyMeter, open_meter

@@ -1,12 +1,16 @@
 """Statuses and errors, and what a fog must be before it is streamed to."""
 
+import threading
+
 import grpc
 import pytest
 
-from edge_agent.fog_client import ERROR_BY_STATUS, FogClient, Tail, make_error
+from edge_agent.fog_check import Tail
+from edge_agent.fog_client import ERROR_BY_STATUS, FogClient, make_error, retry_delay_s
 from edge_agent.plan import choose_plan
 from fog_server.status import STATUS_BY_ERROR
 from headtail.errors import FogUnavailable, ModelNotFound, RemoteFailed, RequestInvalid
+from proxy import Proxy
 
 
 @pytest.fixture
@@ -72,3 +76,43 @@ def test_tail_that_is_not_ready_is_waited_for(scripted_fog, tail):
 
 def test_unknown_failure_is_the_fogs():
     assert isinstance(make_error(grpc.StatusCode.DATA_LOSS, "", "h:1"), RemoteFailed)
+
+
+def test_fog_that_wants_fewer_pings_gets_fewer(tail, caplog):
+    """What gRPC says when a server hangs up on a client that pings too often."""
+    client = FogClient("h:1", tail, 1.0)
+    for text in ("Too many pings", "ended the stream", "GOAWAY received; too_many_pings"):
+        client.learn(FogUnavailable("h:1", text))
+    assert 120.0 == client.keepalive_s
+    assert 2 == caplog.text.count("permits fewer pings")
+
+
+def test_connection_that_went_dead_is_noticed_without_a_window(start_fog, tail):
+    """Nothing comes back, not even an end; the keepalive's answer is missed."""
+    with Proxy(start_fog(keepalive_s=1).address) as proxy:
+        stream = FogClient(proxy.address, tail, 20.0, keepalive_s=1.0).connect()
+        proxy.black_hole()
+        with pytest.raises(FogUnavailable, match=r"(?i)keepalive|ping"):
+            list(stream.replies())
+        stream.close()
+
+
+def test_pings_at_the_pace_that_the_fog_permits_keep_the_stream(start_fog, tail):
+    """An idle stream outlives several of them: the next window is answered by the same one."""
+    with Proxy(start_fog(keepalive_s=1).address) as proxy:
+        stream = FogClient(proxy.address, tail, 20.0, keepalive_s=1.0).connect()
+        sent = proxy.counts["up_bytes"]
+        give_up = threading.Timer(3.5, stream.finish)
+        give_up.start()
+        with pytest.raises(FogUnavailable, match="ended the stream"):
+            list(stream.replies())
+        assert proxy.counts["up_bytes"] > sent
+        stream.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("250", 0.25), (120, 0.12), ("x", 0.0), (-5, 0.0), (b"10", 0.01), ("9" * 400, 3600.0)],
+)
+def test_retry_delay_is_bounded_and_never_believed_blindly(said, seconds):
+    assert seconds == retry_delay_s(said)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from edge_agent.fog_client import FogClient, Tail
+from edge_agent.fog_check import Tail
+from edge_agent.fog_client import FogClient
 from edge_agent.lane import Lane, Request
 from edge_agent.lanes import PAUSE_JITTER, REFUSED_S, Lanes, Policy
 from headtail.errors import FogUnavailable, ModelNotFound, NotAllowed, Overloaded, RequestInvalid

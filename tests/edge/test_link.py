@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pytest
 
-from edge_agent.fog_client import FogClient, Tail
+from edge_agent.fog_check import Tail
+from edge_agent.fog_client import FogClient
 from edge_agent.lane import Request
 from edge_agent.lanes import Policy
 from edge_agent.link import FogLink
@@ -16,7 +17,7 @@ from edge_agent.plan import choose_plan
 from edge_agent.sources.frame import Frame
 from edge_agent.tail_codec import TailCodec
 from headtail.errors import RemoteError
-from headtail.oip import write_stream_error
+from headtail.oip import InferResponse, write_stream_error
 from proxy import Proxy
 
 FOG = "fog"
@@ -32,9 +33,10 @@ class Outcomes:
         self.seconds: dict[str, float] = {}
         self._lock = threading.Condition()
 
-    def answered(self, request: Request, response: object, received_s: float) -> None:
-        """Take the fog's answer."""
-        self._finish(request, FOG)
+    def answered(self, request: Request, response: InferResponse, received_s: float) -> bool:
+        """Take the fog's answer; one without outputs is of no use."""
+        self._finish(request, FOG if response.outputs else "useless")
+        return bool(response.outputs)
 
     def failed(self, request: Request, error: RemoteError) -> None:
         """Take what would be finished on the edge."""
@@ -252,6 +254,24 @@ def test_failing_answers_open_the_breaker_and_one_good_one_closes_it(
     held.set()
     assert FOG == windows.outcomes.of(trial)
     wait_until(lambda: used(windows) == 0)
+    assert FOG == windows.ask()
+
+
+def test_answers_of_no_use_open_the_breaker(connect, scripted_fog):
+    scripted_fog.script = lambda r: write_stream_error(r.id, "", {})
+    windows = connect([scripted_fog.address], first_s=3600.0, cap_s=3600.0)
+    assert ["useless"] * 5 == [windows.ask() for _ in range(5)]
+    assert "FogUnavailable" == windows.ask()
+    assert 1 == windows.link.lanes.counts.losses["missed"]
+
+
+def test_a_refused_window_may_tell_of_the_drain_too(connect, scripted_fog, before, wait_until):
+    second = before()
+    windows = connect([scripted_fog.address, second.address], dwell_s=3600.0)
+    overloaded = {"status": "RESOURCE_EXHAUSTED", "retry_delay_ms": 1, "draining": True}
+    scripted_fog.script = lambda r: write_stream_error(r.id, "full", overloaded)
+    assert "Overloaded" == windows.ask()
+    wait_until(lambda: used(windows) == 1)
     assert FOG == windows.ask()
 
 

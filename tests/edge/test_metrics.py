@@ -6,7 +6,8 @@ import time
 import pytest
 from prometheus_client import generate_latest
 
-from edge_agent.fog_client import FogClient, Tail
+from edge_agent.fog_check import Tail
+from edge_agent.fog_client import FogClient
 from edge_agent.lanes import Policy
 from edge_agent.link import FogLink
 from edge_agent.link_counts import LOSSES

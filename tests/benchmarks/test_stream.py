@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from edge_agent.agent import Agent, Settings
-from edge_agent.fog_client import FogClient, Tail
+from edge_agent.fog_check import Tail
+from edge_agent.fog_client import FogClient
 from edge_agent.lanes import Policy
 from edge_agent.link import FogLink
 from edge_agent.meter import open_meter

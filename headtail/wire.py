@@ -13,6 +13,7 @@ INT8_MIN, INT8_MAX = -128, 127
 # Arrays without axes: the quickest operands that NumPy takes.
 _LOWEST, _HIGHEST = np.array(INT8_MIN, np.float32), np.array(INT8_MAX, np.float32)
 _TABLE_VALUES = 1024  # up to here looking values up costs less than working them out (measured)
+# Keyed by the two numbers: they hash faster than the record.
 _AFFINES = 256  # tables kept, of 1 KiB each; more only means that they are made again
 
 
@@ -80,7 +81,7 @@ def encode(array: Array, encoding: Encoding, affine: Affine | None = None) -> Ar
         limit = np.finfo(np.float16).max
         return np.clip(array, -limit, limit).astype(np.float16)
     assert affine is not None, "int8 needs an affine; the manifest reader demands it"
-    inverse, zero_point = _scaling(affine)
+    inverse, zero_point = _scaling(affine.scale, affine.zero_point)
     # Without `out` an array without axes becomes a scalar.
     scaled = np.multiply(array, inverse, out=np.empty(array.shape, np.float32))
     np.add(scaled, zero_point, out=scaled)
@@ -105,7 +106,7 @@ def decode(array: Array, spec: TensorSpec, affine: Affine | None = None) -> Arra
         return array.astype(np.float32)
     assert affine is not None, "int8 needs an affine; the manifest reader demands it"
     if array.ndim > 0 and array.size <= _TABLE_VALUES:
-        return _table(affine).take(array, mode="wrap")
+        return _table(affine.scale, affine.zero_point).take(array, mode="wrap")
     return _real(array, affine)
 
 
@@ -117,12 +118,12 @@ def _real(array: Array, affine: Affine) -> Array:
 
 
 @lru_cache(_AFFINES)
-def _table(affine: Affine) -> Array:
+def _table(scale: float, zero_point: int) -> Array:
     """Return the real value of each int8; the negative ones are counted from the end."""
-    return _real(np.arange(256, dtype=np.uint8).view(np.int8), affine)
+    return _real(np.arange(256, dtype=np.uint8).view(np.int8), Affine(scale, zero_point))
 
 
 @lru_cache(_AFFINES)
-def _scaling(affine: Affine) -> tuple[Array, Array]:
+def _scaling(scale: float, zero_point: int) -> tuple[Array, Array]:
     """Return what `encode` multiplies by and adds."""
-    return np.array(1.0 / affine.scale, np.float32), np.array(affine.zero_point, np.float32)
+    return np.array(1.0 / scale, np.float32), np.array(zero_point, np.float32)

@@ -1,45 +1,24 @@
 """Who may call what: the identity of a certificate, held against the allow list."""
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any, cast
 
 import grpc
 
 from fog_server.peer import Peer, read_peer
+from fog_server.rights import LOCAL_METHOD, rights_needed
 from fog_server.status import status_of
-from headtail.allow_list import AllowList, Right
+from headtail.allow_list import AllowList
 from headtail.errors import HeadtailError, NotAllowed, Unauthenticated
 
 log = logging.getLogger(__name__)
 
-_DATA, _CONTROL = "/inference.GRPCInferenceService/", "/headtail.v1.Control/"
-_ANY = frozenset(Right)
-RIGHTS: Mapping[str, frozenset[Right]] = MappingProxyType(
-    {
-        f"{_DATA}ServerLive": _ANY,
-        f"{_DATA}ServerReady": _ANY,
-        f"{_DATA}ServerMetadata": _ANY,
-        f"{_DATA}ModelReady": _ANY,
-        f"{_DATA}ModelMetadata": _ANY,
-        f"{_DATA}ModelInfer": frozenset({Right.INFER}),
-        f"{_DATA}ModelStreamInfer": frozenset({Right.INFER}),
-        # An agent that infers compares digests before it does.
-        f"{_CONTROL}ListBundles": frozenset({Right.INFER, Right.FETCH}),
-        f"{_CONTROL}FetchBundle": frozenset({Right.FETCH}),
-        "/grpc.health.v1.Health/Check": _ANY,
-        "/grpc.health.v1.Health/List": _ANY,
-        "/grpc.health.v1.Health/Watch": _ANY,
-        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ANY,
-    }
-)
-"""Rights by method; one of them is enough. A method that is not here is the administrators'."""
-_LOCAL_METHOD = f"{_DATA}ServerLive"
 _MAX_SAID = 1024
 
 
@@ -60,6 +39,15 @@ class Denial(StrEnum):
     """It calls itself what its certificate does not."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stream:
+    """A call that may stay open for long."""
+
+    peer: Peer
+    method: str
+    context: grpc.ServicerContext
+
+
 class Authorization:
     """Decides, says once and counts."""
 
@@ -75,6 +63,9 @@ class Authorization:
         self._clock = clock
         self._said: set[tuple[str, Denial]] = set()
         self._said_of: AllowList | None = None
+        self._lock = threading.Lock()
+        self._streams: set[_Stream] = set()
+        self._swept_of = allowed()
 
     def authenticate(self, context: grpc.ServicerContext) -> Peer:
         """Return who calls.
@@ -96,20 +87,46 @@ class Authorization:
             Unauthenticated: If its certificate is no longer good.
             NotAllowed: If it lacks the right.
         """
+        allowed = self._allowed()
+        if allowed is not self._swept_of:
+            self._sweep(allowed)
         if self._clock() > peer.not_after:
             self.deny(peer, Denial.EXPIRED, Unauthenticated("fog", "the certificate has expired"))
-        allowed = self._allowed()
         if peer.fingerprint in allowed.revoked:
             self.deny(peer, Denial.REVOKED, Unauthenticated("fog", "the certificate is revoked"))
         rights = allowed.rights(peer.identity)
         if not rights:
             error = NotAllowed("fog", f"{peer.identity} is not on the allow list")
             self.deny(peer, Denial.NOT_LISTED, error)
-        needed = RIGHTS.get(method, frozenset({Right.ADMINISTER}))
+        needed = rights_needed(method)
         if not rights & needed:
             which = " or ".join(sorted(needed))
             error = NotAllowed("fog", f"{peer.identity} may not {which}")
             self.deny(peer, Denial.NO_RIGHT, error)
+
+    def watch(self, peer: Peer, method: str, context: grpc.ServicerContext) -> None:
+        """Cut a stream off when a new allow list strikes its caller off, silent as it may be."""
+        stream = _Stream(peer, method, context)
+        with self._lock:
+            self._streams.add(stream)
+        if not context.add_callback(lambda: self._forget(stream)):
+            self._forget(stream)  # it is over already
+
+    def _forget(self, stream: "_Stream") -> None:
+        with self._lock:
+            self._streams.discard(stream)
+
+    def _sweep(self, allowed: AllowList) -> None:
+        with self._lock:
+            if allowed is self._swept_of:
+                return
+            self._swept_of = allowed
+            streams = list(self._streams)
+        for stream in streams:
+            try:
+                self.check(stream.peer, stream.method)
+            except (Unauthenticated, NotAllowed):
+                stream.context.cancel()
 
     def deny(self, peer: Peer, reason: Denial, error: HeadtailError) -> None:
         """Count and raise; the log has a line for the first time of each caller and reason."""
@@ -178,7 +195,7 @@ class Guard(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore] # its s
             (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
         }
         attribute, make = kinds[handler.request_streaming, handler.response_streaming]
-        call = _GuardedCall(self._authorization, method, handler.request_streaming)
+        call = _GuardedCall(self._authorization, method, handler)
         call.wrap(getattr(handler, attribute))
         return make(call, handler.request_deserializer, handler.response_serializer)
 
@@ -189,10 +206,11 @@ class _GuardedCall:
     Once a stream has begun its status may be sent from elsewhere, so it is set, not raised.
     """
 
-    def __init__(self, authorization: Authorization, method: str, is_stream: bool) -> None:
+    def __init__(self, authorization: Authorization, method: str, handler: Any) -> None:
         self._authorization = authorization
         self._method = method
-        self._is_stream = is_stream
+        self._is_stream = handler.request_streaming
+        self._is_open_ended = handler.request_streaming or handler.response_streaming
 
     def wrap(self, behavior: Callable[..., Any]) -> None:
         """Take on the method and what gRPC reads from it."""
@@ -201,7 +219,7 @@ class _GuardedCall:
         self.experimental_non_blocking = getattr(behavior, "experimental_non_blocking", False)
 
     def __call__(self, argument: Any, context: grpc.ServicerContext, *send: Any) -> Any:
-        if self._method == _LOCAL_METHOD and context.peer().startswith("unix:"):
+        if self._method == LOCAL_METHOD and context.peer().startswith("unix:"):
             return self._behavior(argument, context, *send)  # the server's call to itself
         try:
             peer = self._authorization.authenticate(context)
@@ -210,6 +228,8 @@ class _GuardedCall:
             fault = error
         else:
             certified.set(Certified(peer, self._authorization))
+            if self._is_open_ended:
+                self._authorization.watch(peer, self._method, context)
             if self._is_stream:
                 argument = self._watch(argument, context, peer)
             return self._behavior(argument, context, *send)

@@ -43,6 +43,8 @@ class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Largest message received or sent."""
     keepalive_s: Positive = 30
     """How often a client may ping, and how often the server pings a silent one."""
+    handshake_s: Annotated[float, msgspec.Meta(gt=0)] = 20.0
+    """Longest time from a connection to the end of its TLS and HTTP/2 handshake."""
     drain_s: Seconds = 10.0
     """Longest time from SIGTERM to exit, for windows in flight to be answered."""
     settle_s: Seconds = 0.25

@@ -245,6 +245,8 @@ def server_options(wire: Wire) -> list[tuple[str, int]]:
         ("grpc.http2.lookahead_bytes", _LOOKAHEAD_BYTES),
         ("grpc.max_receive_message_length", wire.max_message_bytes),
         ("grpc.max_send_message_length", wire.max_message_bytes),
+        # By gRPC's default whoever connects and says nothing stays for two minutes.
+        ("grpc.server_handshake_timeout_ms", round(wire.handshake_s * 1e3)),
         ("grpc.keepalive_time_ms", wire.keepalive_s * 1000),
         ("grpc.keepalive_permit_without_calls", 1),
         # The default refuses clients that ping more often than every 300 s. A second's grace.

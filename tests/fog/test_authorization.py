@@ -3,8 +3,9 @@
 import grpc
 import pytest
 
-from fog_server.authorization import RIGHTS, Authorization, Denial, Guard
+from fog_server.authorization import Authorization, Denial, Guard
 from fog_server.peer import Peer, read_peer
+from fog_server.rights import RIGHTS
 from headtail.allow_list import DEFAULT_ROLES, AllowList, Right
 from headtail.errors import HeadtailError, NotAllowed, Unauthenticated
 from headtail.identity import Identity, Role

@@ -78,6 +78,15 @@ def test_reflection_lists_and_describes_every_service(client):
     assert {"ModelInfer", "ModelStreamInfer"} < {m.name for m in file.service[0].method}
 
 
+def test_connection_that_says_nothing_is_closed(start_fog):
+    """By a stranger, say, who opens as many as it can."""
+    server = start_fog(wire={"handshake_s": 0.2})
+    host, port = server.address.split(":")
+    with socket.create_connection((host, int(port)), 20) as silent:
+        while silent.recv(1024):  # the server's own greeting, then the end
+            pass
+
+
 def test_drain_answers_what_is_in_flight_and_ends_streams_cleanly(start_fog, connect, wait_until):
     """Health turns first; a window that waits is answered; the stream's status is OK."""
     fog = start_fog(inference={"max_running": 1})

@@ -1,0 +1,35 @@
+"""Which right each method of the server needs."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from headtail.allow_list import Right
+
+_DATA, _CONTROL = "/inference.GRPCInferenceService/", "/headtail.v1.Control/"
+_ANY = frozenset(Right)
+RIGHTS: Mapping[str, frozenset[Right]] = MappingProxyType(
+    {
+        f"{_DATA}ServerLive": _ANY,
+        f"{_DATA}ServerReady": _ANY,
+        f"{_DATA}ServerMetadata": _ANY,
+        f"{_DATA}ModelReady": _ANY,
+        f"{_DATA}ModelMetadata": _ANY,
+        f"{_DATA}ModelInfer": frozenset({Right.INFER}),
+        f"{_DATA}ModelStreamInfer": frozenset({Right.INFER}),
+        # An agent that infers compares digests before it does.
+        f"{_CONTROL}ListBundles": frozenset({Right.INFER, Right.FETCH}),
+        f"{_CONTROL}FetchBundle": frozenset({Right.FETCH}),
+        "/grpc.health.v1.Health/Check": _ANY,
+        "/grpc.health.v1.Health/List": _ANY,
+        "/grpc.health.v1.Health/Watch": _ANY,
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ANY,
+    }
+)
+"""Rights by method; one of them is enough. A method that is not here is the administrators'."""
+LOCAL_METHOD = f"{_DATA}ServerLive"
+"""What the server may ask itself, without a certificate."""
+
+
+def rights_needed(method: str) -> frozenset[Right]:
+    """Return the rights of which one is enough to call `/SERVICE/METHOD`."""
+    return RIGHTS.get(method, frozenset({Right.ADMINISTER}))

@@ -40,7 +40,6 @@ class InferenceServicer:
     def infer(self, data: bytes, context: grpc.ServicerContext) -> bytes:
         """Answer one request; its error is the call's status."""
         self._metrics.received_bytes.inc(len(data))
-        request_id.set("")
         with self._activity.call():
             try:
                 request = self._read(data)
@@ -86,7 +85,6 @@ class InferenceServicer:
 
     def _stream_response(self, data: bytes, call: "_StreamCall", read_s: float) -> bytes:
         self._metrics.received_bytes.inc(len(data))
-        request_id.set("")
         try:
             request = self._read(data)
             caller = self._caller(request, call, read_s)
@@ -108,8 +106,10 @@ class InferenceServicer:
         """
         try:
             request = read_request(data)
-        except RequestInvalid:
-            self._metrics.windows(UNKNOWN_MODEL, Outcome.INVALID).inc()
+        except BaseException as error:
+            request_id.set("")
+            if isinstance(error, RequestInvalid):
+                self._metrics.windows(UNKNOWN_MODEL, Outcome.INVALID).inc()
             raise
         request_id.set(request.id)
         return request

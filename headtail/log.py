@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from contextvars import ContextVar
+from types import TracebackType
 from typing import Literal
 
 import msgspec
@@ -29,6 +30,16 @@ def configure(level: str = "info", form: Format = "text") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    if form == "json":
+        # Python would write both as text.
+        logging.captureWarnings(True)
+        sys.excepthook = _log_uncaught
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    logging.getLogger("headtail").critical("ended by %s", kind.__name__, exc_info=error)
 
 
 def report(error: Exception, form: Format) -> None:

@@ -13,7 +13,10 @@ from headtail.log import JsonFormatter, TextFormatter, configure, report, reques
 def root_logger():
     """Give pytest its log handlers back."""
     handlers, level = logging.root.handlers[:], logging.root.level
+    hook = sys.excepthook
     yield
+    logging.captureWarnings(False)
+    sys.excepthook = hook
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
 
@@ -93,6 +96,14 @@ def test_configured_log_goes_to_standard_error(form, capsys):
     logging.getLogger("a").warning("yes")
     (line,) = capsys.readouterr().err.splitlines()
     assert "yes" == (json.loads(line)["message"] if form == "json" else line.split(": ")[1])
+
+
+def test_error_that_nobody_foresaw_is_an_object_too(raised, capsys):
+    configure("info", "json")
+    sys.excepthook(*raised)
+    fields = json.loads(capsys.readouterr().err)
+    assert ("critical", "ended by KeyError") == (fields["level"], fields["message"])
+    assert fields["traceback"].startswith("Traceback")
 
 
 def test_last_words_are_one_line_in_either_form(capsys):

@@ -136,10 +136,10 @@ class Admission:
             self._running -= 1
 
     def _await(self, waiter: _Waiter, remaining_s: float | None) -> None:
-        """Wait for our turn; a slot that comes at the last moment goes to the next."""
+        """Wait for our turn while there is time to run; a slot that comes later is passed on."""
         if remaining_s is None or remaining_s > threading.TIMEOUT_MAX:
             waiter.turn.wait()
-        elif not waiter.turn.wait(remaining_s):
+        elif not waiter.turn.wait(max(0.0, remaining_s - self._service_s)):
             self._give_up(waiter)
             raise expiry(Cause.EXPIRED_IN_QUEUE, remaining_s)
         if waiter.is_pushed_out:

@@ -205,3 +205,14 @@ def test_expired_work_says_where_it_expired(remaining_s: float, cause: Cause) ->
     with admission.slot(), pytest.raises(DeadlineExceeded) as late, admission.slot(remaining_s):
         pass
     assert late.value.cause == cause
+
+
+def test_work_that_can_no_longer_be_finished_leaves_the_queue() -> None:
+    """What is left of its time is less than a request takes: 100 s, by the clock of this test."""
+    now = 0.0
+    admission = Admission(max_running=1, max_queued=1, clock=lambda: now)
+    with admission.slot():
+        now += 100.0
+    with admission.slot(), pytest.raises(DeadlineExceeded) as late, admission.slot(100.01):
+        pass
+    assert late.value.cause == Cause.EXPIRED_IN_QUEUE

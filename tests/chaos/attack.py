@@ -18,9 +18,12 @@ SERVICE = "/inference.GRPCInferenceService/"
 POOL = 3000
 """Messages drawn anew each round."""
 IN_FLIGHT, STREAM_LENGTH = 32, 1500
+LARGE_EVERY = 8
+"""Rounds, of which one also sends what is large."""
 UNARY_EVERY, RAW_EVERY = 20, 500
 """Of so many stream messages, one unary call; one connection of raw bytes."""
-CALL_TIMEOUT_S = 30.0
+CALL_TIMEOUT_S, STREAM_TIMEOUT_S = 60.0, 300.0
+"""Past these the fog counts as hung; a stream carries STREAM_LENGTH messages."""
 BOMB_BYTES, OVERSIZE_BYTES = 128 << 20, 65 << 20
 """Unpacked, and as it travels; a fog takes 64 MiB by default."""
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -45,12 +48,15 @@ def attack(order: Order, results: "queue.Queue[Counter[str]]") -> None:
     """Send until the count or the time is over; put what came back into `results`."""
     rng = np.random.default_rng(order.seed)
     counts: Counter[str] = Counter()
+    rounds = 0
     with grpc.insecure_channel(order.address, [("grpc.max_send_message_length", -1)]) as channel:
         while counts["sent"] < order.count and time.monotonic() < order.stop_s:
             messages = draw(rng, POOL)[: order.count - counts["sent"]]
             stream_all(channel, messages, counts)
             call_some(channel, messages[::UNARY_EVERY], rng, counts)
-            overwhelm(channel, rng, counts)
+            rounds += 1
+            if rounds % LARGE_EVERY == 1:
+                overwhelm(channel, rng, counts)
             for _ in messages[::RAW_EVERY]:
                 connect_raw(order.address, rng, counts)
     results.put(counts)
@@ -72,7 +78,7 @@ def stream_all(channel: grpc.Channel, messages: list[bytes], counts: "Counter[st
 
         answered = 0
         try:
-            for answer in call(requests(), timeout=CALL_TIMEOUT_S):
+            for answer in call(requests(), timeout=STREAM_TIMEOUT_S):
                 room.get()
                 answered += 1
                 # Field 1 of a ModelStreamInferResponse is the error's text.

@@ -106,9 +106,10 @@ def check_full(scene: Scene, size: int) -> bool:
         is_kept = sink.exists() and sink.read_bytes().startswith(whole)
     kind = "tmpfs" if disk else "file size limit"
     lines = whole.count(b"\n")
+    said = first.errors or first.said[-300:]
     print(
         f"full disk ({kind} of {size >> 10} KiB): exit {first.status} after {lines} results, said"
-        f" {first.errors or first.said[-300:]}; with room: exit {second.status}, {verdict.describe()}"
+        f" {said}; with room: exit {second.status}, {verdict.describe()}"
     )
     is_good = (
         first.status == 1

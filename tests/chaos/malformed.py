@@ -25,6 +25,8 @@ from soak import read_process
 GOOD_EVERY_S, GOOD_TIMEOUT_S = 0.05, 10.0
 MAX_RSS_RATIO = 1.10
 SETTLE_S = 60.0
+SETTLE_FIRST_S = 15.0
+"""After the warm-up, so that what it left is not taken for the fog's own."""
 WARM_UP = 5000
 """Malformed messages before memory is first read: gRPC's and Python's caches fill once."""
 
@@ -103,6 +105,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> bool:
         client = GoodClient(address, scene)
         client.start()
         storm(address, WARM_UP, arguments.processes, arguments.seed + 1, arguments.seconds)
+        time.sleep(SETTLE_FIRST_S)
         before = read_process(pid)
         begin_s = time.monotonic()
         size = (arguments.messages, arguments.processes, arguments.seed, arguments.seconds)

@@ -137,18 +137,20 @@ class Spool:
         """Return the digests of the bundles that entries need."""
         return {row[0] for row in self._rows("SELECT DISTINCT bundle FROM entries")}
 
-    def surplus(self, max_bytes: int, oldest_s: float) -> int:
+    def surplus(self, max_bytes: int, oldest_s: float, first: int = 0) -> int:
         """Return the sequence below which windows must go for the rest to be within bounds.
 
         Args:
             max_bytes: That the payloads may have together.
             oldest_s: Wall clock; what was stored before is too old.
+            first: Sequence below which windows are not to go: their results are on their way.
         """
         excess = self.bytes - max_bytes
         horizon = -1
-        query = "SELECT sequence, length(payload), stored_s FROM entries ORDER BY sequence"
+        query = """SELECT sequence, length(payload), stored_s FROM entries
+                   WHERE sequence >= ? ORDER BY sequence"""
         with self._lock:
-            for sequence, size, stored_s in self._database.execute(query):
+            for sequence, size, stored_s in self._database.execute(query, (first,)):
                 if excess <= 0 and stored_s >= oldest_s:
                     break
                 excess -= size

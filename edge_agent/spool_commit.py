@@ -47,6 +47,11 @@ class DurableSink(Protocol):
 class Order(Protocol):
     """Whoever holds results back until their windows are committed; the writer."""
 
+    @property
+    def taking(self) -> int:
+        """Sequence below which results are in the sink, or on their way into it."""
+        ...
+
     def allow(self, stop: float) -> None:
         """Let windows with a sequence below `stop` be taken."""
         ...
@@ -207,7 +212,7 @@ class Committer:
             return
         max_age_s = self._limits.max_age_s
         oldest_s = self._clock() - max_age_s if max_age_s else -math.inf
-        stop = self._spool.surplus(self._limits.max_bytes, oldest_s)
+        stop = self._spool.surplus(self._limits.max_bytes, oldest_s, self._order.taking)
         dropped = self._order.skip(stop) if stop else range(0)
         if dropped:
             self._spool.commit(Change(dropped=dropped))

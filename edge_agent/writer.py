@@ -36,6 +36,7 @@ class Writer:
         self._lock = threading.Condition()
         self._done: dict[int, Result] = {}
         self._skipped: set[int] = set()
+        self._given_up = first  # sequence below which all that were not taken are skipped
         # Sequences: of the next window to be begun, to be taken, and being taken.
         self._reserved = self._written = self._taking = first
         self._first = first
@@ -55,6 +56,11 @@ class Writer:
         """Windows taken since the start."""
         return self._written - self._first
 
+    @property
+    def taking(self) -> int:
+        """Sequence below which results are taken, or are just being taken."""
+        return self._taking
+
     def allow(self, stop: float) -> None:
         """Let windows with a sequence below `stop` be taken, and no others; at first all may."""
         with self._lock:
@@ -69,10 +75,12 @@ class Writer:
             self._reserved = self._written = self._taking = sequence
 
     def skip(self, stop: int) -> range:
-        """Give up the windows below `stop` that are not taken; return which those are."""
+        """Give up the windows below `stop` that are not taken; return which are so only now."""
         with self._lock:
-            skipped = range(self._taking, max(self._taking, min(stop, self._reserved)))
+            first = max(self._taking, self._given_up)
+            skipped = range(first, max(first, min(stop, self._reserved)))
             self._skipped.update(skipped)
+            self._given_up = skipped.stop
             self._lock.notify_all()
         return skipped
 

@@ -80,3 +80,40 @@ def test_error_of_a_taker_is_raised_to_the_run():
     with pytest.raises(ConfigError, match="disk full"):
         writer.reserve(1)
     writer.close()
+
+
+def test_result_waits_until_it_is_allowed():
+    keeper = Keeper()
+    writer = Writer([keeper], room=4, first=5)
+    writer.allow(6)
+    writer.reserve(2)
+    writer.add([result(6), result(5)])
+    writer.close()
+    assert [5] == keeper.sequences
+
+
+def test_skipped_windows_are_passed_over_and_late_results_ignored():
+    keeper = Keeper()
+    writer = Writer([keeper], room=6)
+    writer.reserve(4)
+    assert range(2) == writer.skip(2)
+    writer.add([result(1), result(3), result(2)])
+    writer.drain()
+    writer.add([result(0)])
+    assert 4 == writer.written
+    writer.close()
+    assert [2, 3] == keeper.sequences
+
+
+def test_jump_goes_on_with_another_number():
+    keeper = Keeper()
+    writer = Writer([keeper], room=4)
+    writer.reserve(1)
+    writer.add([result(0)])
+    writer.jump(9)
+    writer.reserve(1)
+    writer.add([result(9)])
+    writer.drain()
+    assert 2 == writer.written
+    writer.close()
+    assert [0, 9] == keeper.sequences

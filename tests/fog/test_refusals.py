@@ -22,14 +22,14 @@ def test_window_that_lay_unread_past_its_deadline_is_refused_with_a_delay(start_
     fog = start_fog()
     client = connect(fog)
     frames = [
-        client.request("chain", {"x": X}, request_id=str(n), deadline_ms=100, sent_ms=sent_ms)
-        for n, sent_ms in enumerate([5000, 4000, 5000])
+        client.request("chain", {"x": X}, request_id=str(n), deadline_ms=20_000, sent_ms=sent_ms)
+        for n, sent_ms in enumerate([5_000_000, 4_000_000, 5_000_000])
     ]
     fresh, stale, again = client.stream(frames)
     assert (fresh.error, again.error) == ("", "")
     assert stale.parameters["status"] == "RESOURCE_EXHAUSTED"
-    assert 1000 <= stale.parameters["retry_delay_ms"] <= 10_000
-    assert "with 100 ms to live" in stale.error
+    assert 1_000_000 <= stale.parameters["retry_delay_ms"] <= 1_020_000
+    assert "with 20000 ms to live" in stale.error
     assert refused(fog, "backlog") == 1.0
 
 

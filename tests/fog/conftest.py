@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 import onnxruntime as ort
 import pytest
+from tls_site import EDGE, OPERATOR, Site, site_running
 
 from fog_server.config import Config, Inference, Quota, Wire
 from fog_server.server import FogServer
@@ -226,3 +227,19 @@ def start(bundle_folder, key_folder):
     yield run
     for process in started:
         process.close()
+
+
+@pytest.fixture(scope="module")
+def site(write_test_bundle, key_folder: Path, tmp_path_factory) -> Iterator[Site]:
+    """Return a running fog that asks for certificates."""
+    folder = tmp_path_factory.mktemp("site")
+    write_test_bundle(folder / "bundles")
+    with site_running(folder, key_folder / "trust") as running_site:
+        yield running_site
+
+
+@pytest.fixture
+def listed(site: Site) -> Site:
+    """Return it with an agent and an operator on its allow list, and nobody else."""
+    site.allow(EDGE, OPERATOR)
+    return site

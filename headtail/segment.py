@@ -20,7 +20,7 @@ CPU = "CPUExecutionProvider"
 # this; accelerators add in another order.
 SELF_TEST_TOLERANCE = 1e-5
 ACCELERATOR_TOLERANCE = 1e-4
-# What a session takes beside its weights, so that many small ones are bounded too (measured).
+# What a session takes beside its weights, so that many small ones are bounded too; an estimate.
 _SESSION_BYTES = 512 << 10
 Tensors = dict[str, Array]
 Range = tuple[int, int]

@@ -100,7 +100,7 @@ class NpzSource:
             self._archive = self._files.enter_context(zipfile.ZipFile(path))
         except OSError as error:
             raise DataError(str(path), f"cannot be read: {error.strerror or error}") from error
-        except zipfile.BadZipFile as error:
+        except _CORRUPT as error:
             raise DataError(str(path), f"no readable .npz: {error}") from error
         try:
             self._arrays = self._open_arrays()
@@ -127,7 +127,7 @@ class NpzSource:
         where = f"{self._path} array '{name}'"
         try:
             file = self._files.enter_context(self._archive.open(f"{name}.npy"))
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+        except (*_CORRUPT, RuntimeError, OSError) as error:
             raise DataError(where, f"cannot be opened: {error}") from error
         return Rows(file, where)
 

@@ -76,7 +76,7 @@ class StdinSource:
         where = f"stdin line {number}"
         try:
             value = msgspec.json.decode(line)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DataError(where, f"no JSON: {error}") from error
         named = value if isinstance(value, dict) else {ONLY_INPUT: value}
         truth = named.pop(TRUTH, None)

@@ -33,7 +33,7 @@ def read_installed(folder: Path) -> Mapping[str, str]:
         return msgspec.json.decode(data, type=dict[Name, Version])
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), f"cannot be read: {error}; remove it to start anew") from error
 
 

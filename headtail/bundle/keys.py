@@ -90,7 +90,7 @@ class Trust:
 
         try:
             read = msgspec.json.decode(signature, type=Signature)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SignatureInvalid(bundle, f"cannot be read: {error}") from error
         public = self.keys.get(read.key_id)
         if public is None:

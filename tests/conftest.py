@@ -1,6 +1,7 @@
 """Small signed bundles for the tests of every program, made from the graphs in `testdata`."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,15 @@ MODELS = {
     "slow": (SLOW_SPECS, ("x",), ((("x",), ("a",)), (("a",), ("y",)))),
 }
 WriteBundle = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """Take back the variables that a program's `main` sets when a test calls it in this process."""
+    before = os.environ.copy()
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
 
 
 @pytest.fixture(scope="session")

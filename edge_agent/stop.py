@@ -18,6 +18,7 @@ class Stop:
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
         self.is_set = False
 
     def set(self) -> None:
@@ -52,9 +53,13 @@ class Stop:
             self.set()
 
         before = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}
+        # Python runs `handle` between two bytecodes; its C handler writes at once, so that a signal
+        # which comes just before a select does not wait for what the select waits for.
+        wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         try:
             yield
         finally:
+            signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, handler)
 

@@ -60,8 +60,8 @@ class Process:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
         self._process.send_signal(number)
-        self.log += self._process.stderr.read()
-        return self._process.wait(timeout=20)
+        self.log += self._process.communicate(timeout=30)[1]
+        return self._process.returncode
 
 
 class Client:

@@ -61,7 +61,7 @@ def test_idle_server_does_not_spin(start):
     process = start()
     before = process.cpu_s()
     time.sleep(0.5)  # the measurement itself, not a wait for something
-    assert process.cpu_s() - before <= 0.05
+    assert process.cpu_s() - before <= 0.25  # spinning would cost all of it
 
 
 @pytest.mark.parametrize(

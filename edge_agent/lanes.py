@@ -135,7 +135,8 @@ class Lanes:
     def pause(self, lane: Lane, error: Overloaded, now_s: float) -> str:
         """Send nothing for as long as the fog asks; return why to leave it instead, or ""."""
         jitter_ratio = PAUSE_JITTER * self._rng.random()
-        lane.paused_until_s = now_s + (1.0 + jitter_ratio) * error.retry_delay_s
+        until_s = now_s + (1.0 + jitter_ratio) * error.retry_delay_s
+        lane.paused_until_s = max(lane.paused_until_s, until_s)
         is_long = len(self.fogs) > 1 and error.retry_delay_s >= self._policy.dwell_s
         return "overloaded" if is_long or lane is self.trial else ""
 

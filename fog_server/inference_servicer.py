@@ -11,6 +11,7 @@ from fog_server.backlog import Backlog
 from fog_server.identity import identity_of
 from fog_server.inference import Answer, Caller, Inference
 from fog_server.metrics import UNKNOWN_MODEL, Metrics, Outcome
+from fog_server.received import received
 from fog_server.refusal import Cause
 from fog_server.rpc import abort, domain_error, error_text, stream_parameters
 from headtail.errors import Overloaded, RequestInvalid
@@ -29,16 +30,24 @@ class InferenceServicer:
         inference: Inference,
         metrics: Metrics,
         activity: Activity,
+        max_message_bytes: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Answer with `inference`; `activity` counts what is in flight; `clock` is in seconds."""
         self._inference = inference
         self._metrics = metrics
         self._activity = activity
+        self._max_message_bytes = max_message_bytes
         self._clock = clock
 
-    def infer(self, data: bytes, context: grpc.ServicerContext) -> bytes:
-        """Answer one request; its error is the call's status."""
+    def infer(self, frames: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        """Answer one request; its error is the call's status.
+
+        It is read like a stream of one, so that one that gRPC refuses does not go unseen.
+        """
+        data = next(received(frames, context, self._max_message_bytes), None)
+        if data is None:
+            abort(context, RequestInvalid("call", "expected one message, received none"))
         self._metrics.received_bytes.inc(len(data))
         with self._activity.call():
             try:
@@ -73,7 +82,7 @@ class InferenceServicer:
         self, frames: Iterator[bytes], context: grpc.ServicerContext, stream: Stream
     ) -> None:
         call = _StreamCall(context, stream, Backlog())
-        for data in frames:
+        for data in received(frames, context, self._max_message_bytes):
             if not stream.answer(self._responder(data, call, self._clock())):
                 self._metrics.refused(Cause.STREAM_ENDED).inc()
                 break

@@ -47,6 +47,7 @@ CONTROL_SERVICE = control_pb2.DESCRIPTOR.services_by_name["Control"].full_name
 # Calls that carry no tensor; a bundle being fetched holds one of these threads.
 _CONTROL_THREADS = 8
 _LOOKAHEAD_BYTES = 1 << 20
+_PING_TIMEOUT_MS = 20_000  # grpcio 1.85 waits a minute unless both of its options say so
 
 
 class FogServer:
@@ -167,10 +168,12 @@ class FogServer:
             # One too many of each kind is let in to be told so.
             maximum_concurrent_rpcs=config.wire.max_agents + waiting + 2 + 8 * _CONTROL_THREADS,
         )
-        servicer = InferenceServicer(inference, self.metrics, self._activity)
+        servicer = InferenceServicer(
+            inference, self.metrics, self._activity, config.wire.max_message_bytes
+        )
         models = ModelServicer(self._store, self._activity, provider, self._alive)
         calls = _model_handlers(models)
-        calls["ModelInfer"] = grpc.unary_unary_rpc_method_handler(
+        calls["ModelInfer"] = grpc.stream_unary_rpc_method_handler(
             _InPool(servicer.infer, ThreadPoolExecutor(waiting + 1, "infer"))
         )
         calls["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
@@ -248,6 +251,8 @@ def server_options(wire: Wire) -> list[tuple[str, int]]:
         # By gRPC's default whoever connects and says nothing stays for two minutes.
         ("grpc.server_handshake_timeout_ms", round(wire.handshake_s * 1e3)),
         ("grpc.keepalive_time_ms", wire.keepalive_s * 1000),
+        ("grpc.keepalive_timeout_ms", _PING_TIMEOUT_MS),
+        ("grpc.http2.ping_timeout_ms", _PING_TIMEOUT_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         # The default refuses clients that ping more often than every 300 s. A second's grace.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", wire.keepalive_s * 1000 - 1000),

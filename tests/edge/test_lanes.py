@@ -180,6 +180,15 @@ def test_pauses_are_kept_and_do_not_end_together():
     assert all(104.0 <= end <= 104.0 + 4.0 * PAUSE_JITTER for end in ends)
 
 
+def test_the_later_of_two_pauses_counts():
+    """Windows on their way were refused too, each with what it would have had to wait."""
+    lanes = make(1)
+    lane = connect(lanes, 0.0)
+    lanes.pause(lane, Overloaded("x", "full", 8.0), 0.0)
+    lanes.pause(lane, Overloaded("x", "full", 1.0), 1.0)
+    assert lane.paused_until_s >= 8.0
+
+
 def test_a_long_pause_is_spent_with_another_fog():
     lanes = make(2)
     lane = connect(lanes, 0.0)

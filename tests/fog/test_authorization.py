@@ -146,8 +146,8 @@ def test_guard_keeps_a_method_in_its_pool(start_fog) -> None:
     handler = handlers._method_handlers[INFER]
     guard = Guard(Authorization(lambda: LISTED, lambda _: None))
     guarded = guard.intercept_service(lambda _: handler, Details)
-    pool = handler.unary_unary.experimental_thread_pool
-    assert pool is guarded.unary_unary.experimental_thread_pool
+    pool = handler.stream_unary.experimental_thread_pool
+    assert pool is guarded.stream_unary.experimental_thread_pool
     assert guarded is guard.intercept_service(lambda _: handler, Details)
     assert guard.intercept_service(lambda _: None, Details) is None
     assert isinstance(guarded, grpc.RpcMethodHandler)

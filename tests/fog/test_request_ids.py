@@ -49,7 +49,7 @@ def lines():
 
 
 def test_line_of_a_failed_window_carries_its_id(lines, connect, fog, windows):
-    servicer = InferenceServicer(BrokenInference(), Metrics(), Activity(1))
+    servicer = InferenceServicer(BrokenInference(), Metrics(), Activity(1), 1 << 20)
     request = connect(fog).request("chain", {"x": windows}, request_id="window-17")
     sent: list[bytes | None] = []
     servicer.stream_infer(iter([request, MALFORMED]), Context(), sent.append)
@@ -65,6 +65,6 @@ def test_line_of_a_failed_window_carries_its_id(lines, connect, fog, windows):
 
 def test_message_that_cannot_be_read_is_counted():
     metrics = Metrics()
-    servicer = InferenceServicer(BrokenInference(), metrics, Activity(1))
+    servicer = InferenceServicer(BrokenInference(), metrics, Activity(1), 1 << 20)
     servicer.stream_infer(iter([MALFORMED] * 3), Context(), lambda data: None)
     assert 3 == metrics.windows(UNKNOWN_MODEL, Outcome.INVALID)._value.get()

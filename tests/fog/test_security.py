@@ -211,12 +211,21 @@ def test_certificate_without_an_identity_is_nobody(listed: Site) -> None:
     listed.one_line(position, "names 0 identities")
 
 
-def test_oversize_message_is_refused_unread(listed: Site) -> None:
+def stream_infer(channel: grpc.Channel, data: bytes) -> list[bytes]:
+    """Send one message on a stream."""
+    stream = channel.stream_stream(f"{SERVICE}ModelStreamInfer")
+    return list(stream(iter([data]), timeout=TIMEOUT_S))
+
+
+@pytest.mark.parametrize("send", [infer, stream_infer])
+def test_oversize_message_is_refused_unread(send, listed: Site) -> None:
     """Refused by gRPC from its length; the fog's Python never sees it."""
+    position = listed.position
     with listed.channel(listed.certificate(EDGE)) as channel:
         data = bytes(MAX_MESSAGE_BYTES + 1)
-        assert Status.RESOURCE_EXHAUSTED is attempt(lambda: infer(channel, data))
+        assert Status.RESOURCE_EXHAUSTED is attempt(lambda: send(channel, data))
         assert ready(channel)
+    listed.one_line(position, f"no message in a call from .* over {MAX_MESSAGE_BYTES} bytes")
 
 
 def test_no_key_and_no_certificate_is_in_the_log(listed: Site) -> None:

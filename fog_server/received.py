@@ -1,0 +1,34 @@
+"""The messages of a call as they come, and a line in the log for a call that brought none."""
+
+import logging
+from collections.abc import Iterator
+
+import grpc
+
+from fog_server.identity import peer_host
+
+log = logging.getLogger(__name__)
+
+
+def received(
+    frames: Iterator[bytes], context: grpc.ServicerContext, max_bytes: int
+) -> Iterator[bytes]:
+    """Yield the messages of a call.
+
+    gRPC refuses a message of more than `max_bytes` from its length, with RESOURCE_EXHAUSTED, and
+    tells the program only that the call is over. Agents break their streams off at any time, but
+    one that was never understood is worth a line.
+
+    Raises:
+        grpc.RpcError: If the call breaks off.
+    """
+    try:
+        first = next(frames)
+    except StopIteration:
+        return
+    except grpc.RpcError:
+        reason = f"cancelled, connection lost or over {max_bytes} bytes"
+        log.warning("no message in a call from %s: %s", peer_host(context.peer()), reason)
+        raise
+    yield first
+    yield from frames

@@ -23,9 +23,9 @@ from headtail.tensor import TensorSpec
 STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
 SHAPES = {"slow": (8,), "chain": (16, 2)}
 STREAMS_PER_CHANNEL = 16
-# What grpc.aio says, as status INTERNAL and in place of the server's, when a stream that the server
-# has ended well is written to before its end is read.
-_SENT_TOO_LATE = 'Failed "execute_batch": (<grpc._cython.cygrpc.SendMessageOperation'
+# What grpc.aio itself says, as status INTERNAL and in place of the server's, when a stream that the
+# server has ended well is written to, or closed, before its end is read.
+_SENT_TOO_LATE = "Internal error from Core"
 PATIENCE_S = 30.0  # for the answers still to come when everything is sent
 
 
@@ -94,7 +94,7 @@ class Agent:
             self.tally.outcomes["UNANSWERED"] += len(self.tally.due_s)
         except grpc.aio.AioRpcError as error:
             if _SENT_TOO_LATE not in str(error.details()):
-                self.tally.outcomes[f"STREAM {error.code().name}"] += 1
+                self.tally.outcomes[f"STREAM {error.code().name} {error.details()}"] += 1
                 return
             self.tally.outcomes["UNANSWERED"] += len(self.tally.due_s)
         else:

@@ -11,12 +11,45 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, TypeVar
+
+import msgspec
 
 from edge_agent.spool_entry import Entry, checksum
-from edge_agent.spool_schema import Synchronous, corrupt, fault, open_database
+from edge_agent.spool_schema import FAULTS, Synchronous, corrupt, fault, open_database
 
+Row = TypeVar("Row")
 _COLUMNS = "sequence, sample, truth, bundle, point, encoding, is_activation, payload, stored_s"
+
+
+class _EntryRow(NamedTuple):
+    """What a row of entries must hold, in the order of `_COLUMNS`."""
+
+    sequence: int
+    sample: int
+    truth: int | None
+    bundle: str
+    point: int
+    encoding: str
+    is_activation: int
+    payload: bytes
+    stored_s: float
+    crc: int
+
+    def entry(self) -> Entry:
+        """Return the window."""
+        return Entry(
+            self.sequence,
+            self.sample,
+            "",
+            self.truth,
+            self.bundle,
+            self.point,
+            self.encoding,
+            bool(self.is_activation),
+            self.payload,
+            self.stored_s,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +99,14 @@ class Spool:
         self._lock = threading.Lock()
         self._database = open_database(path, synchronous)
         query = "SELECT coalesce(sum(length(payload)), 0), count(*) FROM entries"
-        self.bytes, self.windows = self._rows(query)[0]
+        self.bytes, self.windows = self._rows(tuple[int, int], query)[0]
 
     @property
     def state(self) -> State | None:
         """Where things stand; None in a new file."""
         rows = self._rows(
-            "SELECT source, sink, next, sample, place, sink_bytes, dropped FROM state"
+            tuple[str, str, int, int | None, str, int, int],
+            "SELECT source, sink, next, sample, place, sink_bytes, dropped FROM state",
         )
         return State(*rows[0]) if rows else None
 
@@ -123,19 +157,16 @@ class Spool:
         query = f"""SELECT {_COLUMNS}, crc FROM entries WHERE sequence > ?
                     ORDER BY sequence LIMIT ?"""  # noqa: S608 - our own column names
         entries = []
-        for row in self._rows(query, (after, limit)):
-            sequence, sample, truth, bundle, point, encoding, is_activation, payload = row[:8]
-            if checksum(payload) != row[9]:
-                raise corrupt(self.path, f"window {sequence} is not what was stored")
-            kind = bool(is_activation)
-            entries.append(
-                Entry(sequence, sample, "", truth, bundle, point, encoding, kind, payload, row[8])
-            )
+        for row in self._rows(_EntryRow, query, (after, limit)):
+            if checksum(row.payload) != row.crc:
+                raise corrupt(self.path, f"window {row.sequence} is not what was stored")
+            entries.append(row.entry())
         return entries
 
     def bundles(self) -> set[str]:
         """Return the digests of the bundles that entries need."""
-        return {row[0] for row in self._rows("SELECT DISTINCT bundle FROM entries")}
+        rows = self._rows(tuple[str], "SELECT DISTINCT bundle FROM entries")
+        return {bundle for (bundle,) in rows}
 
     def surplus(self, max_bytes: int, oldest_s: float, first: int = 0) -> int:
         """Return the sequence below which windows must go for the rest to be within bounds.
@@ -147,7 +178,7 @@ class Spool:
         """
         excess = self.bytes - max_bytes
         horizon = -1
-        query = """SELECT sequence, length(payload), stored_s FROM entries
+        query = """SELECT sequence, length(payload), CAST(stored_s AS REAL) FROM entries
                    WHERE sequence >= ? ORDER BY sequence"""
         with self._lock:
             for sequence, size, stored_s in self._database.execute(query, (first,)):
@@ -169,12 +200,16 @@ class Spool:
         for suffix in ("", "-wal"):
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
-    def _rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+    def _rows(self, kind: type[Row], query: str, values: Sequence[object] = ()) -> list[Row]:
+        """Return what a query finds, each row a tuple of `kind`: SQLite's columns have no type."""
         with self._lock:
             try:
-                return self._database.execute(query, values).fetchall()
-            except sqlite3.Error as error:
+                rows = self._database.execute(query, values).fetchall()
+                return msgspec.convert(rows, list[kind])  # type: ignore[valid-type]
+            except FAULTS as error:
                 raise fault(self.path, error) from error
+            except msgspec.ValidationError as error:
+                raise corrupt(self.path, str(error)) from error
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -184,7 +219,7 @@ class Spool:
                 self._database.execute("BEGIN IMMEDIATE")
                 yield self._database
                 self._database.execute("COMMIT")
-            except sqlite3.Error as error:
+            except FAULTS as error:
                 # A full disk may have ended the transaction already.
                 with suppress(sqlite3.Error):
                     self._database.execute("ROLLBACK")

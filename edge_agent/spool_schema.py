@@ -30,6 +30,8 @@ MIGRATIONS = (
 )
 VERSION = len(MIGRATIONS)
 _MAGIC = b"SQLite format 3\0"
+FAULTS = (sqlite3.Error, UnicodeDecodeError)
+"""What sqlite3 raises over a file; the second where a damaged name stands in its own error."""
 _BUSY, _READ_ONLY, _FULL, _CANNOT_OPEN = 5, 8, 13, 14  # primary result codes of SQLite
 _CORRUPT, _NO_DATABASE = 11, 26
 
@@ -54,7 +56,7 @@ def open_database(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
         raise fault(path, error) from error
     try:
         _prepare(connection, path, synchronous)
-    except sqlite3.Error as error:
+    except FAULTS as error:
         connection.close()
         raise fault(path, error) from error
     except SpoolError:
@@ -124,8 +126,10 @@ def corrupt(path: Path, reason: str) -> SpoolError:
     )
 
 
-def fault(path: Path, error: sqlite3.Error) -> SpoolError:
+def fault(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> SpoolError:
     """Return SQLite's error as ours: in use, full, not writable, or corrupt."""
+    if isinstance(error, UnicodeDecodeError):
+        return corrupt(path, "a text in it is no UTF-8")
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     text = str(error)
     if code == _BUSY:

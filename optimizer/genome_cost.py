@@ -10,7 +10,17 @@ from headtail.tensor import TensorSpec
 from headtail.wire import Encoding, wire_specs
 from optimizer.network import BYTES_PER_VALUE, Genome
 from optimizer.package_points import Profiles, predict_costs
-from optimizer.partition import Bounds, Objective, before_training, choose, list_rows
+from optimizer.partition import (
+    FOG_FACTOR,
+    Bounds,
+    Objective,
+    Row,
+    before_training,
+    choose_row,
+    list_rows,
+)
+
+ENERGIES = ("edge_j", "total_j")  # bounds that a search may approach from outside
 
 
 class Assessment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -18,11 +28,20 @@ class Assessment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     is_feasible: bool
     edge_j: float | None = None
-    """Modelled edge energy of one window at the best point, or, where the bound on it is all that
-    is broken, the least; None where every point breaks another bound."""
+    """Modelled edge energy of one window at the best point or, where only bounds on energies are
+    broken, at the nearest; None where every point breaks another bound."""
+    total_j: float | None = None
+    """Modelled energy of edge and fog together at that point."""
+    latency_s: float | None = None
+    """Predicted time of head and transmission at that point, where the device has speeds."""
+    parameters: int | None = None
+    """Of the whole network."""
     point: int | None = None
     """The best point, counted in layers; None where none is within the bounds."""
     encoding: Encoding | None = None
+    excess: float | None = None
+    """How far the worst energy is beyond its bound, as a share of it, at the nearest point; None
+    where the network is feasible or breaks another bound at every point."""
     reason: str = ""
     """Why the network is not feasible; empty where it is."""
 
@@ -35,6 +54,10 @@ class Terms:
     bounds: Bounds
     objective: Objective
     encodings: tuple[Encoding, ...]
+    fog_factor: float = FOG_FACTOR
+    """How much less energy the fog needs than the edge for the same layers."""
+    is_partitioned: bool = True
+    """Whether any point may be taken; else everything runs on the edge."""
 
 
 def assess(genome: Genome, terms: Terms) -> Assessment:
@@ -45,20 +68,34 @@ def assess(genome: Genome, terms: Terms) -> Assessment:
     Raises:
         SearchError: If the objective cannot be predicted for the profiles.
     """
-    device, link = terms.profiles.devices[0].name, terms.profiles.links[0].name
     points = price(genome, terms.profiles, terms.encodings)
-    bounds = before_training(terms.bounds)
-    rows = list_rows(points, bounds, device, link)
+    parameters = points[-1].flash_bytes // BYTES_PER_VALUE
+    names = terms.profiles.devices[0].name, terms.profiles.links[0].name
+    offered = points if terms.is_partitioned else points[-1:]
+    rows = list_rows(offered, before_training(terms.bounds), *names, terms.fog_factor)
     if any(row.is_feasible for row in rows):
-        best = choose(points, bounds, terms.objective, device, link)
-        return Assessment(True, best.cost.edge_j, best.point, best.encoding)
-    over = [r for r in rows if all(excess.bound == "edge_j" for excess in r.excesses)]
-    # Least energy or, where that alone is not the trouble, the least of the worst misses.
-    nearest = min(
-        over or rows, key=lambda r: r.edge_j if over else max(e.ratio for e in r.excesses)
-    )
+        best = choose_row(rows, terms.objective)
+        found = best.edge_j, best.total_j, best.latency_s, parameters, best.point, best.encoding
+        return Assessment(True, *found)
+    over = [r for r in rows if all(excess.bound in ENERGIES for excess in r.excesses)]
+    # Least beyond its energies or, where those alone are not the trouble, least of all misses.
+    nearest = min(over or rows, key=_excess)
     reason = f"point {nearest.point} with {nearest.encoding.value}: {nearest.reason}"
-    return Assessment(False, nearest.edge_j if over else None, reason=reason)
+    if not over:
+        return Assessment(False, parameters=parameters, reason=reason)
+    return Assessment(
+        False,
+        nearest.edge_j,
+        nearest.total_j,
+        nearest.latency_s,
+        parameters,
+        excess=_excess(nearest),
+        reason=reason,
+    )
+
+
+def _excess(row: Row) -> float:
+    return max(excess.ratio for excess in row.excesses)
 
 
 def price(

@@ -14,9 +14,11 @@ from headtail.errors import SearchError
 from headtail.profile import DeviceProfile
 from headtail.wire import Encoding
 
-Objective = Literal["edge_energy", "latency"]
+Objective = Literal["edge_energy", "total_energy", "latency"]
 Limit = Annotated[float, msgspec.Meta(gt=0)]
 ENCODINGS = tuple(Encoding)  # the most exact first: the last word on a tie
+PARAMETER_BYTES = 4  # float32 in Flash
+FOG_FACTOR = 10.0  # the first of the energy-aware NAS paper's three, Table III
 
 
 class Bounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,6 +30,10 @@ class Bounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Largest sum of tensors alive at once in the head."""
     edge_j: Limit | None = None
     """Modelled energy of one window on the edge: compute and transmission."""
+    total_j: Limit | None = None
+    """Modelled energy of one window on edge and fog together."""
+    parameters: Limit | None = None
+    """Parameters of the whole model, wherever it is cut."""
     latency_s: Limit | None = None
     """Predicted time of head and transmission; the tail's is not in it."""
     accuracy: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
@@ -83,6 +89,8 @@ class Row:
     flash_bytes: int
     ram_bytes: int
     cost: Cost
+    fog_j: float
+    """Modelled compute energy of one window in the fog."""
     excesses: tuple[Excess, ...]
 
     @property
@@ -101,6 +109,11 @@ class Row:
         return self.cost.edge_j
 
     @property
+    def total_j(self) -> float:
+        """Modelled energy of one window on edge and fog together; the fog sends nothing."""
+        return self.edge_j + self.fog_j
+
+    @property
     def latency_s(self) -> float | None:
         """Predicted time of head and transmission; None where the profile has no speeds."""
         return _latency_s(self.cost)
@@ -114,64 +127,89 @@ class Choice(NamedTuple):
     cost: Cost
 
 
-def list_rows(points: Sequence[Point], bounds: Bounds, device: str, link: str) -> tuple[Row, ...]:
+def list_rows(
+    points: Sequence[Point], bounds: Bounds, device: str, link: str, fog_factor: float = FOG_FACTOR
+) -> tuple[Row, ...]:
     """Return every point with every encoding priced for a device and a link, in order.
 
+    The fog computes what the last of the points computes more than the head, `fog_factor` times
+    as efficiently as the edge. Source: energy-aware NAS with partitioning, Sec. V-B.
+
     Args:
-        points: Points with their costs; any subset of a bundle's.
+        points: Points with their costs; any subset of a bundle's with the last one, without which
+            the whole model and what is left for the fog are unknown.
         bounds: Limits; a row that breaks one says so.
         device: Name of the device profile.
         link: Name of the link profile.
+        fog_factor: How much less energy the fog needs than the edge for the same layers.
 
     Raises:
         SearchError: If no point is priced for these profiles.
     """
-    rows = tuple(
-        Row(
-            point.index,
-            cost.encoding,
-            point.flash_bytes,
-            point.ram_bytes,
-            cost,
-            _excesses(point, cost, bounds),
-        )
+    priced_here = [
+        (point, cost)
         for point in sorted(points, key=lambda p: p.index)
         for cost in sorted(point.costs, key=lambda c: ENCODINGS.index(c.encoding))
         if cost.device_profile == device and cost.link_profile == link
-    )
-    if not rows:
+    ]
+    if not priced_here:
         priced = {f"{c.device_profile} with {c.link_profile}" for p in points for c in p.costs}
         raise SearchError(
             "partition",
             f"no point is priced for device profile '{device}' with link profile '{link}';"
             f" priced: {', '.join(sorted(priced)) or 'none'}",
         )
-    return rows
+    whole, whole_cost = priced_here[-1]
+    parameters = whole.flash_bytes // PARAMETER_BYTES
+    rows = []
+    for point, cost in priced_here:
+        fog_j = max(0.0, whole_cost.head_j - cost.head_j) / fog_factor
+        excesses = _excesses(point, cost, bounds, fog_j, parameters)
+        sizes = point.flash_bytes, point.ram_bytes
+        rows.append(Row(point.index, cost.encoding, *sizes, cost, fog_j, excesses))
+    return tuple(rows)
 
 
 def choose(
-    points: Sequence[Point], bounds: Bounds, objective: Objective, device: str, link: str
+    points: Sequence[Point],
+    bounds: Bounds,
+    objective: Objective,
+    device: str,
+    link: str,
+    fog_factor: float = FOG_FACTOR,
 ) -> Choice:
     """Return the point and encoding with the least objective within the bounds.
 
     On a tie the lesser other cost wins, then the earlier point, then the more exact encoding.
 
     Args:
-        points: Points with their costs; any subset of a bundle's.
+        points: Points with their costs, as `list_rows` takes them.
         bounds: Limits to keep.
         objective: What to minimise.
         device: Name of the device profile.
         link: Name of the link profile.
+        fog_factor: How much less energy the fog needs than the edge for the same layers.
 
     Raises:
         SearchError: If no point is priced for these profiles, none is within the bounds (the
             text names the nearest miss and by how much), or the objective cannot be predicted.
     """
-    rows = list_rows(points, bounds, device, link)
+    rows = list_rows(points, bounds, device, link, fog_factor)
+    best = choose_row(rows, objective)
+    return Choice(best.point, best.encoding, best.cost)
+
+
+def choose_row(rows: Sequence[Row], objective: Objective) -> Row:
+    """Return the best of the rows of `list_rows`, as `choose` does.
+
+    Raises:
+        SearchError: If none is within the bounds, or the objective cannot be predicted.
+    """
     if objective == "latency" and any(row.latency_s is None for row in rows):
         raise SearchError(
             "partition",
-            f"device profile '{device}' has no speeds, so latency cannot be the objective",
+            f"device profile '{rows[0].cost.device_profile}' has no speeds, so latency cannot be"
+            " the objective",
         )
     feasible = [row for row in rows if row.is_feasible]
     if not feasible:
@@ -181,8 +219,7 @@ def choose(
             f"none of {len(rows)} points and encodings is within the bounds; nearest is point"
             f" {nearest.point} with {nearest.encoding.value}: {nearest.reason}",
         )
-    best = min(feasible, key=lambda row: _rank(row, objective))
-    return Choice(best.point, best.encoding, best.cost)
+    return min(feasible, key=lambda row: _rank(row, objective))
 
 
 def _lesser(limit: float | None, other: float | None) -> float | None:
@@ -190,11 +227,14 @@ def _lesser(limit: float | None, other: float | None) -> float | None:
     return min(limits, default=None)
 
 
-def _rank(row: Row, objective: Objective) -> tuple[float, float, int, int]:
+def _rank(row: Row, objective: Objective) -> tuple[float, ...]:
     latency_s = 0.0 if row.latency_s is None else row.latency_s
-    costs = (row.edge_j, latency_s)
-    first, second = costs if objective == "edge_energy" else costs[::-1]
-    return first, second, row.point, ENCODINGS.index(row.encoding)
+    costs = {
+        "edge_energy": (row.edge_j, latency_s),
+        "total_energy": (row.total_j, row.edge_j, latency_s),
+        "latency": (latency_s, row.edge_j),
+    }
+    return *costs[objective], row.point, ENCODINGS.index(row.encoding)
 
 
 def _miss(row: Row) -> tuple[float, float, int, int]:
@@ -203,12 +243,16 @@ def _miss(row: Row) -> tuple[float, float, int, int]:
     return max(ratios), sum(ratios), row.point, ENCODINGS.index(row.encoding)
 
 
-def _excesses(point: Point, cost: Cost, bounds: Bounds) -> tuple[Excess, ...]:
+def _excesses(
+    point: Point, cost: Cost, bounds: Bounds, fog_j: float, parameters: int
+) -> tuple[Excess, ...]:
     wire = point.wire(cost.encoding)
     values: dict[str, float | None] = {
         "flash_bytes": point.flash_bytes,
         "ram_bytes": point.ram_bytes,
         "edge_j": cost.edge_j,
+        "total_j": cost.edge_j + fog_j,
+        "parameters": parameters,
         "latency_s": _latency_s(cost),
         "accuracy": wire.accuracy if wire else None,
         "wire_error": wire.largest_error if wire else None,

@@ -13,7 +13,7 @@ from headtail.preprocess.pipeline import Pipeline
 from headtail.wire import Encoding
 from optimizer.data.dataset import DataConfig
 from optimizer.network import Genome, LengthGene, Size
-from optimizer.partition import Bounds, Objective
+from optimizer.partition import FOG_FACTOR, Bounds, Objective
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
@@ -116,6 +116,8 @@ class PartitionConfig(_Section, frozen=True):
     """Link between edge and fog: a name of `optimizer profiles` or a .toml file."""
     objective: Objective = "edge_energy"
     """What the chosen point minimises."""
+    fog_factor: Annotated[float, msgspec.Meta(gt=0)] = FOG_FACTOR
+    """How much less energy the fog needs than the edge for the same layers; for total energies."""
     points: Literal["auto", "all"] | tuple[Natural, ...] = "auto"
     """Partition points offered: those worth having, every legal one, or the cuts of these numbers
     as `optimizer split` counts them."""

@@ -163,7 +163,9 @@ def _run(job: _Job) -> RunSummary:
 
 def _search(job: _Job, inputs: Inputs, classes: int) -> SearchRecord:
     partition = job.recipe.partition
-    terms = Terms(job.profiles, job.bounds, partition.objective, partition.encodings)
+    terms = Terms(
+        job.profiles, job.bounds, partition.objective, partition.encodings, partition.fog_factor
+    )
     trainer = ShortTraining(job.recipe, inputs, classes)
     return search_or_restore(job.recipe, terms, trainer, job.folder, job.reporter)
 
@@ -219,12 +221,13 @@ def _points(
 
 def _choose(job: _Job, points: tuple[Point, ...], bounds: Bounds) -> Choice:
     device, link = job.profiles.devices[0].name, job.profiles.links[0].name
-    return choose(points, bounds, job.recipe.partition.objective, device, link)
+    partition = job.recipe.partition
+    return choose(points, bounds, partition.objective, device, link, partition.fog_factor)
 
 
 def _rows(job: _Job, points: tuple[Point, ...]) -> tuple[Row, ...]:
     device, link = job.profiles.devices[0].name, job.profiles.links[0].name
-    return list_rows(points, job.bounds, device, link)
+    return list_rows(points, job.bounds, device, link, job.recipe.partition.fog_factor)
 
 
 def _write_test_windows(job: _Job, dataset: Dataset) -> None:

@@ -71,7 +71,7 @@ def _add_pricing(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--objective",
-        choices=("edge_energy", "latency"),
+        choices=("edge_energy", "total_energy", "latency"),
         default=defaults.objective,
         help="what the default point minimises (%(default)s)",
     )

@@ -8,17 +8,29 @@ from numpy.typing import ArrayLike
 
 from headtail.bundle.manifest import Step
 from headtail.errors import ConfigError, DataError, DTypeMismatch, NotFinite, ShapeMismatch
+from headtail.preprocess.band_pass import BandPass
 from headtail.preprocess.beat import Beat, Beats
 from headtail.preprocess.image import Layout, Resize
 from headtail.preprocess.r_peaks import RPeakDetector, place_annotated
 from headtail.preprocess.resample import Resample, Resampler
+from headtail.preprocess.rhythm import Rhythm, RhythmFollower
 from headtail.preprocess.step import Signal, WindowStep, read_parameters
-from headtail.preprocess.window import Interpolate, MinMax, Pad, Reshape, Scale
+from headtail.preprocess.window import (
+    Concatenate,
+    Interpolate,
+    MinMax,
+    Pad,
+    Reshape,
+    Scale,
+    Standardise,
+)
 from headtail.tensor import Array, check_finite
 
-AnyStep = Resample | Beats | WindowStep
+AnyStep = Resample | Beats | Rhythm | WindowStep
 STEPS: Mapping[str, type[AnyStep]] = {
+    "band_pass": BandPass,
     "beats": Beats,
+    "concatenate": Concatenate,
     "interpolate": Interpolate,
     "layout": Layout,
     "minmax": MinMax,
@@ -26,7 +38,9 @@ STEPS: Mapping[str, type[AnyStep]] = {
     "resample": Resample,
     "reshape": Reshape,
     "resize": Resize,
+    "rhythm": Rhythm,
     "scale": Scale,
+    "standardise": Standardise,
 }
 # A long push is worked off in pieces, so that memory does not depend on it.
 BLOCK = 16_384
@@ -35,7 +49,7 @@ MAX_MAGNITUDE = 1e12
 
 
 # Signal steps come before window steps, and each at most once.
-_ORDER: Mapping[type, int] = {Resample: 0, Beats: 1}
+_ORDER: Mapping[type, int] = {Resample: 0, Beats: 1, Rhythm: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +76,21 @@ class Pipeline:
         """
         self.steps = tuple(steps)
         read = [_read(step) for step in self.steps]
-        kinds = [_ORDER.get(type(parameters), 2) for parameters in read]
+        kinds = [_ORDER.get(type(parameters), len(_ORDER)) for parameters in read]
         for step, kind, before in zip(self.steps[1:], kinds[1:], kinds, strict=False):
-            if kind < before or kind == before < 2:
+            if kind < before or kind == before < len(_ORDER):
                 raise ConfigError(
-                    f"preprocess step '{step.name}'", "expected resample, beats, then window steps"
+                    f"preprocess step '{step.name}'",
+                    "expected resample, beats, rhythm, then window steps",
                 )
         self._resample = next((p for p in read if isinstance(p, Resample)), None)
         self._beats = next((p for p in read if isinstance(p, Beats)), None)
-        self._window_steps = [p for p in read if not isinstance(p, Resample | Beats)]
-        if self._resample is not None and self._beats is None:
+        self._rhythm = next((p for p in read if isinstance(p, Rhythm)), None)
+        self._window_steps = [p for p in read if not isinstance(p, Resample | Beats | Rhythm)]
+        if self._beats is None and self._resample is not None:
             raise ConfigError("preprocess step 'resample'", "expected a step 'beats' after it")
+        if self._beats is None and self._rhythm is not None:
+            raise ConfigError("preprocess step 'rhythm'", "expected a step 'beats' before it")
 
     @property
     def has_signal_steps(self) -> bool:
@@ -147,7 +165,8 @@ class Pipeline:
         placed = place_annotated(at_rate, rate_out, np.minimum(near, len(at_rate) - 1))
         cutter = beats.start(rate_out)
         cut = cutter.push(at_rate, placed.tolist(), 0) + cutter.flush()
-        return [self._finish(beat, resampler, len(samples)) for beat in cut]
+        follower = self._follower(rate_out)
+        return [self._finish(beat, follower, resampler, len(samples)) for beat in cut]
 
     def _signal_steps(self) -> tuple[Resample | None, Beats]:
         if self._beats is None:
@@ -156,8 +175,15 @@ class Pipeline:
             )
         return self._resample, self._beats
 
-    def _finish(self, beat: Beat, resampler: Resampler, samples: int) -> Window:
-        """Apply the window steps and count in the record's samples, of which there are so many."""
+    def _follower(self, rate_hz: float) -> RhythmFollower | None:
+        return None if self._rhythm is None else self._rhythm.start(rate_hz)
+
+    def _finish(
+        self, beat: Beat, follower: RhythmFollower | None, resampler: Resampler, samples: int
+    ) -> Window:
+        """Apply the later steps and count in the record's samples, of which there are so many."""
+        if follower is not None:
+            beat = follower.follow(beat)
         down, up = resampler.ratio.denominator, resampler.ratio.numerator
         sample = min((2 * beat.r_peak * down + up) // (2 * up), samples - 1)
         return Window(self.window(beat.values), sample, min(-(-beat.end * down // up), samples))
@@ -179,6 +205,7 @@ class SignalStream:
         self._resampler = Resampler(rate_hz, rate_out)
         self._cutter = beats.start(rate_out)
         self._detector = RPeakDetector(rate_out)
+        self._follower = pipeline._follower(rate_out)
         self._count = 0
 
     def push(self, samples: ArrayLike) -> list[Window]:
@@ -212,7 +239,10 @@ class SignalStream:
         return self._finish(beats)
 
     def _finish(self, beats: list[Beat]) -> list[Window]:
-        return [self._pipeline._finish(beat, self._resampler, self._count) for beat in beats]
+        return [
+            self._pipeline._finish(beat, self._follower, self._resampler, self._count)
+            for beat in beats
+        ]
 
 
 def checked_samples(samples: ArrayLike, first: int) -> Signal:

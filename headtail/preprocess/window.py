@@ -11,6 +11,8 @@ from headtail.preprocess.step import Parameters
 from headtail.tensor import Array
 
 MAX_LENGTH = 1 << 20
+FLAT = 1e-6
+"""A standard deviation under this share of the largest value is float32's rounding."""
 Length = Annotated[int, msgspec.Meta(ge=1, le=MAX_LENGTH)]
 Finite = Annotated[float, msgspec.Meta(ge=-1e30, le=1e30)]
 
@@ -65,6 +67,37 @@ class MinMax(Parameters, frozen=True):
         """Return the scaled window."""
         low, high = window.min(), window.max()
         return (window - low) / (high - low) if high > low else np.zeros_like(window)
+
+
+class Standardise(Parameters, frozen=True):
+    """Give each channel of the window mean 0 and standard deviation 1; a constant one gets zeros.
+
+    The channel is the last axis of a window of two or more; a window of one axis is one channel.
+    """
+
+    def apply(self, window: Array) -> Array:
+        """Return the standardised window."""
+        axes = tuple(range(max(1, window.ndim - 1)))
+        # In float64: a channel far from zero would lose its digits.
+        values = window.astype(np.float64)
+        values -= values.mean(axis=axes, keepdims=True)
+        deviation = values.std(axis=axes, keepdims=True)
+        is_flat = deviation <= FLAT * np.abs(window).max(axis=axes, keepdims=True)
+        return np.asarray(np.where(is_flat, 0.0, values / np.where(is_flat, 1.0, deviation)))
+
+
+class Concatenate(Parameters, frozen=True):
+    """Lay the channels of a window end to end: (length, channels) becomes (length x channels,)."""
+
+    def apply(self, window: Array) -> Array:
+        """Return the window with one axis.
+
+        Raises:
+            ShapeMismatch: If it has not two axes.
+        """
+        if window.ndim != 2:
+            raise ShapeMismatch("preprocess step 'concatenate'", (-1, -1), window.shape)
+        return np.ascontiguousarray(window.T).reshape(-1)
 
 
 class Scale(Parameters, frozen=True):

@@ -40,7 +40,7 @@ def assert_same(expected: list[Window], actual: list[Window]) -> None:
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        (Step("fft"), "preprocess step 'fft': unknown; known: beats, interpolate,"),
+        (Step("fft"), "preprocess step 'fft': unknown; known: band_pass, beats, concatenate,"),
         (Step("pad", {"size": 4}), "preprocess step 'pad': .*unknown field `size`"),
         (Step("pad"), "preprocess step 'pad': expected exactly one of `length` and `multiple`"),
         (Step("pad", {"length": 0}), r"preprocess step 'pad': .*>= 1.*length"),

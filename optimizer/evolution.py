@@ -8,7 +8,7 @@ operators, evaluated anew. Its checkpoints are pickles, so none is written.
 
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,6 @@ import numpy as np
 import pygad
 
 from headtail.tensor import Array
-
-ELITE = 1  # individuals that enter the next generation unchanged
 
 Chromosomes = tuple[tuple[int, ...], ...]
 """One individual: the genes of each chromosome."""
@@ -67,11 +65,13 @@ class Settings:
     """Individuals drawn for each parent, of whom the fittest mates."""
     mutation_ratio: float
     """Chance of each gene to change."""
+    elite: int = 1
+    """Fittest individuals of a generation that enter the next unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One generation as it was evaluated."""
+    """One generation with its fitness."""
 
     individuals: tuple[Chromosomes, ...]
     fitness: tuple[float, ...]
@@ -93,6 +93,7 @@ def evolve(
     settings: Settings,
     seed: int,
     first: Sequence[Chromosomes] = (),
+    stop: Callable[[], bool] = lambda: False,
 ) -> Evolved:
     """Return the fittest individual found, and every generation on the way.
 
@@ -102,6 +103,7 @@ def evolve(
         settings: Sizes and rates.
         seed: Decides every draw; the same seed and fitness give the same history.
         first: Individuals that take the first places of the first generation.
+        stop: Asked after every generation but the first; True ends the evolution.
     """
     history: list[Generation] = []
 
@@ -114,17 +116,18 @@ def evolve(
     algorithm = pygad.GA(
         num_generations=settings.generations,
         num_parents_mating=settings.population,
-        initial_population=_draw(space, settings.population, seed, first),
+        initial_population=_drawn(space, settings.population, np.random.default_rng(seed), first),
         gene_type=int,
         gene_space=[list(values) for values in space.genes],
         fitness_func=fitness,
         fitness_batch_size=settings.population,
         parent_selection_type="tournament",
         K_tournament=settings.tournament,
-        crossover_type=_crossover(space),
-        mutation_type=_mutation(space, settings.mutation_ratio),
+        crossover_type=_crossover(space, settings.elite),
+        mutation_type=_mutation(space, settings),
         keep_elitism=0,
         keep_parents=0,
+        on_generation=lambda _ga: "stop" if stop() else None,
         random_seed=seed,
         suppress_warnings=True,
         logger=_silent(),
@@ -135,6 +138,20 @@ def evolve(
         key=lambda pair: pair[1],
     )
     return Evolved(best, value, tuple(history))
+
+
+def sample(
+    space: Space, settings: Settings, seed: int, first: Sequence[Chromosomes] = ()
+) -> Iterator[tuple[Chromosomes, ...]]:
+    """Yield as many generations as an evolution has, every one drawn at random.
+
+    The first is that of `evolve` with the same seed.
+    """
+    rng = np.random.default_rng(seed)
+    for generation in range(settings.generations + 1):
+        given = () if generation else first
+        drawn = _drawn(space, settings.population, rng, given)
+        yield tuple(space.decode(np.asarray(genes)) for genes in drawn)
 
 
 def cross(parents: Array, count: int, slices: Sequence[slice], rng: Any) -> Array:
@@ -172,25 +189,28 @@ def mutate(children: Array, space: Space, ratio: float, rng: Any) -> Array:
     return mutants
 
 
-def _crossover(space: Space) -> Callable[[Array, tuple[int, int], Any], Array]:
+def _crossover(space: Space, count: int) -> Callable[[Array, tuple[int, int], Any], Array]:
     def crossover(parents: Array, size: tuple[int, int], ga: Any) -> Array:
-        elite = np.argsort(-np.asarray(ga.last_generation_fitness), kind="stable")[:ELITE]
-        children = cross(parents, size[0] - ELITE, space.slices, ga.numpy_random_generator)
+        elite = np.argsort(-np.asarray(ga.last_generation_fitness), kind="stable")[:count]
+        children = cross(parents, size[0] - count, space.slices, ga.numpy_random_generator)
         return np.concatenate([ga.population[elite], children])
 
     return crossover
 
 
-def _mutation(space: Space, ratio: float) -> Callable[[Array, Any], Array]:
+def _mutation(space: Space, settings: Settings) -> Callable[[Array, Any], Array]:
+    elite, ratio = settings.elite, settings.mutation_ratio
+
     def mutation(offspring: Array, ga: Any) -> Array:
-        mutants = mutate(offspring[ELITE:], space, ratio, ga.numpy_random_generator)
-        return np.concatenate([offspring[:ELITE], mutants])
+        mutants = mutate(offspring[elite:], space, ratio, ga.numpy_random_generator)
+        return np.concatenate([offspring[:elite], mutants])
 
     return mutation
 
 
-def _draw(space: Space, count: int, seed: int, first: Sequence[Chromosomes]) -> list[list[int]]:
-    rng = np.random.default_rng(seed)
+def _drawn(
+    space: Space, count: int, rng: np.random.Generator, first: Sequence[Chromosomes]
+) -> list[list[int]]:
     given = [space.encode(individual) for individual in first[:count]]
     drawn = [[int(rng.choice(values)) for values in space.genes] for _ in range(len(given), count)]
     return [*given, *drawn]

@@ -3,11 +3,10 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-import msgspec
-
 from headtail.bundle.manifest import Point, WireEncoding
 from headtail.tensor import TensorSpec
 from headtail.wire import Encoding, wire_specs
+from optimizer.individual import Assessment
 from optimizer.network import BYTES_PER_VALUE, Genome
 from optimizer.package_points import Profiles, predict_costs
 from optimizer.partition import (
@@ -21,29 +20,6 @@ from optimizer.partition import (
 )
 
 ENERGIES = ("edge_j", "total_j")  # bounds that a search may approach from outside
-
-
-class Assessment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is known of a network before any training."""
-
-    is_feasible: bool
-    edge_j: float | None = None
-    """Modelled edge energy of one window at the best point or, where only bounds on energies are
-    broken, at the nearest; None where every point breaks another bound."""
-    total_j: float | None = None
-    """Modelled energy of edge and fog together at that point."""
-    latency_s: float | None = None
-    """Predicted time of head and transmission at that point, where the device has speeds."""
-    parameters: int | None = None
-    """Of the whole network."""
-    point: int | None = None
-    """The best point, counted in layers; None where none is within the bounds."""
-    encoding: Encoding | None = None
-    excess: float | None = None
-    """How far the worst energy is beyond its bound, as a share of it, at the nearest point; None
-    where the network is feasible or breaks another bound at every point."""
-    reason: str = ""
-    """Why the network is not feasible; empty where it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def ranks(points: Array) -> Array:
 
     Equal points are of the same front.
     """
-    no_worse = (points[:, None] <= points[None]).all(axis=2)
+    no_worse = np.asarray((points[:, None] <= points[None]).all(axis=2))
     dominates = no_worse & ~no_worse.T
     rank = np.full(len(points), -1)
     for front in range(len(points)):

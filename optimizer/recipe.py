@@ -12,6 +12,7 @@ from headtail.errors import ConfigError
 from headtail.preprocess.pipeline import Pipeline
 from headtail.wire import Encoding
 from optimizer.data.dataset import DataConfig
+from optimizer.individual import Goal
 from optimizer.network import Genome, LengthGene, Size
 from optimizer.partition import FOG_FACTOR, Bounds, Objective
 
@@ -20,6 +21,7 @@ Natural = Annotated[int, msgspec.Meta(ge=0)]
 Amount = Annotated[float, msgspec.Meta(ge=0)]
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
 MIN_VERIFY_WINDOWS = 64
+ZERO_SHOT = ("parameters", "flops")  # methods that train the finalists alone
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,6 +87,18 @@ class SearchConfig(_Section, frozen=True):
     """Channels that each hidden map may have besides its own."""
     lengths: tuple[LengthGene, ...] = ()
     """Lengths that each hidden map may have besides its own; 0 lets the search drop the layer."""
+    method: Literal[
+        "evolution", "random", "no_partition", "partition_after", "parameters", "flops"
+    ] = "evolution"
+    """How networks are found: by evolution; drawn at random; by evolution with everything on the
+    edge (no_partition), or so and cut at the end (partition_after); or by evolution towards more
+    parameters or operations (parameters, flops), which trains the finalists alone."""
+    objectives: Annotated[tuple[Goal, ...], msgspec.Meta(min_length=1)] = ("accuracy",)
+    """What is aimed at: accuracy (the score of `select`) alone or with edge_energy, total_energy,
+    parameters or latency, which are made less; then half of a generation survives, by NSGA-II."""
+    patience: Natural = 0
+    """Generations without a better best (of several objectives: a larger hypervolume) after which
+    the search ends; 0 goes on to the last."""
     population: Annotated[int, msgspec.Meta(ge=4, le=1000)] = 16
     """Networks of one generation."""
     generations: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
@@ -105,6 +119,10 @@ class SearchConfig(_Section, frozen=True):
     def __post_init__(self) -> None:
         if self.tournament > self.population:
             raise ValueError("tournament must be at most population")
+        if len(set(self.objectives)) < len(self.objectives) or "accuracy" not in self.objectives:
+            raise ValueError("objectives must hold accuracy, and each one once")
+        if len(self.objectives) > 1 and self.method in ZERO_SHOT:
+            raise ValueError(f"method {self.method} trains no network: its objective is accuracy")
 
 
 class PartitionConfig(_Section, frozen=True):

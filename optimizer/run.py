@@ -221,7 +221,9 @@ def _points(
 
 def _choose(job: _Job, points: tuple[Point, ...], bounds: Bounds) -> Choice:
     device, link = job.profiles.devices[0].name, job.profiles.links[0].name
-    partition = job.recipe.partition
+    partition, asked = job.recipe.partition, job.recipe.search
+    if asked is not None and asked.method == "no_partition":
+        points = points[-1:]
     return choose(points, bounds, partition.objective, device, link, partition.fog_factor)
 
 

@@ -1,20 +1,27 @@
 """The search stage of a run: done once, its outcome kept in the run's folder."""
 
+import dataclasses
+from collections.abc import Iterator, Sequence
+
 import keras
 import msgspec
 import numpy as np
 
-from headtail.errors import DataError
+from headtail.energy import predict_compute
+from headtail.errors import DataError, SearchError
+from headtail.operations import Operations
 from headtail.tensor import Array
 from optimizer.genome_cost import Terms, assess
+from optimizer.individual import Goal
 from optimizer.keras_onnx import before_softmax
 from optimizer.network import Genome, build_keras, initialise
-from optimizer.progress import Advance, Reporter
+from optimizer.progress import Reporter
 from optimizer.recipe import Recipe, SearchConfig
 from optimizer.run_folder import SEARCH, RunFolder
 from optimizer.run_inputs import Inputs
 from optimizer.scores import score
-from optimizer.search import GenerationRecord, Individual, Problem, SearchRecord, search
+from optimizer.search import Problem, SearchRecord, search
+from optimizer.search_history import SearchHistoryWriter, continue_history
 from optimizer.train import Epoch, Labelled, make_deterministic, predict, train
 
 
@@ -23,29 +30,77 @@ def search_or_restore(
 ) -> SearchRecord:
     """Return what the recipe's search finds, from the folder where it is finished.
 
-    An interrupted search starts again and comes to the same end.
+    An interrupted search goes on with the history it left and comes to the same end.
 
     Raises:
-        SearchError: If no network is within the bounds.
+        SearchError: If no network is within the bounds, or something that is asked for cannot be
+            predicted for the device; nothing has been trained then.
         ConfigError: If a loss leaves the finite numbers, or the folder's record cannot be read.
     """
     assert recipe.search is not None, "asked for"
     record = folder.read_record(SEARCH, SearchRecord)
     if record is None:
-        problem = Problem(
-            network=recipe.network,
-            classes=trainer.classes,
-            config=recipe.search,
-            assess=lambda genome: assess(genome, terms),
-            train=trainer.scores,
-            limit_j=terms.bounds.edge_j or float("inf"),
-        )
-        folder.append({"event": "search", "seed": recipe.seed})
+        goals = front_goals(recipe)
+        check_speeds(goals, terms)
+        earlier = continue_history(folder, goals, recipe.seed)
+        problem = _problem(recipe, recipe.search, terms, trainer)
+        problem = dataclasses.replace(problem, restored=earlier.scores)
         with reporter.stage("search") as advance:
-            record = search(problem, recipe.seed, _History(recipe.search, folder, advance))
+            writer = SearchHistoryWriter(recipe.search, folder, advance, earlier)
+            record = search(problem, recipe.seed, writer)
         folder.write_record(SEARCH, record)
     reporter.say(f"found {record}")
     return record
+
+
+def front_goals(recipe: Recipe) -> tuple[Goal, ...]:
+    """Return what the front is about: the search's objectives, or accuracy and the point's own."""
+    assert recipe.search is not None, "asked for"
+    objectives = recipe.search.objectives
+    return objectives if len(objectives) > 1 else ("accuracy", recipe.partition.objective)
+
+
+def check_speeds(goals: tuple[Goal, ...], terms: Terms) -> None:
+    """Refuse to look for a latency that no profile predicts.
+
+    Raises:
+        SearchError: If latency is a goal or bounded, and the device profile has no speeds.
+    """
+    device = terms.profiles.devices[0]
+    is_asked = "latency" in goals or terms.bounds.latency_s is not None
+    if is_asked and predict_compute(device, Operations(conv_macs=1)).seconds is None:
+        raise SearchError(
+            "search",
+            f"device profile '{device.name}' has no speeds, so latency can be neither an objective"
+            " nor bounded",
+        )
+
+
+def _problem(
+    recipe: Recipe, config: SearchConfig, terms: Terms, trainer: "ShortTraining"
+) -> Problem:
+    is_whole = config.method in {"no_partition", "partition_after"}
+    asked = dataclasses.replace(terms, is_partitioned=not is_whole)
+    bounds = terms.bounds
+
+    def evaluate(genomes: Sequence[Genome]) -> Iterator[tuple[int, tuple[float, float]]]:
+        return ((i, trainer.scores(genome)) for i, genome in enumerate(genomes))
+
+    return Problem(
+        network=recipe.network,
+        classes=trainer.classes,
+        config=config,
+        assess=lambda genome: assess(genome, asked),
+        evaluate=evaluate,
+        goals=front_goals(recipe),
+        limits={
+            "edge_energy": bounds.edge_j,
+            "total_energy": bounds.total_j,
+            "parameters": bounds.parameters,
+            "latency": bounds.latency_s,
+        },
+        reassess=(lambda g: assess(g, terms)) if config.method == "partition_after" else None,
+    )
 
 
 class ShortTraining:
@@ -98,41 +153,6 @@ class ShortTraining:
         given = predict(before_softmax(model), labelled.x).argmax(axis=1)
         scores = score(labelled.y, given, self.classes)
         return scores.accuracy if self._select == "accuracy" else scores.macro_f1
-
-
-class _History:
-    """Shows the search's progress and writes its history."""
-
-    def __init__(self, config: SearchConfig, folder: RunFolder, advance: Advance) -> None:
-        self._config = config
-        self._folder = folder
-        self._advance = advance
-        self._best = "no network within the bounds yet"
-        self._best_score = -1.0
-        self._seen: set[Individual] = set()
-
-    def individual(self, generation: int, done: int, individual: Individual) -> None:
-        """Write a network once; move the bar for every one."""
-        if individual not in self._seen:
-            self._seen.add(individual)
-            self._folder.append(
-                {"event": "individual", "generation": generation, **_plain(individual)}
-            )
-        if individual.score is not None and individual.score > self._best_score:
-            self._best_score = individual.score
-            self._best = f"best {self._config.select} {individual.score:.3f}"
-        total = self._config.population * (self._config.generations + 1)
-        note = f"generation {generation} of {self._config.generations}, {self._best}"
-        self._advance(done, total, note)
-
-    def generation(self, record: GenerationRecord) -> None:
-        """Write one generation's figures."""
-        self._folder.append({"event": "generation", **_plain(record)})
-
-
-def _plain(record: msgspec.Struct) -> dict[str, object]:
-    plain: dict[str, object] = msgspec.to_builtins(record)
-    return plain
 
 
 def _take(labelled: Labelled, chosen: Array) -> Labelled:

@@ -1,36 +1,29 @@
 """The search for the hidden layers of a network that does best within the bounds.
 
-Costs first: a network that breaks a bound at every partition point is never trained. Source of the
-two chromosomes, the order of the checks and the adjusted fitness: energy-aware NAS with
-partitioning, Sec. III-B.
+Costs first: a network that breaks a bound at every partition point is never trained. The point and
+its encoding are no genes: all are enumerated for every network, from sending the raw window to
+running everything on the edge, so the best is always exact. Source of the chromosomes, the order
+of the checks and the adjusted fitness: energy-aware NAS with partitioning, Sec. III-B.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
 
 from headtail.errors import SearchError
-from optimizer.evolution import Chromosomes, Settings, Space, evolve
-from optimizer.genome_cost import Assessment
+from optimizer.archive import Archive
+from optimizer.evolution import Chromosomes, Settings, Space, evolve, sample
+from optimizer.individual import Assessment, Goal, Individual, NetworkKey
 from optimizer.network import Genome
-from optimizer.recipe import NetworkConfig, SearchConfig
+from optimizer.recipe import ZERO_SHOT, NetworkConfig, SearchConfig
+from optimizer.search_fitness import LEAST_SCORE, fitness
 
-LEAST_SCORE = 0.0  # of accuracy and macro-F1 alike: the paper's P_bound
-ABANDONED = -2.0  # below every adjusted fitness, which is at least LEAST_SCORE - 1
-
-
-class Individual(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One network, its zero-length layers left out, with all that was measured of it."""
-
-    lengths: tuple[int, ...]
-    channels: tuple[int, ...]
-    assessment: Assessment
-    score: float | None = None
-    """On the half of the validation split that steers the search; None if never trained."""
-    final_score: float | None = None
-    """On the other half, which decides among the finalists."""
+Scores = tuple[float, float]
+"""Of one network on the two halves of the validation split."""
+Evaluate = Callable[[Sequence[Genome]], Iterable[tuple[int, Scores]]]
+"""Trains networks briefly; yields each one's index and scores, in any order."""
 
 
 class GenerationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,7 +31,7 @@ class GenerationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     generation: int
     best: float | None
-    """Best score in it; None where no network is feasible."""
+    """Best score in it, or what stands for the score; None where no network is feasible."""
     mean: float | None
     feasible: int
     """Networks within the bounds, repeated ones counted."""
@@ -46,6 +39,12 @@ class GenerationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Networks trained so far in the whole search."""
     known: int
     """Different networks seen so far in the whole search."""
+    front: int = 0
+    """Networks on the front of the whole search so far."""
+    hypervolume: float = 0.0
+    """The part of the box from zero to `reference` that the front dominates."""
+    reference: tuple[float, ...] | None = None
+    """Its corner, in the units of the goals, the error rate in place of the accuracy."""
 
 
 class SearchRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,6 +53,9 @@ class SearchRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     winner: Individual
     finalists: tuple[Individual, ...]
     generations: tuple[GenerationRecord, ...]
+    front: tuple[Individual, ...] = ()
+    """The networks that no other surpasses in every one of `goals`."""
+    goals: tuple[Goal, ...] = ("accuracy",)
 
     @property
     def network(self) -> NetworkConfig:
@@ -65,24 +67,22 @@ class SearchRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return (
             f"lengths {list(self.winner.lengths)}, channels {list(self.winner.channels)}: scores"
             f" {self.winner.score or 0:.3f} and {self.winner.final_score or 0:.3f} on the halves of"
-            f" the validation split; {last.trained} of {last.known} networks trained"
+            f" the validation split; {last.trained} of {last.known} networks trained, {last.front}"
+            " on the front"
         )
 
 
 class Watcher(Protocol):
     """Who is told how a search goes."""
 
-    def individual(self, generation: int, done: int, individual: Individual) -> None:
-        """Hear of the `done`-th individual of the search; the same network may come again."""
+    def individual(self, generation: int, individual: Individual) -> None:
+        """Hear of a network when all is known of it, in the order in which that happens."""
+
+    def advance(self, done: int) -> None:
+        """Hear how many individuals of all generations are done, repeated ones counted."""
 
     def generation(self, record: GenerationRecord) -> None:
         """Hear of a finished generation."""
-
-
-NetworkKey = tuple[tuple[int, int], ...]
-"""Length and channels of every map that is there: equal networks have equal ones."""
-Train = Callable[[Genome], tuple[float, float]]
-"""Trains a network briefly; returns its scores on the two halves of the validation split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +93,15 @@ class Problem:
     classes: int
     config: SearchConfig
     assess: Callable[[Genome], Assessment]
-    train: Train
-    limit_j: float = float("inf")
-    """Bound on the edge energy, as `assess` knows it."""
+    evaluate: Evaluate
+    goals: tuple[Goal, ...] = ("accuracy",)
+    """What the front is about; the search itself aims at what `config` says."""
+    limits: Mapping[Goal, float | None] = field(default_factory=dict)
+    """Bounds on the goals, where there are any."""
+    restored: Mapping[NetworkKey, Scores] = field(default_factory=dict)
+    """Scores from an interrupted search of the same recipe and seed."""
+    reassess: Callable[[Genome], Assessment] | None = None
+    """What is asked about the networks found, where that differs from `assess`."""
 
 
 def search(problem: Problem, seed: int, watcher: Watcher) -> SearchRecord:
@@ -105,13 +111,20 @@ def search(problem: Problem, seed: int, watcher: Watcher) -> SearchRecord:
         SearchError: If no network seen is within the bounds; nothing has been trained then.
     """
     config = problem.config
-    evaluator = _Evaluator(problem, watcher)
-    settings = Settings(config.population, config.generations, config.tournament, config.mutation)
-    hidden = tuple(problem.network.lengths[1:]), tuple(problem.network.channels[1:])
-    evolve(space(problem.network, config), evaluator.evaluate, settings, seed, [hidden])
-    finalists = _finalists(list(evaluator.known.values()), config.finalists)
-    winner = max(finalists, key=lambda i: i.final_score or LEAST_SCORE)
-    return SearchRecord(winner, finalists, tuple(evaluator.records))
+    state = _Search(problem, watcher)
+    elite = 1 if len(config.objectives) == 1 else config.population // 2
+    settings = Settings(
+        config.population, config.generations, config.tournament, config.mutation, elite
+    )
+    genes, first = space(problem.network, config), [_own(problem.network)]
+    if config.method == "random":
+        for generation in sample(genes, settings, seed, first):
+            state.evaluate(generation)
+            if state.is_stalled():
+                break
+    else:
+        evolve(genes, state.evaluate, settings, seed, first, state.is_stalled)
+    return state.finish()
 
 
 def space(network: NetworkConfig, config: SearchConfig) -> Space:
@@ -124,103 +137,162 @@ def space(network: NetworkConfig, config: SearchConfig) -> Space:
     )
 
 
-def fitness(individuals: Sequence[Individual], limit_j: float) -> list[float]:
-    """Return the fitness of a generation: scores, and below all of them what breaks the bounds.
-
-    A network that only sends or computes too much has P_min - (P_min - P_bound) / (E_max - E_limit)
-    x (E - E_limit), with E its energy, E_max the largest of these and P_min the least score of the
-    valid networks, both of this generation. Any other that breaks bounds is worth least of all.
-
-    Args:
-        individuals: All of one generation.
-        limit_j: The bound on the edge energy; infinite where there is none.
-
-    Source: energy-aware NAS with partitioning, Sec. III-B3.
-    """
-    least = min((i.score for i in individuals if i.score is not None), default=LEAST_SCORE)
-    # Without room below the valid ones, or without any, the order must still be told.
-    bound = LEAST_SCORE if least > LEAST_SCORE else LEAST_SCORE - 1
-    over = [i.assessment.edge_j for i in individuals if not i.assessment.is_feasible]
-    most_j = max((edge_j for edge_j in over if edge_j is not None), default=limit_j)
-    values = []
-    for individual in individuals:
-        edge_j = individual.assessment.edge_j
-        if individual.score is not None:
-            values.append(individual.score)
-        elif edge_j is None:
-            values.append(ABANDONED)
-        else:
-            values.append(least - (least - bound) / (most_j - limit_j) * (edge_j - limit_j))
-    return values
+def _own(network: NetworkConfig) -> Chromosomes:
+    return tuple(network.lengths[1:]), tuple(network.channels[1:])
 
 
-class _Evaluator:
+class _Search:
     """Measures every network once; knows all that were seen."""
 
     def __init__(self, problem: Problem, watcher: Watcher) -> None:
         self.problem = problem
+        self.config = problem.config
         self.watcher = watcher
-        self.known: dict[NetworkKey, Individual] = {}
+        self.archive = Archive(problem.goals, problem.limits)
         self.records: list[GenerationRecord] = []
+        self.best = float("-inf")  # of what the search makes larger, so far
+        self.stalled = 0  # generations since then
 
     def evaluate(self, generation: Sequence[Chromosomes]) -> list[float]:
         """Return the fitness of a generation; called for one after another."""
-        done = len(self.records) * self.problem.config.population
-        individuals = [self._measured(c, done + i) for i, c in enumerate(generation, start=1)]
-        scores = [i.score for i in individuals if i.score is not None]
-        record = GenerationRecord(
-            generation=len(self.records),
-            best=max(scores, default=None),
-            mean=sum(scores) / len(scores) if scores else None,
-            feasible=len(scores),
-            trained=sum(i.score is not None for i in self.known.values()),
-            known=len(self.known),
-        )
-        self.records.append(record)
-        self.watcher.generation(record)
-        return fitness(individuals, self.problem.limit_j)
+        blanks = [self._blank(chromosomes) for chromosomes in generation]
+        fresh = {i.key: i for i in blanks if i.key not in self.archive.known}
+        done = len(self.records) * self.config.population + len(blanks) - len(fresh)
+        self.archive.add(self._measure(list(fresh.values()), done))
+        individuals = [self.archive.known[i.key] for i in blanks]
+        self._record(individuals)
+        return fitness(individuals, self.config.objectives)
 
-    def _measured(self, chromosomes: Chromosomes, done: int) -> Individual:
+    def is_stalled(self) -> bool:
+        """Return whether nothing has become better for as many generations as are waited for."""
+        return 0 < self.config.patience <= self.stalled
+
+    def finish(self) -> SearchRecord:
+        """Return what was found.
+
+        Raises:
+            SearchError: If no network is feasible.
+        """
+        finalists = _best(list(self.archive.known.values()), self.config.finalists)
+        untrained = [i for i in finalists if i.score is None]
+        if untrained:
+            self.archive.add(self._train(untrained, 0))
+            finalists = tuple(self.archive.known[i.key] for i in finalists)
+        front = self.archive.front
+        reassess = self.problem.reassess
+        if reassess is not None:
+            finalists, front = (
+                tuple(
+                    msgspec.structs.replace(i, assessment=reassess(i.genome(self.problem.classes)))
+                    for i in individuals
+                )
+                for individuals in (finalists, front)
+            )
+        winner = max(finalists, key=lambda i: i.final_score or LEAST_SCORE)
+        return SearchRecord(winner, finalists, tuple(self.records), front, self.problem.goals)
+
+    def _blank(self, chromosomes: Chromosomes) -> Individual:
         network = self.problem.network
         lengths, channels = chromosomes
         maps = [(network.lengths[0], network.channels[0]), *zip(lengths, channels, strict=True)]
-        kept = tuple((length, count) for length, count in maps if length)
-        if kept not in self.known:
-            self.known[kept] = self._measure(kept)
-        self.watcher.individual(len(self.records), done, self.known[kept])
-        return self.known[kept]
+        kept = [m for m in maps if m[0]]
+        return Individual(tuple(m[0] for m in kept), tuple(m[1] for m in kept), Assessment(False))
 
-    def _measure(self, kept: NetworkKey) -> Individual:
-        lengths, channels = tuple(n for n, _ in kept), tuple(c for _, c in kept)
+    def _measure(self, fresh: Sequence[Individual], done: int) -> list[Individual]:
+        """Return the networks assessed and, where they are feasible and it is asked, trained."""
+        assessed = [self._assess(individual) for individual in fresh]
+        is_trained = self.config.method not in ZERO_SHOT
+        waiting = [i for i in assessed if is_trained and i.assessment.is_feasible]
+        ready = [i for i in assessed if not (is_trained and i.assessment.is_feasible)]
+        for individual in ready:
+            self.watcher.individual(len(self.records), individual)
+        self.watcher.advance(done + len(ready))
+        trained = {i.key: i for i in self._train(waiting, done + len(ready))}
+        return [trained.get(i.key, i) for i in assessed]
+
+    def _assess(self, individual: Individual) -> Individual:
         try:
-            genome = Genome(lengths, channels, self.problem.classes)
+            genome = individual.genome(self.problem.classes)
         except ValueError as error:  # lengths that do not divide one another
-            return Individual(lengths, channels, Assessment(False, reason=str(error)))
+            assessment = Assessment(False, reason=str(error))
+            return msgspec.structs.replace(individual, assessment=assessment)
         assessment = self.problem.assess(genome)
-        if not assessment.is_feasible:
-            return Individual(lengths, channels, assessment)
-        return Individual(lengths, channels, assessment, *self.problem.train(genome))
+        proxy = None
+        if assessment.is_feasible and self.config.method in ZERO_SHOT:
+            proxy = _proxy(genome, self.config.method)
+        return msgspec.structs.replace(individual, assessment=assessment, proxy=proxy)
+
+    def _train(self, waiting: Sequence[Individual], done: int) -> list[Individual]:
+        """Return the networks with their scores, which are told as they come."""
+        generation = max(0, min(len(self.records), self.config.generations))
+        trained: dict[NetworkKey, Individual] = {}
+
+        def take(individual: Individual, scores: Scores) -> None:
+            score, final = scores
+            whole = msgspec.structs.replace(individual, score=score, final_score=final)
+            trained[individual.key] = whole
+            self.watcher.individual(generation, whole)
+            self.watcher.advance(done + len(trained))
+
+        missing = []
+        for individual in waiting:
+            scores = self.problem.restored.get(individual.key)
+            if scores is None:
+                missing.append(individual)
+            else:
+                take(individual, scores)
+        genomes = [i.genome(self.problem.classes) for i in missing]
+        for index, scores in self.problem.evaluate(genomes) if genomes else ():
+            take(missing[index], scores)
+        return [trained[i.key] for i in waiting]
+
+    def _record(self, individuals: Sequence[Individual]) -> None:
+        steering = [i.steering for i in individuals]
+        values = [value for value in steering if value is not None]
+        record = GenerationRecord(
+            generation=len(self.records),
+            best=max(values, default=None),
+            mean=sum(values) / len(values) if values else None,
+            feasible=len(values),
+            trained=len(self.archive.trained),
+            known=len(self.archive.known),
+            front=len(self.archive.front),
+            hypervolume=self.archive.volume,
+            reference=self.archive.reference,
+        )
+        is_single = len(self.config.objectives) == 1
+        reached = max(values, default=self.best) if is_single else self.archive.volume
+        self.stalled = 0 if reached > self.best else self.stalled + 1
+        self.best = max(self.best, reached)
+        self.records.append(record)
+        self.watcher.generation(record)
 
 
-def _finalists(individuals: Sequence[Individual], count: int) -> tuple[Individual, ...]:
+def _proxy(genome: Genome, method: str) -> float:
+    operations = genome.footprints()[-1].operations
+    return float(operations.parameters if method == "parameters" else 2 * operations.macs)
+
+
+def _best(individuals: Sequence[Individual], count: int) -> tuple[Individual, ...]:
     """Return the best in the search; of equal ones the cheaper first.
 
     Raises:
         SearchError: If none is feasible; names the nearest miss in energy.
     """
-    valid = [i for i in individuals if i.score is not None]
+    valid = [i for i in individuals if i.steering is not None]
     if not valid:
-        nearest = min(individuals, key=_edge_j)
+        nearest = min(individuals, key=lambda i: (_or_infinite(i.assessment.excess), i.key))
         raise SearchError(
             "search",
             f"none of the {len(individuals)} networks tried is within the bounds; nearest is"
             f" lengths {list(nearest.lengths)}, channels {list(nearest.channels)}:"
             f" {nearest.assessment.reason}",
         )
-    ranked = sorted(valid, key=lambda i: (-(i.score or 0), _edge_j(i), i.lengths, i.channels))
+    ranked = sorted(
+        valid, key=lambda i: (-(i.steering or 0), _or_infinite(i.assessment.edge_j), i.key)
+    )
     return tuple(ranked[:count])
 
 
-def _edge_j(individual: Individual) -> float:
-    edge_j = individual.assessment.edge_j
-    return float("inf") if edge_j is None else edge_j
+def _or_infinite(value: float | None) -> float:
+    return float("inf") if value is None else value

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headtail.errors import SearchError
-from optimizer.evolution import Chromosomes, Settings, Space, cross, evolve, mutate
+from optimizer.evolution import Chromosomes, Settings, Space, cross, evolve, mutate, sample
 
 # Three lengths that may be dropped and three channels: 512 individuals.
 SMALL = Space((((0, 64), (0, 16), (0, 4)), ((1, 2, 3, 4),) * 3))
@@ -57,6 +57,34 @@ def test_whole_generations_are_evaluated_one_after_another() -> None:
     for before, after in itertools.pairwise(evolved.generations):
         elite = before.individuals[int(np.argmax(before.fitness))]
         assert elite == after.individuals[0]
+
+
+def test_evolution_ends_when_it_is_told() -> None:
+    """Asked after each generation but the first."""
+    answers = iter([False, False, True])
+    evolved = evolve(SMALL, evaluate, SETTINGS, 1, stop=lambda: next(answers))
+    assert 4 == len(evolved.generations)
+    assert evolved.generations == evolve(SMALL, evaluate, SETTINGS, 1).generations[:4]
+
+
+def test_elite_of_several_passes_unchanged() -> None:
+    """The fittest first, equally fit ones in their order."""
+    settings = Settings(20, 10, tournament=3, mutation_ratio=0.5, elite=10)
+    evolved = evolve(SMALL, evaluate, settings, 1)
+    for before, after in itertools.pairwise(evolved.generations):
+        order = np.argsort(-np.asarray(before.fitness), kind="stable")[:10]
+        assert [before.individuals[i] for i in order] == list(after.individuals[:10])
+
+
+def test_random_generations_begin_as_an_evolution_does_and_hold_values_of_the_genes() -> None:
+    """As many as an evolution has; the same seed, the same draws."""
+    known = ((64, 0, 4), (4, 3, 2))
+    drawn = list(sample(SMALL, SETTINGS, 3, [known]))
+    assert evolve(SMALL, evaluate, SETTINGS, 3, [known]).generations[0].individuals == drawn[0]
+    assert [SETTINGS.population] * (SETTINGS.generations + 1) == [len(g) for g in drawn]
+    assert drawn == list(sample(SMALL, SETTINGS, 3, [known]))
+    genes = {(j, gene) for g in drawn for i in g for j, gene in enumerate(SMALL.encode(i))}
+    assert {(j, value) for j, values in enumerate(SMALL.genes) for value in values} == genes
 
 
 def test_relative_fitness_is_never_stale() -> None:

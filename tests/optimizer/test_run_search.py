@@ -17,6 +17,8 @@ from headtail.bundle.keys import Trust
 from headtail.errors import DataError, SearchError
 from optimizer.progress import Terminal
 from optimizer.run_folder import RunFolder
+from optimizer.search import SearchRecord
+from optimizer.search_history import read_history
 
 pytestmark = [
     pytest.mark.tf,
@@ -129,15 +131,30 @@ def test_history_holds_every_network_once_and_every_generation(
 
 
 @pytest.mark.slow
-def test_interrupted_search_comes_to_the_same_end(
-    finished: tuple[Path, str], tmp_path: Path, key_folder: Path
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
+def test_interrupted_search_goes_on_and_comes_to_the_same_end(
+    finished: tuple[Path, str], tmp_path: Path, key_folder: Path, kept: float
 ) -> None:
-    """It starts again, so the history holds its beginning twice."""
+    """With what the torn history holds; in the end it holds every line of the search once."""
     out = unfinish(finished[0], tmp_path / "out", "search.json")
-    lines = (out / "history.jsonl").read_bytes().splitlines(keepends=True)
-    (out / "history.jsonl").write_bytes(b"".join(lines[:3]))
+    content = (out / "history.jsonl").read_bytes()
+    of_search = content[: content.index(b'{"event":"training"')]
+    (out / "history.jsonl").write_bytes(of_search[: int(kept * len(of_search))])
     assert finished[1] == run(out / "recipe.toml", out, key_folder)
-    assert lines[:3] + lines == (out / "history.jsonl").read_bytes().splitlines(keepends=True)
+    assert content == (out / "history.jsonl").read_bytes()
+    names = ("search.json", "history.jsonl", "training.json")
+    for name in names:
+        assert (finished[0] / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_history_alone_gives_the_search_back(finished: tuple[Path, str]) -> None:
+    """The front and every figure of search.json."""
+    record = msgspec.json.decode((finished[0] / "search.json").read_bytes(), type=SearchRecord)
+    history = read_history(finished[0] / "history.jsonl")
+    assert record.generations == history.generations
+    assert record.front == history.front
+    assert record.goals == history.goals == ("accuracy", "edge_energy")
+    assert record.winner in history.individuals
 
 
 def test_finished_search_is_not_repeated(
@@ -159,6 +176,50 @@ def test_bounds_that_no_network_keeps_end_the_run_before_any_training(
     assert {"history.jsonl", "recipe.toml", "run.json"} == {
         p.name for p in (tmp_path / "out").iterdir()
     }
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ('[search]\nobjectives = ["accuracy", "latency"]', "search: device profile .* no speeds"),
+        ("[partition.bounds]\nlatency_s = 1.0", "search: device profile .* has no speeds"),
+        ("[partition.bounds]\nparameters = 3", r"search: none of .* parameters \d+ is \d+ over"),
+        ("[partition.bounds]\ntotal_j = 1e-9", "search: none of .* total_j .* over its bound"),
+    ],
+)
+def test_what_cannot_be_had_ends_the_run_before_any_training(
+    tmp_path: Path, key_folder: Path, more: str, message: str
+) -> None:
+    """A profile asked for what it does not predict, and bounds below everything."""
+    path = write_recipe(tmp_path)
+    header, keys = more.split("\n")
+    path.write_text(path.read_text().replace(header, f"{header}\n{keys}"))
+    with pytest.raises(SearchError, match=message):
+        run(path, tmp_path / "out", key_folder)
+    assert (
+        not list((tmp_path / "out").glob("*.json")) or not (tmp_path / "out/search.json").exists()
+    )
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [("nan", "data.npz.*(NaN|finite)"), ("one class", "at least two classes")],
+)
+def test_data_that_teaches_nothing_ends_the_run_before_any_training(
+    tmp_path: Path, key_folder: Path, broken: str, message: str
+) -> None:
+    """Values that are no numbers, and a single class."""
+    path = write_recipe(tmp_path)
+    with np.load(tmp_path / "data.npz") as file:
+        x, y = file["x"], file["y"]
+    if broken == "nan":
+        x[7, 3] = np.nan
+    else:
+        y[:] = 1
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    with pytest.raises(DataError, match=message):
+        run(path, tmp_path / "out", key_folder)
+    assert not (tmp_path / "out" / "history.jsonl").exists()
 
 
 def test_halves_of_the_validation_split_are_disjoint_and_whole(

@@ -1,28 +1,27 @@
 """The search with a stand-in for the training: what is trained, what wins, what is refused."""
 
+import dataclasses
 import itertools
 import math
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from headtail.errors import SearchError
 from headtail.profile import read_device_profile, read_link_profile
 from headtail.wire import Encoding
-from optimizer.genome_cost import Assessment, Terms, assess
+from optimizer.genome_cost import Terms, assess
+from optimizer.individual import Assessment, Individual
 from optimizer.network import Genome
 from optimizer.package_points import Profiles
+from optimizer.pareto import nondominated
 from optimizer.partition import Bounds
 from optimizer.recipe import NetworkConfig, SearchConfig
-from optimizer.search import (
-    ABANDONED,
-    GenerationRecord,
-    Individual,
-    Problem,
-    SearchRecord,
-    fitness,
-    search,
-)
+from optimizer.search import GenerationRecord, Problem, Scores, SearchRecord, search
 
 NETWORK = NetworkConfig((64, 16, 32, 4), (1, 1, 1, 1))
 CONFIG = SearchConfig(channels=(1, 2, 3), lengths=(0,), population=24, generations=20)
@@ -34,12 +33,17 @@ class Quiet:
 
     def __init__(self) -> None:
         """Begin with nothing heard."""
-        self.individuals: list[tuple[int, int, Individual]] = []
+        self.individuals: list[tuple[int, Individual]] = []
+        self.done: list[int] = []
         self.generations: list[GenerationRecord] = []
 
-    def individual(self, generation: int, done: int, individual: Individual) -> None:
+    def individual(self, generation: int, individual: Individual) -> None:
         """Keep it."""
-        self.individuals.append((generation, done, individual))
+        self.individuals.append((generation, individual))
+
+    def advance(self, done: int) -> None:
+        """Keep it."""
+        self.done.append(done)
 
     def generation(self, record: GenerationRecord) -> None:
         """Keep it."""
@@ -58,6 +62,11 @@ class Trainer:
         self.trained.append(genome)
         return score(genome), score(genome)
 
+    def evaluate(self, genomes: Sequence[Genome]) -> Iterator[tuple[int, Scores]]:
+        """Yield the scores, the last network's first."""
+        for i in reversed(range(len(genomes))):
+            yield i, self.scores(genomes[i])
+
 
 def score(genome: Genome) -> float:
     """Return something between 0 and 1 that no single gene decides."""
@@ -70,7 +79,12 @@ def terms(**bounds: float) -> Terms:
     return Terms(PROFILES, Bounds(**bounds), "edge_energy", (Encoding.FLOAT32,))
 
 
-def problem(trainer: Trainer, config: SearchConfig = CONFIG, **bounds: float) -> Problem:
+def problem(
+    trainer: Trainer,
+    config: SearchConfig = CONFIG,
+    given: dict[str, Any] | None = None,
+    **bounds: float,
+) -> Problem:
     """Return the small problem within some bounds."""
     demanded = terms(**bounds)
     return Problem(
@@ -78,9 +92,14 @@ def problem(trainer: Trainer, config: SearchConfig = CONFIG, **bounds: float) ->
         classes=3,
         config=config,
         assess=lambda genome: assess(genome, demanded),
-        train=trainer.scores,
-        limit_j=demanded.bounds.edge_j or math.inf,
+        evaluate=trainer.evaluate,
+        **(given or {}),
     )
+
+
+def changed(**changes: Any) -> SearchConfig:
+    """Return the small search with some keys changed."""
+    return msgspec.structs.replace(CONFIG, **changes)
 
 
 def every_genome() -> list[Genome]:
@@ -113,7 +132,7 @@ def test_networks_outside_the_bounds_are_never_trained_and_none_twice() -> None:
     assert all(assess(g, terms(edge_j=9e-6, flash_bytes=300)).is_feasible for g in trainer.trained)
     assert len(trainer.trained) == len(set(trainer.trained))
     assert not any(0 in g.lengths for g in trainer.trained)
-    outside = [i for _, _, i in watcher.individuals if not i.assessment.is_feasible]
+    outside = [i for _, i in watcher.individuals if not i.assessment.is_feasible]
     assert outside
     assert all(i.score is None and i.assessment.reason for i in outside)
 
@@ -149,12 +168,15 @@ def test_empty_feasible_set_ends_before_any_training(
 
 
 def test_given_network_is_compared_and_progress_counts_every_individual() -> None:
-    """The bar ends at population x (generations + 1)."""
+    """The bar ends at population x (generations + 1); every network is told once."""
     watcher = Quiet()
     search(problem(Trainer()), 1, watcher)
-    assert NETWORK.lengths == watcher.individuals[0][2].lengths
+    assert NETWORK.lengths in {i.lengths for g, i in watcher.individuals if g == 0}
     total = CONFIG.population * (CONFIG.generations + 1)
-    assert list(range(1, total + 1)) == [done for _, done, _ in watcher.individuals]
+    assert total == watcher.done[-1]
+    assert sorted(watcher.done) == watcher.done
+    keys = [i.key for _, i in watcher.individuals]
+    assert len(keys) == len(set(keys)) == watcher.generations[-1].known
     assert list(range(CONFIG.generations + 1)) == [g.generation for g in watcher.generations]
 
 
@@ -177,23 +199,123 @@ def test_lengths_that_do_not_divide_are_abandoned() -> None:
     config = msgspec.structs.replace(CONFIG, lengths=(0, 24, 48, 8))
     watcher = Quiet()
     search(problem(Trainer(), config), 1, watcher)
-    reasons = {i.assessment.reason for _, _, i in watcher.individuals}
+    reasons = {i.assessment.reason for _, i in watcher.individuals}
     assert any("neither divides" in reason for reason in reasons)
 
 
-def test_adjusted_fitness_is_the_papers() -> None:
-    """P_min 0.6, P_bound 0, E_limit 1, E_max 5: linear from P_min at the limit to P_bound."""
-
-    def individual(edge_j: float | None, score: float | None) -> Individual:
-        return Individual((8,), (1,), Assessment(score is not None, edge_j), score, score)
-
-    mixed = [individual(*p) for p in ((0.5, 0.9), (1.0, 0.6), (2.0, None), (5.0, None))]
-    mixed.append(individual(None, None))
-    assert [0.9, 0.6, pytest.approx(0.45), pytest.approx(0.0), ABANDONED] == fitness(mixed, 1.0)
+GOALS = ("accuracy", "edge_energy", "parameters")
 
 
-def test_order_of_energies_is_told_also_without_a_valid_network() -> None:
-    """Else the first generations would have no direction."""
-    over = [Individual((8,), (1,), Assessment(False, edge_j)) for edge_j in (2.0, 5.0, 3.0, None)]
-    values = fitness(over, 1.0)
-    assert [0, 2, 1, 3] == [sorted(values, reverse=True).index(v) for v in values]
+@pytest.mark.parametrize("bounds", [{}, {"edge_j": 15e-6}])
+def test_front_of_a_small_space_is_that_of_exhaustive_enumeration(bounds: dict[str, float]) -> None:
+    """Every network on it and no other, hard bounds kept."""
+    assessed = [(g, assess(g, terms(**bounds))) for g in every_genome()]
+    feasible = [
+        Individual(g.lengths, g.channels, a, score(g), score(g))
+        for g, a in assessed
+        if a.is_feasible
+    ]
+    aims = np.array([i.aims(GOALS) for i in feasible])
+    exact = {tuple(aims[i]) for i in nondominated(aims)}
+    config = changed(objectives=GOALS, population=40, generations=40, mutation=0.3)
+    found = search(problem(Trainer(), config, {"goals": GOALS}, **bounds), 3, Quiet())
+    assert exact == {i.aims(GOALS) for i in found.front}
+    volumes = [g.hypervolume for g in found.generations]
+    assert sorted(volumes) == volumes
+    assert {g.reference for g in found.generations} == {found.generations[0].reference}
+    assert len(found.front) == found.generations[-1].front
+
+
+def test_search_ends_when_nothing_gets_better() -> None:
+    """The last generations are those that were waited for, none of them better."""
+    for goals in (("accuracy",), GOALS):
+        config = changed(patience=3, objectives=goals, mutation=0.05)
+        found = search(problem(Trainer(), config, {"goals": GOALS}), 1, Quiet())
+        is_single = len(goals) == 1
+        reached = [g.best if is_single else g.hypervolume for g in found.generations]
+        assert len(reached) < CONFIG.generations + 1
+        waited = [max(reached[: i + 1]) for i in range(len(reached))]
+        assert 4 == waited.count(waited[-1])
+
+
+def test_scores_of_an_interrupted_search_are_not_measured_again() -> None:
+    """Whatever of them there is, the record is that of the search without interruption."""
+    watcher = Quiet()
+    whole = search(problem(Trainer()), 5, watcher)
+    trained = [i for _, i in watcher.individuals if i.score is not None]
+    for count in (0, 1, len(trained) // 2, len(trained)):
+        restored = {i.key: (i.score, i.final_score) for i in trained[:count]}
+        trainer = Trainer()
+        assert whole == search(problem(trainer, given={"restored": restored}), 5, Quiet())
+        assert len(trained) - count == len(trainer.trained)
+
+
+def test_random_search_measures_as_many_and_selects_none() -> None:
+    """Its later generations are no better than its first ones on the whole."""
+    found = search(problem(Trainer(), changed(method="random")), 1, Quiet())
+    assert CONFIG.generations + 1 == len(found.generations)
+    assert found.generations[-1].best < found.winner.score
+    assert found == search(problem(Trainer(), changed(method="random")), 1, Quiet())
+
+
+@pytest.mark.parametrize("method", ["parameters", "flops"])
+def test_zero_shot_trains_its_finalists_alone(method: str) -> None:
+    """And finds the largest networks within the bounds."""
+    trainer = Trainer()
+    found = search(problem(trainer, changed(method=method), edge_j=15e-6), 3, Quiet())
+    assert CONFIG.finalists == len(trainer.trained)
+
+    def size(genome: Genome) -> int:
+        counts = genome.footprints()[-1].operations
+        return counts.parameters if method == "parameters" else 2 * counts.macs
+
+    feasible = [g for g in every_genome() if assess(g, terms(edge_j=15e-6)).is_feasible]
+    largest = max(size(g) for g in feasible)
+    assert largest == max(i.proxy for i in found.finalists)
+    assert found.winner.score == score(found.network.genome(3))
+    assert found.front
+
+
+def test_partition_after_the_search_reassesses_what_was_found() -> None:
+    """Searched with everything on the edge, then cut at the best point."""
+    whole = dataclasses.replace(terms(), is_partitioned=False)
+    asked = dataclasses.replace(
+        problem(Trainer(), changed(method="partition_after")),
+        assess=lambda genome: assess(genome, whole),
+        reassess=lambda genome: assess(genome, terms()),
+    )
+    found = search(asked, 1, Quiet())
+    winner = found.network.genome(3)
+    assert assess(winner, terms()) == found.winner.assessment
+    assert found.winner.assessment.edge_j < assess(winner, whole).edge_j
+
+
+def test_memory_for_each_individual_is_small() -> None:
+    """Over 1,000 individuals; nothing that was trained is kept."""
+    network = NetworkConfig((1024, 512, 256, 128, 64), (1, 1, 1, 1, 1))
+    config = SearchConfig(
+        channels=(1, 2, 3, 4), lengths=(0, 32, 16, 8), population=70, generations=17, mutation=0.6
+    )
+    base = problem(Trainer(), config)
+    weights = [np.zeros(100_000)]
+
+    def evaluate(genomes: Sequence[Genome]) -> Iterator[tuple[int, Scores]]:
+        for i, genome in enumerate(genomes):
+            weights[0] = np.full(100_000, score(genome))  # 800 kB, as a trained network might be
+            yield i, (score(genome), float(weights[0][0]))
+
+    class Forgetful(Quiet):
+        def individual(self, generation: int, individual: Individual) -> None:
+            """Keep nothing."""
+
+    def assess_at_once(genome: Genome) -> Assessment:
+        return Assessment(True, 1e-6 * len(genome.lengths))
+
+    asked = dataclasses.replace(base, network=network, evaluate=evaluate, assess=assess_at_once)
+    tracemalloc.start()
+    found = search(asked, 1, Forgetful())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    known = found.generations[-1].known
+    assert known > 1000
+    assert peak < 4096 * known + 4e6

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edge_agent.config import Config
 
 DESCRIPTION = "Runs the head of a model on the edge and streams the activation to a fog server."
+PROFILE = "profile"
 EXAMPLES = """\
 examples:
   Replay a record in real time, the tail in the fog, results to a file:
@@ -28,6 +29,8 @@ examples:
     edge-agent run --bundle mitbih-1.bundle --point 3 --source stdin --sink stdout < windows.jsonl
   Fetch the newest bundle of a name from the fog, and take the rest from a file:
     edge-agent run --model mitbih --config /etc/headtail/edge-agent.toml
+  Measure this device with a file of `optimizer profile-kit`:
+    edge-agent profile kit.zip --out device.toml --power-idle-w 2.7 --power-full-w 6.4
 
 exit status: 0 when the source has ended (or SIGTERM came) and every result is written, 1 for an
 error, 2 for wrong usage.
@@ -36,14 +39,18 @@ error, 2 for wrong usage.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    arguments = vars(build_parser().parse_args(argv))
+    words = sys.argv[1:] if argv is None else list(argv)
+    parsed = build_parser(words).parse_args(words)
+    arguments = vars(parsed)
     form: Format = arguments.get("log_format", "text")
     # Before NumPy is imported: its BLAS would reserve buffers and threads for every core, and the
     # agent multiplies no matrices with it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     telemetry.disable()
-    del arguments["command"]
     try:
+        if arguments.pop("command") == PROFILE:
+            _profile(parsed)
+            return 0
         config = _configure(arguments)
         form = config.log_format
         _run(config)
@@ -78,6 +85,14 @@ def _run(config: "Config") -> None:
     run(config, notifier(os.environ, os.getpid()))
 
 
+def _profile(arguments: argparse.Namespace) -> None:
+    """Profile this device; what is heavy is imported here."""
+    configure("warning", "text")
+    from edge_agent.profile_command import run
+
+    run(arguments)
+
+
 class _Version(argparse.Action):
     """Looks the version up only when it is asked for: 20 ms of imports."""
 
@@ -88,8 +103,11 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser; each flag is a key of the configuration with dashes for underscores."""
+def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser; each flag of `run` is a key of the configuration, with dashes.
+
+    `words` are those of the command line: the flags of `profile` are added where it comes first.
+    """
     parser = argparse.ArgumentParser(
         prog="edge-agent",
         description=DESCRIPTION,
@@ -117,6 +135,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_where(run)
     _add_how(run)
     _add_spool(run)
+    profile = commands.add_parser(PROFILE, help="measure a device profile of this machine")
+    if words[:1] == [PROFILE]:
+        from edge_agent.profile_command import add_arguments
+
+        add_arguments(profile)
     return parser
 
 

@@ -48,8 +48,8 @@ class Constant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unit: str
     kind: Literal["datasheet", "measured", "fitted", "calibrated", "assumed", "paper"]
     """datasheet: a vendor's or standard's document; measured: read from a meter or clock; fitted:
-    least squares over published figures; calibrated: set so that one published reading comes out;
-    assumed: nobody measured it; paper: as a paper's own tables imply."""
+    least squares over measured or published figures; calibrated: set so that one published reading
+    comes out; assumed: nobody measured it; paper: as a paper's own tables imply."""
     source: Annotated[str, msgspec.Meta(min_length=1)]
     uncertainty: float | None = None
     """Half-width in `unit`; absent where a datasheet, meter or paper states none."""

@@ -16,6 +16,8 @@ COMMANDS = {
     "inspect": "optimizer.inspect",
     "data": "optimizer.data_command",
     "profiles": "optimizer.profiles_command",
+    "profile-kit": "optimizer.profile_kit_command",
+    "profile": "optimizer.profile_command",
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 

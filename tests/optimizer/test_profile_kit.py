@@ -1,0 +1,271 @@
+"""Profile kits: what is drawn, what is written, what is refused, and a real profile of one."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import helper
+
+from edge_agent import cli as edge
+from headtail.energy import predict_compute
+from headtail.errors import DataError
+from headtail.operations import Operations
+from headtail.profile import read_device_profile
+from headtail.profile_fit import LAYER_TERMS, fit_kit
+from headtail.profile_graph import check_graph
+from headtail.profile_kit import KINDS, Kit, LayerShape, read_kit
+from headtail.profile_measure import Timing, measure_kit
+from optimizer import cli
+from optimizer.count import count_operations
+from optimizer.graph import read_graph
+from optimizer.profile_kit import build_graph, write_sample
+
+pytestmark = pytest.mark.tf
+SHAPES = [
+    LayerShape("conv", 64, 3, 16, 4, 4),
+    LayerShape("conv", 64, 3, 16, 4, 12),
+    LayerShape("conv", 32, 2, 32, 8, 3),
+    LayerShape("conv_transpose", 16, 3, 64, 2, 4),
+    LayerShape("conv_transpose", 16, 3, 64, 2, 12),
+    LayerShape("depthwise", 64, 4, 32, 4, 2),
+    LayerShape("dense", 64, 3, 5, 1),
+]
+
+
+@pytest.fixture(scope="module")
+def kit_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a kit of 32 layers."""
+    path = tmp_path_factory.mktemp("kit") / "kit.zip"
+    write_sample(path, 32, seed=3)
+    return path
+
+
+@pytest.fixture(scope="module")
+def kit(kit_path: Path) -> Kit:
+    return read_kit(kit_path)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_operations_are_those_counted_in_the_graph(shape: LayerShape) -> None:
+    """Counted by `optimizer inspect`'s own rules from the ONNX file, three copies of the layer."""
+    content = build_graph(shape, 3, np.random.default_rng(0))
+    graph = read_graph(content)
+    counted = count_operations(graph, graph.nodes)
+    assert sum([shape.operations] * 3, Operations()) == counted
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_graphs_run_and_have_the_shapes_they_claim(shape: LayerShape) -> None:
+    """A longer kernel is padded as Keras' "same" does: the lengths stay."""
+    content = build_graph(shape, 2, np.random.default_rng(0))
+    onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
+    session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+    outputs = session.run(None, {"x": np.ones(shape.input_shape, np.float32)})
+    assert [shape.output_shape] * 2 == [y.shape for y in outputs]
+
+
+def test_same_seed_same_bytes_and_every_kind_has_layers_held_out(tmp_path: Path, kit: Kit) -> None:
+    digest = write_sample(tmp_path / "a.zip", 32, seed=3)
+    write_sample(tmp_path / "b.zip", 32, seed=3)
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    assert kit.digest == digest
+    assert write_sample(tmp_path / "c.zip", 32, seed=4) != digest
+    held = Counter(layer.shape.kind for layer in kit.manifest.layers if layer.is_held_out)
+    assert dict.fromkeys(KINDS, 2) == held
+    assert len({layer.shape for layer in kit.manifest.layers}) == 32
+
+
+def rewrite(
+    source: Path, path: Path, change: Callable[[dict[str, Any], dict[str, bytes]], object]
+) -> Path:
+    """Write `source` again with its manifest and members changed."""
+    with zipfile.ZipFile(source) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(members.pop("manifest.json"))
+    change(manifest, members)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("manifest.json", json.dumps(manifest))
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def grow(manifest: dict[str, Any], members: dict[str, bytes]) -> None:
+    """Let a member unpack to more than the manifest says."""
+    path = manifest["layers"][0]["single"]["path"]
+    members[path] += bytes(1 << 20)
+
+
+def swap(manifest: dict[str, Any], members: dict[str, bytes]) -> None:
+    """Exchange two members of one size or, failing that, flip a byte."""
+    path = manifest["layers"][0]["single"]["path"]
+    members[path] = members[path][:-1] + bytes([members[path][-1] ^ 1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m, _: m.update(surprise=1), "unknown field `surprise`"),
+        (lambda m, _: m.update(format_version=2), "Invalid enum value 2"),
+        (lambda m, _: m.update(layers=[]), "length >= 1"),
+        (lambda m, _: m.update(layers=m["layers"] * 20), "length <= 256"),
+        (lambda m, _: m["layers"].append(m["layers"][0]), "comes twice"),
+        (lambda m, _: m["layers"][0]["shape"].update(kernel=7), "not those of its shape"),
+        (lambda m, _: m["layers"][0].update(activation_bytes=1), "activation_bytes are not"),
+        (lambda m, _: m["layers"][0]["shape"].update(in_length=1 << 30), "<= 65536"),
+        (lambda m, _: m["layers"][0].update(copies=1000), "<= 64"),
+        (lambda m, _: m["layers"][0]["single"].update(bytes=1 << 40), "a file of over 8388608"),
+        (lambda _, members: members.update({"../evil": b""}), "members are not those"),
+        (lambda _, members: members.popitem(), "that the manifest names, each once"),
+        (grow, "expected at most"),
+        (swap, "is not what the manifest names"),
+        (lambda m, _: m["layers"][0].update(copies=3), "expected operators 3 x"),
+    ],
+)
+def test_a_bad_kit_is_refused(
+    kit_path: Path, tmp_path: Path, change: Callable[..., object], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_kit(rewrite(kit_path, tmp_path / "bad.zip", change))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"not a zip" * 100])
+def test_a_file_that_is_no_kit_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "kit.zip").write_bytes(content)
+    with pytest.raises(DataError, match="no readable zip file"):
+        read_kit(tmp_path / "kit.zip")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_kit(tmp_path / "none.zip")
+
+
+def test_graphs_with_more_than_the_layer_are_refused() -> None:
+    """Loops could run for ever, custom operators and external weights reach into the device."""
+    good = onnx.load_from_string(build_graph(SHAPES[-1], 1, np.random.default_rng(0)))
+    check_graph(good.SerializeToString(), "dense", 1, "kit")
+    cases = []
+    for node in (
+        helper.make_node("Loop", ["x"], ["z"], body=good.graph),
+        helper.make_node("Gemm", ["x", "w0"], ["z"], domain="own"),
+        helper.make_node("Relu", ["y0"], ["z"]),
+    ):
+        bad = onnx.ModelProto.FromString(good.SerializeToString())
+        bad.graph.node.append(node)
+        cases.append(bad)
+    external = onnx.ModelProto.FromString(good.SerializeToString())
+    external.graph.initializer[0].external_data.add(key="location", value="/etc/passwd")
+    for bad in (*cases, external):
+        with pytest.raises(DataError, match=r"kit: (no ONNX model|expected operators)"):
+            check_graph(bad.SerializeToString(), "dense", 1, "kit")
+
+
+def test_synthetic_times_give_their_rates_back(kit: Kit) -> None:
+    """Ten per cent of noise at most, on a kit of the default size's kinds."""
+    rates = np.array([2e-6, 0.1e-9, 20e-9, 1e-9])
+    layers = kit.manifest.layers
+    layer_s = np.array(
+        [rates @ (1, y.operations.macs, y.shape.rows, y.shape.patch_values) for y in layers]
+    )
+    run_s = np.array(
+        [
+            20e-6 + 1e-9 * (o.conv_macs + 2 * o.depthwise_macs + 3 * o.dense_macs)
+            for o in (layer.operations for layer in layers)
+        ]
+    )
+    timing = Timing(run_s, layer_s, np.zeros(len(layers)), 3)
+    fit = fit_kit(kit, timing, np.random.default_rng(0))
+    np.testing.assert_allclose(fit.run.rates, [20e-6, 1e-9, 2e-9, 3e-9], rtol=1e-6)
+    np.testing.assert_allclose(fit.layers["conv_transpose"].rates, rates, rtol=1e-5)
+    for row in (*fit.run_rows, *fit.layer_rows):
+        assert row.fitted.r2 == pytest.approx(1)
+        assert row.held_out.r2 == pytest.approx(1)
+
+
+def test_a_round_that_cannot_be_finished_says_how_long_it_takes(kit: Kit) -> None:
+    ticks = iter(range(10**9))
+    with pytest.raises(DataError, match="3 rounds of 32 layers, received 5 s; about 96 s"):
+        measure_kit(
+            kit, 5, np.random.default_rng(0), lambda *_: None, wall=lambda: float(next(ticks))
+        )
+
+
+def test_profile_of_this_machine_end_to_end(
+    kit_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Kit, measurement, fit, file, prediction; the figures depend on the machine, not this test."""
+    out = tmp_path / "device.toml"
+    command = ["profile", str(kit_path), "--out", str(out), "--budget-s", "3", "--json"]
+    assert edge.main([*command, "--power-idle-w", "2", "--power-full-w", "6"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert set(LAYER_TERMS) == set(figures["layer"]["conv"]["rates"])
+    assert [row["held_out"]["count"] for row in figures["run_agreement"]] == [2, 2, 2, 2, 8]
+    profile = read_device_profile(str(out))
+    assert profile.name == "device"
+    assert profile.model.run_time.kind == "fitted"
+    assert profile.model.run_time.uncertainty is not None
+    assert "kit " + figures["kit"][:12] in profile.model.conv_time.source
+    assert profile.model.idle_power.kind == "measured"
+    cost = predict_compute(profile, Operations(conv_macs=10**6))
+    rates = figures["run"]["rates"]
+    seconds = rates["run"]["seconds"] + 1e6 * rates["conv_mac"]["seconds"]
+    assert cost.seconds == pytest.approx(seconds)
+    assert cost.joules == pytest.approx(4 * seconds / profile.model.cores)
+
+
+def test_without_powers_those_of_another_board_are_marked_assumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`optimizer profile` makes the kit itself, and prints tables."""
+    out = tmp_path / "here.toml"
+    assert cli.main(["profile", "--out", str(out), "--layers", "32", "--budget-s", "3"]) == 0
+    text = capsys.readouterr().out
+    assert "held out" in text
+    assert "no energy of its own" in text
+    model = read_device_profile(str(out)).model
+    assert model.full_power.kind == "assumed"
+    assert "not of this device" in model.full_power.source
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--power-idle-w", "2"], "expected both or neither"),
+        (["--power-idle-w", "3", "--power-full-w", "2"], "expected more than the idle power"),
+        (["--power-idle-w", "nan", "--power-full-w", "2"], "expected more than the idle power"),
+        (["--budget-s", "0"], "more than 0 and up to 3600"),
+        (["--seed", "-1"], "expected at least 0"),
+        (["--name", "No Name!"], "name"),
+    ],
+)
+def test_bad_flags_give_one_line(
+    kit_path: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    message: str,
+) -> None:
+    out = tmp_path / "device.toml"
+    assert edge.main(["profile", str(kit_path), "--out", str(out), *flags]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_running_the_agent_imports_nothing_of_profiles() -> None:
+    """Only the command `profile` does."""
+    code = (
+        "import sys\nfrom edge_agent.cli import main\n"
+        "try: main(['run', '--help'])\nexcept SystemExit: pass\n"
+        "sys.exit(' '.join(sorted(n for n in sys.modules if 'profile' in n or n == 'numpy')) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stderr, done.returncode) == ("", 0)

@@ -33,27 +33,31 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     fetch.add_argument(
         "name",
-        choices=("mitbih",),
-        help="mitbih: MIT-BIH Arrhythmia Database 1.0.0 of PhysioNet, 90 MB, ODC-By 1.0",
+        choices=("mitbih", "chbmit"),
+        help="of PhysioNet, ODC-By 1.0: mitbih, the MIT-BIH Arrhythmia Database 1.0.0, 90 MB;"
+        " chbmit, the recordings with seizures of the CHB-MIT Scalp EEG Database 1.0.0, several GB",
     )
     fetch.add_argument(
         "--to",
         type=Path,
         metavar="DIR",
         required=True,
-        help="folder for data sets; this one goes into DIR/mitdb, and HEADTAIL_DATA=DIR finds it",
+        help="folder for data sets; this one goes into DIR/mitdb or DIR/chbmit, where"
+        " HEADTAIL_DATA=DIR finds it",
     )
     fetch.set_defaults(handler=handle)
 
 
 def handle(arguments: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    from optimizer.data.fetch import fetch_mitbih
+    from optimizer.data.fetch import fetch_chbmit, fetch_mitbih
     from optimizer.progress import Terminal
 
-    with Terminal(Console(stderr=True)).stage("download MIT-BIH") as advance:
-        folder = fetch_mitbih(
-            arguments.to / "mitdb", lambda what, done, total: advance(done, total, what)
-        )
+    fetch, place, title = {
+        "mitbih": (fetch_mitbih, "mitdb", "MIT-BIH"),
+        "chbmit": (fetch_chbmit, "chbmit", "CHB-MIT"),
+    }[arguments.name]
+    with Terminal(Console(stderr=True)).stage(f"download {title}") as advance:
+        folder = fetch(arguments.to / place, lambda what, done, total: advance(done, total, what))
     sys.stdout.write(f"{folder}\nuse it with: export HEADTAIL_DATA={arguments.to}\n")
     return 0

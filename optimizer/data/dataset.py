@@ -1,6 +1,7 @@
 """A data set: raw windows in three splits, with where they come from."""
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from headtail.bundle.manifest import Step
 from headtail.errors import DataError
 from headtail.preprocess.beat import Beats
+from headtail.preprocess.rhythm import Rhythm
 from headtail.tensor import Array
 
 ECG_RATE_HZ = 125.0  # Kachuee et al. 2018, arXiv:1805.00794
@@ -20,8 +22,8 @@ Labels = NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
 """Called as (what, done, total) while something long goes on."""
 
-Source = Literal["mitbih", "synthetic", "npz", "auto"]
-Protocol = Literal["paper", "inter_patient"]
+Source = Literal["mitbih", "bonn", "chbmit", "synthetic", "npz", "auto"]
+Protocol = Literal["paper", "inter_patient", "recording"]
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -34,25 +36,58 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: Source = "auto"
     """Where windows come from; `auto` is MIT-BIH where its folder is found, synthetic otherwise."""
     path: str | None = None
-    """MIT-BIH folder or .npz file; MIT-BIH's default is `mitdb` in the folder HEADTAIL_DATA."""
+    """Folder of the data set, or .npz file; the default is a folder in HEADTAIL_DATA: `mitdb` for
+    mitbih, `bonn_eeg` for bonn, `chbmit` for chbmit."""
     protocol: Protocol = "paper"
-    """`paper`: five balanced classes, beats split at random 70/15/15. `inter_patient`: patients of
-    DS1 train, those of DS2 test. Ignored by npz."""
+    """`paper` (mitbih): five balanced classes, beats split at random 70/15/15. `inter_patient`: no
+    patient is in two splits; mitbih trains on DS1 and tests on DS2. `recording` (bonn, chbmit): no
+    recording is in two splits, patients may be. Ignored by npz."""
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Draws the samples and the splits."""
     beats: Beats = Beats()
     """Section [data.beats]: how a window is cut from an ECG around its R peak."""
+    rhythm: Rhythm | None = None
+    """Section [data.rhythm]: R-R intervals up to the beat, appended to its window; off
+    by default."""
     exclude: tuple[str, ...] = ()
-    """MIT-BIH records to leave out of everything, say for a demonstration."""
+    """MIT-BIH records or CHB-MIT cases to leave out of everything, say for a demonstration."""
     max_train_per_class: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """At most so many training windows of one class, drawn at random; None takes all."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
         """The signal steps that cut an ECG into windows; only parameters that are no default."""
-        plain, usual = msgspec.to_builtins(self.beats), msgspec.to_builtins(Beats())
-        changed = {name: value for name, value in plain.items() if value != usual[name]}
-        return (Step("resample", {"rate_hz": ECG_RATE_HZ}), Step("beats", changed))
+        resample = Step("resample", {"rate_hz": ECG_RATE_HZ})
+        beats = Step("beats", _changed(self.beats, Beats()))
+        if self.rhythm is None:
+            return (resample, beats)
+        return (resample, beats, Step("rhythm", _changed(self.rhythm, Rhythm())))
+
+    def folder(self, name: str) -> Path | None:
+        """Return `path`, or the folder `name` in HEADTAIL_DATA, None where neither is set."""
+        if self.path is not None:
+            return expand(self.path)
+        root = os.environ.get("HEADTAIL_DATA")
+        return Path(root) / name if root else None
+
+    def check_protocol(self, *known: Protocol) -> None:
+        """Refuse a protocol that the source has not.
+
+        Raises:
+            DataError: If `protocol` is none of `known`.
+        """
+        if self.protocol not in known:
+            raise DataError(
+                f"data source '{self.source}'",
+                f"protocol: expected {' or '.join(known)}, received '{self.protocol}'",
+            )
+
+
+def _changed(given: msgspec.Struct, usual: msgspec.Struct) -> dict[str, Any]:
+    """Return the parameters that differ from the defaults."""
+    defaults = msgspec.to_builtins(usual)
+    plain: dict[str, Any] = msgspec.to_builtins(given)
+    return {name: value for name, value in plain.items() if value != defaults[name]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +189,25 @@ def split_at_random(
             part.append(chosen)
     train, validation, test = (np.sort(np.concatenate(part)) for part in parts)
     return Split(x[train], y[train]), Split(x[validation], y[validation]), Split(x[test], y[test])
+
+
+def deal(
+    count: int, rng: np.random.Generator, shares: tuple[float, float] = (0.70, 0.15)
+) -> list[Labels]:
+    """Deal the numbers 0 to `count` - 1, at least 3, into train, validation and test.
+
+    Args:
+        count: How many numbers: recordings or patients that stay whole.
+        rng: Draws the order.
+        shares: Of train and validation; test takes the rest, at least one.
+
+    Returns:
+        Three rising arrays.
+    """
+    order = rng.permutation(count)
+    validation = max(1, round(shares[1] * count))
+    first = min(round(shares[0] * count), count - validation - 1)
+    return [np.sort(part) for part in np.split(order, [first, first + validation])]
 
 
 def capped(split: Split, limit: int | None, rng: np.random.Generator) -> Split:

@@ -1,5 +1,6 @@
 """Load the data that a recipe names."""
 
+from optimizer.data.bonn import load_bonn
 from optimizer.data.dataset import DataConfig, Dataset, Progress, silent
 from optimizer.data.npz import load_npz
 from optimizer.data.synthetic import load_synthetic
@@ -19,6 +20,12 @@ def load(config: DataConfig, progress: Progress = silent) -> Dataset:
         return load_npz(config)
     if config.source == "synthetic":
         return load_synthetic(config, progress)
+    if config.source == "bonn":
+        return load_bonn(config, progress)
+    if config.source == "chbmit":
+        from optimizer.data.chbmit import load_chbmit
+
+        return load_chbmit(config, progress)
     # wfdb brings pandas and SciPy: a second of import that only MIT-BIH needs.
     from optimizer.data.mitbih import find_folder, load_mitbih
 

@@ -3,7 +3,6 @@
 Moody & Mark, IEEE Eng. in Med. and Biol. 20(3), 2001; PhysioNet, ODC-By 1.0.
 """
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from optimizer.data.dataset import (
     Progress,
     Split,
     capped,
-    expand,
     joined,
     silent,
     split_at_random,
@@ -32,6 +30,8 @@ from optimizer.data.dataset import (
 with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
     import wfdb
 
+FOLDER = "mitdb"
+"""Name of the folder in HEADTAIL_DATA."""
 DROPPED = "Q"
 """Fifteen beats in 44 records are too few to learn or test; the last of LABELS."""
 HELD_OUT_RECORDS = 4
@@ -56,10 +56,7 @@ class Record:
 
 def find_folder(config: DataConfig) -> Path | None:
     """Return the MIT-BIH folder of `config` or of HEADTAIL_DATA, None where neither is set."""
-    if config.path is not None:
-        return expand(config.path)
-    root = os.environ.get("HEADTAIL_DATA")
-    return Path(root) / "mitdb" if root else None
+    return config.folder(FOLDER)
 
 
 def read_record(folder: Path, name: str) -> Record:
@@ -98,6 +95,7 @@ def load_mitbih(config: DataConfig, progress: Progress = silent) -> Dataset:
     Raises:
         DataError: If the folder or a file is missing or broken; the text names it.
     """
+    config.check_protocol("paper", "inter_patient")
     folder = find_folder(config)
     if folder is None:
         raise DataError(

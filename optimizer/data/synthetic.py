@@ -134,6 +134,7 @@ def load_synthetic(config: DataConfig, progress: Progress = silent) -> Dataset:
 
     `paper` deals the beats of all patients at random, `inter_patient` deals whole patients.
     """
+    config.check_protocol("paper", "inter_patient")
     rng = np.random.default_rng(config.seed)
     pipeline = Pipeline(config.steps)
     parts = []

@@ -114,7 +114,7 @@ def _checked(base_url: str) -> str:
 
 def _read_records(path: Path, skipped: Sequence[str]) -> list[str]:
     """Return the recordings that a list names, in its order, without those of skipped cases."""
-    records = []
+    records: list[str] = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.strip():
             continue

@@ -5,11 +5,12 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
 from headtail.errors import DataError
-from optimizer.data.fetch import SUMS, fetch_mitbih
+from optimizer.data.fetch import CHBMIT_SEIZURES, SUMS, fetch_chbmit, fetch_mitbih
 
 RECORDS = ("100", "101")
 FILES = {
@@ -43,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Send a file or the rest of it."""
-        name = self.path.lstrip("/")
+        name = unquote(self.path.lstrip("/"))
         self.server.requests.append((name, self.headers["Range"]))
         if name not in self.server.files:
             self.send_error(404)
@@ -179,3 +180,73 @@ def test_folder_that_cannot_be_made_is_named(server: FileServer, tmp_path: Path)
 def test_other_schemes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="file:///etc: expected an http or https address"):
         fetch_mitbih(tmp_path, base_url="file:///etc")
+
+
+CHBMIT = {
+    "chb01/chb01-summary.txt": b"File Name: chb01_03.edf\n",
+    "chb01/chb01_03.edf": b"edf " * 30_000,
+    "chb02/chb02-summary.txt": b"File Name: chb02_16+.edf\n",
+    "chb02/chb02_16+.edf": b"EDF " * 20_000,
+    "chb06/chb06-summary.txt": b"File Name: chb06_01.edf\n",
+    "chb06/chb06_01.edf": b"left out",
+}
+
+
+@pytest.fixture
+def chbmit(server: FileServer) -> FileServer:
+    """Return the server with CHB-MIT on it: three cases, one recording each."""
+    recordings = [name for name in CHBMIT if name.endswith(".edf")]
+    files = {**CHBMIT, CHBMIT_SEIZURES: "\n".join([*recordings, ""]).encode()}
+    sums = "".join(f"{hashlib.sha256(c).hexdigest()} {n}\n" for n, c in files.items())
+    server.files = {**files, SUMS: sums.encode()}
+    return server
+
+
+def test_chbmit_arrives_in_folders_of_cases(chbmit: FileServer, tmp_path: Path) -> None:
+    """Recordings with seizures and their summaries come, a plus in a name and a break included."""
+    chbmit.cut_after["chb01/chb01_03.edf"] = [70_000]
+    seen: list[tuple[int, int]] = []
+    folder = fetch_chbmit(
+        tmp_path / "chbmit",
+        lambda _, done, total: seen.append((done, total)),
+        chbmit.url,
+        skipped=("chb06",),
+    )
+    there = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    assert {n for n in CHBMIT if "chb06" not in n} | {SUMS, CHBMIT_SEIZURES} == there
+    assert all(CHBMIT[n] == (folder / n).read_bytes() for n in there & CHBMIT.keys())
+    assert [(done, 4) for done in range(5)] == seen
+    chbmit.requests.clear()
+    fetch_chbmit(folder, base_url=chbmit.url, skipped=("chb06",))
+    assert [(SUMS, None)] == chbmit.requests
+
+
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        (b"../../etc/passwd\n", "expected a list of recordings such as"),
+        (b"chb01/../../x.edf\n", "expected a list of recordings such as"),
+        (b"chb06/chb06_01.edf\n", "names no recording"),
+        (b"chb03/chb03_01.edf\n", "names no checksum of chb03/chb03-summary.txt"),
+    ],
+    ids=["outside", "climbing", "nothing", "unknown"],
+)
+def test_list_of_recordings_is_checked(
+    chbmit: FileServer, tmp_path: Path, listed: bytes, message: str
+) -> None:
+    """What the list names stays in the folder and has a checksum."""
+    before = chbmit.files[CHBMIT_SEIZURES]
+    old, new = (hashlib.sha256(c).hexdigest().encode() for c in (before, listed))
+    chbmit.files[SUMS] = chbmit.files[SUMS].replace(old, new)
+    chbmit.files[CHBMIT_SEIZURES] = listed
+    with pytest.raises(DataError, match=message):
+        fetch_chbmit(tmp_path, base_url=chbmit.url, skipped=("chb06",))
+    assert not list(tmp_path.rglob("*.edf"))
+
+
+def test_chbmit_server_that_is_away_is_named(tmp_path: Path) -> None:
+    """Up to the connection: nobody listens on the port of a server just closed."""
+    closed = FileServer()
+    closed.server_close()
+    with pytest.raises(DataError, match=r"127\.0\.0\.1:.*cannot be reached: .*refused"):
+        fetch_chbmit(tmp_path, base_url=closed.url)

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import grpc
 
+from fog_server.handlers import Method, Wrapper, with_method
 from fog_server.peer import Peer, read_peer
 from fog_server.rights import LOCAL_METHOD, rights_needed
 from fog_server.status import status_of
@@ -167,72 +168,43 @@ certified: ContextVar[Certified | None] = ContextVar("certified", default=None)
 """Who called, where the server asks for certificates."""
 
 
-class Guard(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore] # its stubs are partial
-    """Lets no call through before it is authorised, whatever the service."""
+def guard(authorization: Authorization) -> Wrapper:
+    """Return what lets no call through before it is authorised, whatever the service."""
 
-    def __init__(self, authorization: Authorization) -> None:
-        """Ask `authorization`."""
-        self._authorization = authorization
-        self._guarded: dict[str, tuple[Any, Any]] = {}
+    def wrap(name: str, handler: Any) -> Any:
+        call = _GuardedCall(authorization, name, handler)
+        return with_method(handler, call, handler.request_deserializer)
 
-    def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
-        """Return the method's handler, guarded; None where there is no such method."""
-        method: str = handler_call_details.method
-        handler = continuation(handler_call_details)
-        if handler is None:
-            return None
-        known, guarded = self._guarded.get(method, (None, None))
-        if known is not handler:
-            guarded = self._guard(method, handler)
-            self._guarded[method] = handler, guarded
-        return guarded
-
-    def _guard(self, method: str, handler: Any) -> Any:
-        kinds = {
-            (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
-            (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
-            (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
-            (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
-        }
-        attribute, make = kinds[handler.request_streaming, handler.response_streaming]
-        call = _GuardedCall(self._authorization, method, handler)
-        call.wrap(getattr(handler, attribute))
-        return make(call, handler.request_deserializer, handler.response_serializer)
+    return Wrapper(wrap)
 
 
-class _GuardedCall:
+class _GuardedCall(Method):
     """A method that runs for those who may, in the pool it had; a stream is checked anew each time.
 
     Once a stream has begun its status may be sent from elsewhere, so it is set, not raised.
     """
 
-    def __init__(self, authorization: Authorization, method: str, handler: Any) -> None:
+    def __init__(self, authorization: Authorization, name: str, handler: Any) -> None:
+        super().__init__(handler)
         self._authorization = authorization
-        self._method = method
-        self._is_stream = handler.request_streaming
+        self._name = name
         self._is_open_ended = handler.request_streaming or handler.response_streaming
 
-    def wrap(self, behavior: Callable[..., Any]) -> None:
-        """Take on the method and what gRPC reads from it."""
-        self._behavior = behavior
-        self.experimental_thread_pool = getattr(behavior, "experimental_thread_pool", None)
-        self.experimental_non_blocking = getattr(behavior, "experimental_non_blocking", False)
-
     def __call__(self, argument: Any, context: grpc.ServicerContext, *send: Any) -> Any:
-        if self._method == LOCAL_METHOD and context.peer().startswith("unix:"):
-            return self._behavior(argument, context, *send)  # the server's call to itself
+        if self._name == LOCAL_METHOD and context.peer().startswith("unix:"):
+            return self.behavior(argument, context, *send)  # the server's call to itself
         try:
             peer = self._authorization.authenticate(context)
-            self._authorization.check(peer, self._method)
+            self._authorization.check(peer, self._name)
         except (Unauthenticated, NotAllowed) as error:
             fault = error
         else:
             certified.set(Certified(peer, self._authorization))
             if self._is_open_ended:
-                self._authorization.watch(peer, self._method, context)
-            if self._is_stream:
+                self._authorization.watch(peer, self._name, context)
+            if self.has_stream:
                 argument = self._watch(argument, context, peer)
-            return self._behavior(argument, context, *send)
+            return self.behavior(argument, context, *send)
         context.abort(status_of(fault), str(fault))
 
     def _watch(
@@ -240,7 +212,7 @@ class _GuardedCall:
     ) -> Iterator[Any]:
         for message in messages:
             try:
-                self._authorization.check(peer, self._method)
+                self._authorization.check(peer, self._name)
             except (Unauthenticated, NotAllowed) as error:
                 context.set_code(status_of(error))
                 context.set_details(str(error))

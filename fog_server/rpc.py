@@ -5,10 +5,9 @@ from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from fog_server.status import status_of
-from headtail.errors import HeadtailError, Overloaded, RemoteFailed, RequestInvalid
+from headtail.errors import HeadtailError, Overloaded, RemoteFailed
 from headtail.oip import Parameter
 
 log = logging.getLogger(__name__)
@@ -22,36 +21,17 @@ Response = TypeVar("Response")
 
 def guarded(
     behavior: Callable[[Request, grpc.ServicerContext], Response],
-    parse: Callable[[bytes], Request],
-) -> Callable[[bytes, grpc.ServicerContext], Response]:
-    """Return `behavior` with every error turned into a gRPC status.
+) -> Callable[[Request, grpc.ServicerContext], Response]:
+    """Return `behavior` with every error turned into a gRPC status."""
 
-    Args:
-        behavior: Answers a request.
-        parse: Reads one. gRPC's own deserializer would log a traceback for each malformed message
-            and call it a fault of ours.
-    """
-
-    def call(data: bytes, context: grpc.ServicerContext) -> Response:
+    def call(request: Request, context: grpc.ServicerContext) -> Response:
         try:
-            return behavior(_parsed(parse, data), context)
+            return behavior(request, context)
         except Exception as error:  # noqa: BLE001 - the RPC border
             fault = domain_error(error)
         abort(context, fault)
 
     return call
-
-
-def _parsed(parse: Callable[[bytes], Request], data: bytes) -> Request:
-    try:
-        return parse(data)
-    except DecodeError as error:
-        raise RequestInvalid("message", str(error)) from error
-
-
-def silence_parser() -> None:
-    """Let gRPC not log a traceback for each malformed message to a service that it parses for."""
-    logging.getLogger("grpc._common").setLevel(logging.CRITICAL)
 
 
 def domain_error(error: Exception) -> HeadtailError:

@@ -16,10 +16,11 @@ from grpc_reflection.v1alpha import reflection
 
 from fog_server.activity import Activity
 from fog_server.admission import Admission
-from fog_server.authorization import Authorization, Guard
+from fog_server.authorization import Authorization, guard
 from fog_server.config import Config, Tls, Wire
 from fog_server.control_servicer import ControlServicer
 from fog_server.credentials import server_credentials, tls_files, watch_allow_list
+from fog_server.handlers import reader
 from fog_server.inference import Inference
 from fog_server.inference_servicer import InferenceServicer
 from fog_server.liveness import Health, SelfCall
@@ -28,7 +29,7 @@ from fog_server.metrics import Metrics
 from fog_server.model_servicer import ModelServicer
 from fog_server.providers import choose_providers
 from fog_server.quota import Quotas
-from fog_server.rpc import guarded, silence_parser
+from fog_server.rpc import guarded
 from fog_server.store import BundleStore, load_store
 from headtail.bundle.keys import read_trust
 from headtail.config import parse_address
@@ -135,7 +136,6 @@ class FogServer:
         return Progress("requests", running, self.metrics.ended, stall_s, time.monotonic)
 
     def _start(self, provider: str) -> None:
-        silence_parser()
         self._server.start()
         for service in ("", INFERENCE_SERVICE, CONTROL_SERVICE):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -150,7 +150,7 @@ class FogServer:
             return []
         allowed = watch_allow_list(Path(tls.allow))
         count = self.metrics.denied
-        return [Guard(Authorization(allowed.get, lambda denial: count(denial).inc()))]
+        return [guard(Authorization(allowed.get, lambda denial: count(denial).inc()))]
 
     def _make_server(self, config: Config, provider: str) -> grpc.Server:
         inference = Inference(
@@ -163,7 +163,7 @@ class FogServer:
         waiting = config.inference.running + config.inference.max_queued
         server = grpc.server(
             ThreadPoolExecutor(_CONTROL_THREADS, "control"),
-            interceptors=self._guards(config.tls),
+            interceptors=[*self._guards(config.tls), reader()],
             options=server_options(config.wire),
             # One too many of each kind is let in to be told so.
             maximum_concurrent_rpcs=config.wire.max_agents + waiting + 2 + 8 * _CONTROL_THREADS,
@@ -224,7 +224,8 @@ def _model_handlers(models: ModelServicer) -> "dict[str, grpc.RpcMethodHandler[A
     }
     return {
         name: grpc.unary_unary_rpc_method_handler(
-            guarded(behavior, request.FromString),
+            guarded(behavior),
+            request_deserializer=request.FromString,
             response_serializer=_serialize,
         )
         for name, (behavior, request) in methods.items()

@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from fog_server.authorization import Authorization, Denial, Guard
+from fog_server.authorization import Authorization, Denial, guard
 from fog_server.peer import Peer, read_peer
 from fog_server.rights import RIGHTS
 from headtail.allow_list import DEFAULT_ROLES, AllowList, Right
@@ -144,10 +144,10 @@ def test_guard_keeps_a_method_in_its_pool(start_fog) -> None:
         method = INFER
 
     handler = handlers._method_handlers[INFER]
-    guard = Guard(Authorization(lambda: LISTED, lambda _: None))
-    guarded = guard.intercept_service(lambda _: handler, Details)
+    wrapper = guard(Authorization(lambda: LISTED, lambda _: None))
+    guarded = wrapper.intercept_service(lambda _: handler, Details)
     pool = handler.stream_unary.experimental_thread_pool
     assert pool is guarded.stream_unary.experimental_thread_pool
-    assert guarded is guard.intercept_service(lambda _: handler, Details)
-    assert guard.intercept_service(lambda _: None, Details) is None
+    assert guarded is wrapper.intercept_service(lambda _: handler, Details)
+    assert wrapper.intercept_service(lambda _: None, Details) is None
     assert isinstance(guarded, grpc.RpcMethodHandler)

@@ -1,0 +1,107 @@
+"""gRPC method handlers taken apart and put together again, for what wraps every method."""
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from fog_server.rpc import abort
+from headtail.errors import RequestInvalid
+
+_KINDS = {
+    (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
+    (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
+    (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
+    (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
+}
+
+
+class Method:
+    """What a method does, run where it was to be run; subclasses do something first."""
+
+    def __init__(self, handler: Any) -> None:
+        """Take on the method of `handler` and what gRPC reads from it."""
+        self.behavior = getattr(handler, _KINDS[_kind(handler)][0])
+        self.has_stream = handler.request_streaming
+        self.experimental_thread_pool = getattr(self.behavior, "experimental_thread_pool", None)
+        self.experimental_non_blocking = getattr(self.behavior, "experimental_non_blocking", False)
+
+
+def with_method(
+    handler: Any, method: Callable[..., Any], read: Callable[[bytes], Any] | None
+) -> Any:
+    """Return a handler of the same kind that runs `method` on what `read` makes of messages."""
+    return _KINDS[_kind(handler)][1](method, read, handler.response_serializer)
+
+
+class Wrapper(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore] # its stubs are partial
+    """Wraps every method once."""
+
+    def __init__(self, wrap: Callable[[str, Any], Any]) -> None:
+        """Remember what makes a handler of a method's name and its handler."""
+        self._wrap = wrap
+        self._wrapped: dict[str, tuple[Any, Any]] = {}
+
+    def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Return the method's handler, wrapped; None where there is no such method."""
+        name: str = handler_call_details.method
+        handler = continuation(handler_call_details)
+        if handler is None:
+            return None
+        known, wrapped = self._wrapped.get(name, (None, None))
+        if known is not handler:
+            wrapped = self._wrap(name, handler)
+            self._wrapped[name] = handler, wrapped
+        return wrapped
+
+
+def reader() -> Wrapper:
+    """Return what answers a message that cannot be parsed with INVALID_ARGUMENT.
+
+    Left to gRPC it would be INTERNAL with a traceback in the log, and grpcio 1.85 keeps some twenty
+    objects of each such call for good.
+    """
+    return Wrapper(_with_reader)
+
+
+def _with_reader(_name: str, handler: Any) -> Any:
+    if handler.request_deserializer is None:
+        return handler
+    return with_method(handler, _Reading(handler), _reading(handler.request_deserializer))
+
+
+class _Malformed:
+    """A message that could not be parsed."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+def _reading(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def read(data: bytes) -> Any:
+        try:
+            return parse(data)
+        except DecodeError as error:
+            return _Malformed(str(error))
+
+    return read
+
+
+class _Reading(Method):
+    def __call__(self, argument: Any, context: grpc.ServicerContext, *send: Any) -> Any:
+        if self.has_stream:
+            argument = (_checked(message, context) for message in argument)
+        else:
+            argument = _checked(argument, context)
+        return self.behavior(argument, context, *send)
+
+
+def _checked(message: Any, context: grpc.ServicerContext) -> Any:
+    if isinstance(message, _Malformed):
+        abort(context, RequestInvalid("message", message.reason))
+    return message
+
+
+def _kind(handler: Any) -> tuple[bool, bool]:
+    return handler.request_streaming, handler.response_streaming

@@ -1,0 +1,73 @@
+"""What the tests of the executors evaluate; workers import it, so it stands alone."""
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headtail.errors import ShapeMismatch
+
+
+@dataclass
+class Work:
+    """Squares numbers and notes in a folder who did which; some items end badly."""
+
+    folder: Path
+    data: NDArray[np.float32] = field(default_factory=lambda: np.arange(1000, dtype=np.float32))
+    deaths: dict[int, int] = field(default_factory=dict)
+    """Of these items, how many of the first attempts end in SIGKILL."""
+    refuses: int = -1
+    breaks: int = -1
+    blocks: int = -1
+    naps_s: float = 0.0
+
+    def __call__(self, item: int) -> float:
+        """Return the item's square plus the sum of the data."""
+        attempts = len(list(self.folder.glob(f"{item}.*")))
+        (self.folder / f"{item}.{attempts}").write_text(str(os.getpid()))
+        if attempts < self.deaths.get(item, 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if item == self.refuses:
+            raise ShapeMismatch("item", (1,), (item,))
+        if item == self.breaks:
+            raise ZeroDivisionError("never asked for")
+        while item == self.blocks:
+            time.sleep(0.05)
+        time.sleep(self.naps_s)
+        self.data[0] += 0  # arrays can be written to, as in the caller
+        return float(item * item + self.data.sum())
+
+    def expected(self, count: int) -> dict[int, float]:
+        """Return what `count` items give."""
+        return {i: float(i * i + self.data.sum()) for i in range(count)}
+
+    def pids(self) -> set[int]:
+        """Return the processes that took items."""
+        return {int(p.read_text()) for p in self.folder.iterdir() if p.read_text()}
+
+
+def surroundings(item: int) -> tuple[dict[str, str], list[str]]:
+    """Return the worker's environment and which libraries it has loaded."""
+    libraries = ("tensorflow", "keras", "numba", "ray", "pytest")
+    return dict(os.environ), [name for name in libraries if name in sys.modules]
+
+
+class Stillborn:
+    """Kills the process that unpickles it."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.kill, (_Itself(), signal.SIGKILL)
+
+    def __call__(self, item: int) -> int:
+        """Return the item."""
+        return item
+
+
+class _Itself:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.getpid, ()

@@ -82,6 +82,16 @@ class RunFolder:
         with (self.path / HISTORY).open("ab") as file:
             file.write(msgspec.json.encode(record) + b"\n")
 
+    def cut_torn_line(self) -> None:
+        """Cut off what a kill left of the history's last line, so that the next begins whole."""
+        path = self.path / HISTORY
+        if not path.exists():
+            return
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
+
     def finish(self, bundle: str, digest: str) -> None:
         """Note that the run is complete."""
         record = msgspec.structs.replace(self.record, bundle=bundle, digest=digest)
@@ -105,6 +115,7 @@ def open_run(path: Path, recipe: Recipe, text: bytes) -> RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         if (path / RUN).exists():
             _check_same(folder, record)
+            folder.cut_torn_line()
             return folder
         if any(p.name[0] != "." for p in path.iterdir()):
             raise ConfigError(

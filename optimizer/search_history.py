@@ -5,7 +5,6 @@ read and cut off before it is continued. From the history alone an interrupted s
 every figure of a finished one is drawn.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,16 +80,6 @@ def read_history(path: Path) -> SearchHistory:
     return SearchHistory(goals, told, tuple(individuals.values()), archive.front, volumes)
 
 
-def cut_torn_line(path: Path) -> None:
-    """Cut off what a kill left of a last line, so that the next one begins where it must."""
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(path, whole)
-
-
 class SearchHistoryWriter:
     """Writes a search's history, each thing once however often it goes on, and shows progress."""
 
@@ -152,7 +141,7 @@ def continue_history(folder: RunFolder, goals: tuple[Goal, ...], seed: int) -> S
         ConfigError: If the history cannot be read.
     """
     path = folder.path / HISTORY
-    cut_torn_line(path)
+    folder.cut_torn_line()
     is_new = not path.exists() or not any(_is_search(line) for line in _lines(path))
     if is_new:
         folder.append({"event": "search", "seed": seed, "goals": list(goals)})

@@ -178,6 +178,26 @@ def test_bounds_that_no_network_keeps_end_the_run_before_any_training(
     }
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "is_whole"), [("no_partition", True), ("partition_after", False)]
+)
+def test_comparators_cut_where_they_say(
+    tmp_path: Path, key_folder: Path, trust: Trust, method: str, is_whole: bool
+) -> None:
+    """Without partition at the last point, after the search at the cheapest."""
+    path = write_recipe(tmp_path, edge_j=1e-3)
+    path.write_text(path.read_text().replace("[search]", f'[search]\nmethod = "{method}"'))
+    run(path, tmp_path / "out", key_folder)
+    manifest = read_bundle(tmp_path / "out" / "bumps-1.bundle", trust).manifest
+    last = manifest.points[-1].index
+    assert is_whole == (manifest.default_point == last)
+    winner = json.loads((tmp_path / "out" / "search.json").read_text())["winner"]
+    assert is_whole == (winner["assessment"]["point"] == len(winner["lengths"]))
+    individuals = events(tmp_path / "out", "individual")
+    assert all(i["assessment"]["point"] == len(i["lengths"]) for i in individuals)
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

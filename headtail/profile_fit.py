@@ -3,7 +3,7 @@
 Two surrogates are fitted to the layers that are not held out:
 
 - *run*: the profile's own model (`CpuTime`), a time for each run and one rate for each kind of MAC,
-  over whole calls of onnxruntime;
+  compared with whole calls of onnxruntime;
 - *layer*: for each kind of layer a fixed time and rates of MACs, and of rows and values of the
   matrix of patches (`LayerShape.rows`), over the time above the call's overhead.
 """
@@ -49,8 +49,14 @@ class Fit:
     """Predicted time of a call with the layer alone."""
     layer_s: Array
     """Predicted time of the layer above that."""
+    overhead_s: float
+    """What a call takes beside its layer: median over the layers fitted."""
     run_rows: tuple[Row, ...]
+    """Whole calls, predicted by *run*."""
     layer_rows: tuple[Row, ...]
+    """Time above the overhead, predicted by *layer*."""
+    whole_rows: tuple[Row, ...]
+    """Whole calls, predicted by *layer* and the overhead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ def fit_kit(kit: Kit, timing: Timing, rng: np.random.Generator) -> Fit:
                 f" out, received {count} and {held}",
             )
     run_features = np.array([_run_features(layer.operations) for layer in layers], dtype=float)
-    run = fit_surrogate(run_features[~held_out], timing.run_s[~held_out], rng)
+    run = _fit_run(run_features[~held_out], timing.run_s[~held_out], timing.layer_s[~held_out], rng)
     features = np.array([_layer_features(layer) for layer in layers], dtype=float)
     layer_s = np.zeros(len(layers))
     surrogates: dict[Kind, Surrogate] = {}
@@ -89,13 +95,16 @@ def fit_kit(kit: Kit, timing: Timing, rng: np.random.Generator) -> Fit:
         surrogates[kind] = fit_surrogate(features[chosen], timing.layer_s[chosen], rng)
         layer_s[kinds == kind] = surrogates[kind].predict_s(features[kinds == kind])
     run_s = run.predict_s(run_features)
+    overhead_s = float(np.median((timing.run_s - timing.layer_s)[~held_out]))
     return Fit(
         run,
         surrogates,
         run_s,
         layer_s,
+        overhead_s,
         _rows(kinds, held_out, timing.run_s, run_s),
         _rows(kinds, held_out, timing.layer_s, layer_s),
+        _rows(kinds, held_out, timing.run_s, overhead_s + layer_s),
     )
 
 
@@ -134,6 +143,23 @@ def _run_features(operations: Operations) -> tuple[int, ...]:
 
 def _layer_features(layer: KitLayer) -> tuple[int, ...]:
     return (1, layer.operations.macs, layer.shape.rows, layer.shape.patch_values)
+
+
+def _fit_run(features: Array, run_s: Array, layer_s: Array, rng: np.random.Generator) -> Surrogate:
+    """Return a time for each run and one rate for each kind of MAC, over `RUN_TERMS`.
+
+    A kind's rate is fitted beside a fixed time of its own over the time above the overhead: calls
+    of different kinds differ by more than the MACs of small layers take, which over whole calls
+    would make a rate zero. The time of a run is the median of what the rates leave.
+    """
+    rates, uncertainties = [], []
+    for column in range(1, len(RUN_TERMS)):
+        chosen = features[:, column] > 0
+        part = fit_surrogate(features[chosen][:, [0, column]], layer_s[chosen], rng)
+        rates.append(part.rates[1])
+        uncertainties.append(part.uncertainties[1])
+    low, rest, high = np.percentile(run_s - features[:, 1:] @ np.array(rates), (25, 50, 75))
+    return Surrogate((max(float(rest), 0.0), *rates), (float(high - low) / 2, *uncertainties))
 
 
 def _rows(kinds: Array, held_out: Array, measured: Array, predicted: Array) -> tuple[Row, ...]:

@@ -20,6 +20,16 @@ Call = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """When measuring ends."""
+
+    budget_s: float
+    """Wall time after which no further round starts."""
+    rounds: int
+    """Rounds at most."""
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """CPU times of the kit's layers, each array of shape (layers,), in the kit's order."""
 
@@ -44,7 +54,7 @@ class _Layer:
 
 def measure_kit(
     kit: Kit,
-    budget_s: float,
+    limits: Limits,
     rng: np.random.Generator,
     advance: Advance,
     clock: Callable[[], float] = time.thread_time,
@@ -57,7 +67,7 @@ def measure_kit(
 
     Args:
         kit: What to run.
-        budget_s: Wall time after which no further round starts.
+        limits: When to end.
         rng: Draws the orders and the inputs.
         advance: Is told how far it is.
         clock: CPU time of this thread, which excludes time that other programs take.
@@ -67,7 +77,7 @@ def measure_kit(
         DataError: If a graph does not load or is not what the manifest says, or if the time is
             too short for three rounds.
     """
-    began = wall()
+    began, budget_s = wall(), limits.budget_s
     layers = [_load(kit, layer, rng) for layer in kit.manifest.layers]
     runs: list[Array] = []
     slopes: list[Array] = []
@@ -84,10 +94,13 @@ def measure_kit(
                     f"expected time for {MIN_ROUNDS} rounds of {len(layers)} layers, received"
                     f" {budget_s:g} s; about {needed:.0f} s are needed",
                 )
-            left_s = max(budget_s - elapsed, 0.0)
-            advance(min(elapsed / budget_s, 1.0), left_s)
+            done_ratio = max(elapsed / budget_s, share * MIN_ROUNDS / limits.rounds)
+            left_s = elapsed / done_ratio - elapsed
+            advance(min(done_ratio, 1.0), max(left_s, 0.0))
         runs.append(times[:, 0])
         slopes.append(times[:, 1])
+        if len(runs) >= limits.rounds:
+            break
         # The next round takes about as long as those before it.
         if len(runs) >= MIN_ROUNDS and (wall() - began) * (1 + 1 / len(runs)) > budget_s:
             break

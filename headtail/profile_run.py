@@ -21,10 +21,11 @@ from headtail.files import write_file
 from headtail.profile import DeviceProfile, ProfileName, read_device_profile
 from headtail.profile_fit import Power, fit_kit, make_profile
 from headtail.profile_kit import read_kit
-from headtail.profile_measure import measure_kit
+from headtail.profile_measure import MIN_ROUNDS, Limits, measure_kit
 from headtail.profile_text import encode_figures, encode_profile, format_fit
 
 BUDGET_S = 60.0
+ROUNDS = 1000
 MAX_BUDGET_S = 3600.0
 BAR = 30
 # Whose powers stand in, marked as assumed, where none are given.
@@ -44,6 +45,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default=BUDGET_S,
         metavar="S",
         help=f"time to measure for; default: {BUDGET_S:g}",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=ROUNDS,
+        metavar="N",
+        help=f"over all layers, at most; default: {ROUNDS}",
     )
     for word, what in (("idle", "with nothing to do"), ("full", "with every core busy")):
         parser.add_argument(
@@ -70,13 +78,17 @@ def profile_device(kit_path: Path, arguments: argparse.Namespace) -> None:
         raise ConfigError(
             "--budget-s", f"expected more than 0 and up to {MAX_BUDGET_S:g} s, received {budget_s}"
         )
+    if arguments.rounds < MIN_ROUNDS:
+        raise ConfigError(
+            "--rounds", f"expected at least {MIN_ROUNDS}, received {arguments.rounds}"
+        )
     if arguments.seed < 0:
         raise ConfigError("--seed", f"expected at least 0, received {arguments.seed}")
     power, note = choose_power(arguments.power_idle_w, arguments.power_full_w)
     name = check_name(arguments.name or out.stem)
     kit = read_kit(kit_path)
     rng = np.random.default_rng(arguments.seed)
-    timing = measure_kit(kit, budget_s, rng, _bar(sys.stderr.isatty()))
+    timing = measure_kit(kit, Limits(budget_s, arguments.rounds), rng, _bar(sys.stderr.isatty()))
     fit = fit_kit(kit, timing, rng)
     source = (
         f"measured on {describe_machine()}, {datetime.now(UTC):%Y-%m-%d}, onnxruntime"

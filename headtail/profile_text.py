@@ -37,16 +37,18 @@ def encode_profile(profile: DeviceProfile) -> bytes:
 
 def format_fit(kit: Kit, timing: Timing, fit: Fit) -> str:
     """Return both tables of agreement, the rates, and bars of the layers held out."""
-    overhead_us = 1e6 * float(np.median(timing.run_s - timing.layer_s))
     share = float(np.median(timing.layer_s / timing.run_s))
     return "\n".join(
         [
             f"{len(kit.manifest.layers)} layers, {timing.rounds} rounds; a call's own overhead"
-            f" {overhead_us:.1f} us, the layer is {share:.0%} of a call (medians)",
+            f" {1e6 * fit.overhead_s:.1f} us, the layer is {share:.0%} of a call (medians)",
             "",
             "whole calls, predicted by the profile (a time for each run, one rate for each kind of"
             " MAC)",
             *_table(fit.run_rows),
+            "",
+            "whole calls, predicted by the rates by kind below and the call's overhead",
+            *_table(fit.whole_rows),
             "",
             "time above the overhead, predicted by kind (layer, MACs, rows, patch values)",
             *_table(fit.layer_rows),
@@ -73,7 +75,9 @@ def encode_figures(kit: Kit, timing: Timing, fit: Fit, source: str) -> bytes:
                 for kind, s in fit.layers.items()
             },
             "run_agreement": fit.run_rows,
+            "overhead_s": fit.overhead_s,
             "layer_agreement": fit.layer_rows,
+            "whole_agreement": fit.whole_rows,
             "layers": [
                 {
                     "name": layer.name,

@@ -23,7 +23,7 @@ from headtail.profile import read_device_profile
 from headtail.profile_fit import LAYER_TERMS, fit_kit
 from headtail.profile_graph import check_graph
 from headtail.profile_kit import KINDS, Kit, LayerShape, read_kit
-from headtail.profile_measure import Timing, measure_kit
+from headtail.profile_measure import Limits, Timing, measure_kit
 from optimizer import cli
 from optimizer.count import count_operations
 from optimizer.graph import read_graph
@@ -168,7 +168,7 @@ def test_graphs_with_more_than_the_layer_are_refused() -> None:
 
 
 def test_synthetic_times_give_their_rates_back(kit: Kit) -> None:
-    """Ten per cent of noise at most, on a kit of the default size's kinds."""
+    """Exactly, on the kinds and sizes of a real kit."""
     rates = np.array([2e-6, 0.1e-9, 20e-9, 1e-9])
     layers = kit.manifest.layers
     layer_s = np.array(
@@ -180,20 +180,28 @@ def test_synthetic_times_give_their_rates_back(kit: Kit) -> None:
             for o in (layer.operations for layer in layers)
         ]
     )
+    fitted = np.array([not layer.is_held_out for layer in layers])
     timing = Timing(run_s, layer_s, np.zeros(len(layers)), 3)
     fit = fit_kit(kit, timing, np.random.default_rng(0))
-    np.testing.assert_allclose(fit.run.rates, [20e-6, 1e-9, 2e-9, 3e-9], rtol=1e-6)
     np.testing.assert_allclose(fit.layers["conv_transpose"].rates, rates, rtol=1e-5)
-    for row in (*fit.run_rows, *fit.layer_rows):
-        assert row.fitted.r2 == pytest.approx(1)
-        assert row.held_out.r2 == pytest.approx(1)
+    assert fit.overhead_s == pytest.approx(float(np.median((run_s - layer_s)[fitted])))
+    assert [row.held_out.r2 for row in fit.layer_rows] == pytest.approx([1] * 5)
+    # Layers of 2 us and their MACs, in calls of 18 us more: what the profile's model can say.
+    linear = Timing(run_s, run_s - 18e-6, np.zeros(len(layers)), 3)
+    fit = fit_kit(kit, linear, np.random.default_rng(0))
+    np.testing.assert_allclose(fit.run.rates, [20e-6, 1e-9, 2e-9, 3e-9], rtol=1e-6)
+    assert [row.held_out.r2 for row in fit.run_rows] == pytest.approx([1] * 5)
 
 
 def test_a_round_that_cannot_be_finished_says_how_long_it_takes(kit: Kit) -> None:
     ticks = iter(range(10**9))
     with pytest.raises(DataError, match="3 rounds of 32 layers, received 5 s; about 96 s"):
         measure_kit(
-            kit, 5, np.random.default_rng(0), lambda *_: None, wall=lambda: float(next(ticks))
+            kit,
+            Limits(5, 9),
+            np.random.default_rng(0),
+            lambda *_: None,
+            wall=lambda: float(next(ticks)),
         )
 
 
@@ -202,7 +210,8 @@ def test_profile_of_this_machine_end_to_end(
 ) -> None:
     """Kit, measurement, fit, file, prediction; the figures depend on the machine, not this test."""
     out = tmp_path / "device.toml"
-    command = ["profile", str(kit_path), "--out", str(out), "--budget-s", "3", "--json"]
+    command = ["profile", str(kit_path), "--out", str(out), "--rounds", "3", "--json"]
+    command += ["--budget-s", "600"]
     assert edge.main([*command, "--power-idle-w", "2", "--power-full-w", "6"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert set(LAYER_TERMS) == set(figures["layer"]["conv"]["rates"])
@@ -225,7 +234,8 @@ def test_without_powers_those_of_another_board_are_marked_assumed(
 ) -> None:
     """`optimizer profile` makes the kit itself, and prints tables."""
     out = tmp_path / "here.toml"
-    assert cli.main(["profile", "--out", str(out), "--layers", "32", "--budget-s", "3"]) == 0
+    command = ["profile", "--out", str(out), "--layers", "32", "--rounds", "3"]
+    assert cli.main([*command, "--budget-s", "600"]) == 0
     text = capsys.readouterr().out
     assert "held out" in text
     assert "no energy of its own" in text
@@ -241,6 +251,7 @@ def test_without_powers_those_of_another_board_are_marked_assumed(
         (["--power-idle-w", "3", "--power-full-w", "2"], "expected more than the idle power"),
         (["--power-idle-w", "nan", "--power-full-w", "2"], "expected more than the idle power"),
         (["--budget-s", "0"], "more than 0 and up to 3600"),
+        (["--rounds", "2"], "expected at least 3"),
         (["--seed", "-1"], "expected at least 0"),
         (["--name", "No Name!"], "name"),
     ],

@@ -12,6 +12,7 @@ from headtail.errors import ConfigError
 from headtail.preprocess.pipeline import Pipeline
 from headtail.wire import Encoding
 from optimizer.data.dataset import DataConfig
+from optimizer.executor_config import ExecutorConfig
 from optimizer.individual import Goal
 from optimizer.network import Genome, LengthGene, Size
 from optimizer.partition import FOG_FACTOR, Bounds, Objective
@@ -181,6 +182,8 @@ class Recipe(_Section, frozen=True):
     """How it learns."""
     search: SearchConfig | None = None
     """How its layers are searched for; without this section the given network is trained."""
+    executor: ExecutorConfig = ExecutorConfig()
+    """What trains the networks of a search."""
     partition: PartitionConfig = PartitionConfig()
     """Where it is cut."""
     export: ExportConfig = ExportConfig()
@@ -218,9 +221,11 @@ def describe_recipe(recipe: Recipe, found: NetworkConfig | None = None) -> dict[
     """Return the recipe as plain values for the lineage, with the network that a search found.
 
     Without the data's path: where a file lies on one machine says nothing, its fingerprint does.
+    Nor does it say where networks were trained.
     """
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))
     plain["data"].pop("path")
+    plain.pop("executor")
     if recipe.search is None:
         plain.pop("search")
     if found is not None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from headtail.errors import ConfigError
+from optimizer.executor_config import ExecutorConfig
 from optimizer.recipe import Recipe
 
 HISTORY, MODEL, RUN = "history.jsonl", "model.keras", "run.json"
@@ -109,7 +110,9 @@ def open_run(path: Path, recipe: Recipe, text: bytes) -> RunFolder:
     Raises:
         ConfigError: If the folder holds something else, or cannot be written to.
     """
-    record = RunRecord(hashlib.sha256(msgspec.json.encode(recipe)).hexdigest(), recipe.seed)
+    # A run may go on elsewhere than it began.
+    plain = msgspec.json.encode(msgspec.structs.replace(recipe, executor=ExecutorConfig()))
+    record = RunRecord(hashlib.sha256(plain).hexdigest(), recipe.seed)
     folder = RunFolder(path)
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
 """The search stage of a run: done once, its outcome kept in the run's folder."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
 
 import keras
 import msgspec
@@ -11,16 +10,17 @@ from headtail.energy import predict_compute
 from headtail.errors import DataError, SearchError
 from headtail.operations import Operations
 from headtail.tensor import Array
+from optimizer.executor import open_executor
 from optimizer.genome_cost import Terms, assess
 from optimizer.individual import Goal
 from optimizer.keras_onnx import before_softmax
 from optimizer.network import Genome, build_keras, initialise
 from optimizer.progress import Reporter
-from optimizer.recipe import Recipe, SearchConfig
+from optimizer.recipe import Recipe
 from optimizer.run_folder import SEARCH, RunFolder
 from optimizer.run_inputs import Inputs
 from optimizer.scores import score
-from optimizer.search import Problem, SearchRecord, search
+from optimizer.search import Evaluate, Problem, SearchRecord, search
 from optimizer.search_history import SearchHistoryWriter, continue_history
 from optimizer.train import Epoch, Labelled, make_deterministic, predict, train
 
@@ -43,9 +43,12 @@ def search_or_restore(
         goals = front_goals(recipe)
         check_speeds(goals, terms)
         earlier = continue_history(folder, goals, recipe.seed)
-        problem = _problem(recipe, recipe.search, terms, trainer)
-        problem = dataclasses.replace(problem, restored=earlier.scores)
-        with reporter.stage("search") as advance:
+        scores = trainer.scores  # one object: the executor's workers get it once
+        with open_executor(recipe.executor) as executor, reporter.stage("search") as advance:
+            problem = _problem(
+                recipe, terms, trainer.classes, lambda genomes: executor.run(scores, genomes)
+            )
+            problem = dataclasses.replace(problem, restored=earlier.scores)
             writer = SearchHistoryWriter(recipe.search, folder, advance, earlier)
             record = search(problem, recipe.seed, writer)
         folder.write_record(SEARCH, record)
@@ -76,19 +79,16 @@ def check_speeds(goals: tuple[Goal, ...], terms: Terms) -> None:
         )
 
 
-def _problem(
-    recipe: Recipe, config: SearchConfig, terms: Terms, trainer: "ShortTraining"
-) -> Problem:
+def _problem(recipe: Recipe, terms: Terms, classes: int, evaluate: Evaluate) -> Problem:
+    config = recipe.search
+    assert config is not None, "asked for"
     is_whole = config.method in {"no_partition", "partition_after"}
     asked = dataclasses.replace(terms, is_partitioned=not is_whole)
     bounds = terms.bounds
 
-    def evaluate(genomes: Sequence[Genome]) -> Iterator[tuple[int, tuple[float, float]]]:
-        return ((i, trainer.scores(genome)) for i, genome in enumerate(genomes))
-
     return Problem(
         network=recipe.network,
-        classes=trainer.classes,
+        classes=classes,
         config=config,
         assess=lambda genome: assess(genome, asked),
         evaluate=evaluate,

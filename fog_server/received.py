@@ -16,19 +16,19 @@ def received(
     """Yield the messages of a call.
 
     gRPC refuses a message of more than `max_bytes` from its length, with RESOURCE_EXHAUSTED, and
-    tells the program only that the call is over. Agents break their streams off at any time, but
-    one that was never understood is worth a line.
+    tells the program only that the call is over, as one that was cancelled or one that has ended.
+    Agents break their streams off at any time; one that never brought anything is worth a line.
 
     Raises:
         grpc.RpcError: If the call breaks off.
     """
     try:
         first = next(frames)
-    except StopIteration:
-        return
-    except grpc.RpcError:
-        reason = f"cancelled, connection lost or over {max_bytes} bytes"
+    except (StopIteration, grpc.RpcError) as error:
+        reason = f"ended, cancelled, connection lost or over {max_bytes} bytes"
         log.warning("no message in a call from %s: %s", peer_host(context.peer()), reason)
-        raise
+        if isinstance(error, grpc.RpcError):
+            raise
+        return
     yield first
     yield from frames

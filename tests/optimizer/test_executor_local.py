@@ -19,6 +19,8 @@ from headtail.errors import SearchError, ShapeMismatch
 from optimizer.executor_item import SINGLE_THREAD, ItemFailed
 from optimizer.executor_local import LocalExecutor
 
+pytestmark = pytest.mark.slow
+
 DEADLINE_S = 60
 PROGRAM = """
 import sys

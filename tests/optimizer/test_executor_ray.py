@@ -15,7 +15,7 @@ from headtail.errors import SearchError, ShapeMismatch
 from optimizer.executor_item import SINGLE_THREAD, ItemFailed
 from optimizer.executor_ray import RayExecutor
 
-pytestmark = pytest.mark.filterwarnings("default")  # Ray's own
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # Ray's own
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,7 @@ def search_or_restore(
             problem = dataclasses.replace(problem, restored=earlier.scores)
             writer = SearchHistoryWriter(recipe.search, folder, advance, earlier)
             record = search(problem, recipe.seed, writer)
+            writer.found(record.winner)
         folder.write_record(SEARCH, record)
     reporter.say(f"found {record}")
     return record

@@ -1,6 +1,7 @@
 """What a finished run has to tell, for the terminal and the report."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from optimizer.package import Packed
@@ -32,6 +33,8 @@ class RunSummary:
     """Largest error of the chain of segments against Keras, relative to the largest output."""
     found: SearchRecord | None = None
     """How the network was found; None where the recipe's own was trained."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Time that each stage took, in the order of the stages."""
 
     @property
     def chosen(self) -> Row:

@@ -35,6 +35,8 @@ class SearchHistory:
     """The networks that no other surpasses in every goal."""
     hypervolume: tuple[float, ...]
     """After each generation."""
+    winner: Individual | None = None
+    """What was chosen at the end, as it was last judged; None before the search is over."""
 
     @property
     def scores(self) -> dict[NetworkKey, Scores]:
@@ -55,6 +57,7 @@ def read_history(path: Path) -> SearchHistory:
     goals: tuple[Goal, ...] = ("accuracy",)
     individuals: dict[NetworkKey, Individual] = {}
     generations: dict[int, GenerationRecord] = {}
+    winner: Individual | None = None
     for number, line in enumerate(_lines(path), start=1):
         try:
             record: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
@@ -68,6 +71,8 @@ def read_history(path: Path) -> SearchHistory:
             elif event == "generation":
                 generation = msgspec.convert(record, GenerationRecord)
                 generations[generation.generation] = generation
+            elif event == "found":
+                winner = msgspec.convert(record["winner"], Individual)
         except (msgspec.DecodeError, KeyError) as error:
             raise ConfigError(
                 str(path),
@@ -77,7 +82,7 @@ def read_history(path: Path) -> SearchHistory:
     archive.add(individuals.values())
     told = tuple(generations[number] for number in sorted(generations))
     volumes = tuple(record.hypervolume for record in told)
-    return SearchHistory(goals, told, tuple(individuals.values()), archive.front, volumes)
+    return SearchHistory(goals, told, tuple(individuals.values()), archive.front, volumes, winner)
 
 
 class SearchHistoryWriter:
@@ -104,6 +109,7 @@ class SearchHistoryWriter:
         individuals = earlier.individuals if earlier else ()
         self._written = {(i.key, i.score is None) for i in individuals}
         self._generations = len(earlier.generations) if earlier else 0
+        self._winner = earlier.winner if earlier else None
         self._best = NO_SCORE
         self._generation = 0
         self._front = 0
@@ -132,6 +138,12 @@ class SearchHistoryWriter:
         self._generation, self._front = record.generation + 1, record.front
         if record.generation >= self._generations:
             self._folder.append({"event": "generation", **_plain(record)})
+
+    def found(self, winner: Individual) -> None:
+        """Write what the search ends with."""
+        if winner != self._winner:
+            self._winner = winner
+            self._folder.append({"event": "found", "winner": _plain(winner)})
 
 
 def continue_history(folder: RunFolder, goals: tuple[Goal, ...], seed: int) -> SearchHistory:

@@ -54,7 +54,9 @@ def run(folder: Path, kill_after: int | None = None) -> tuple[SearchRecord, list
         goals=GOALS,
         restored=earlier.scores,
     )
-    return search(problem, 7, writer), bars
+    record = search(problem, 7, writer)
+    writer.found(record.winner)
+    return record, bars
 
 
 def test_history_alone_gives_generations_archive_front_and_volumes(tmp_path: Path) -> None:
@@ -67,6 +69,7 @@ def test_history_alone_gives_generations_archive_front_and_volumes(tmp_path: Pat
     assert [g.hypervolume for g in found.generations] == list(history.hypervolume)
     assert found.generations[-1].known == len(history.individuals)
     assert found.generations[-1].trained == len(history.scores)
+    assert found.winner == history.winner
     assert found.winner in history.individuals
     total = CONFIG.population * (CONFIG.generations + 1)
     assert (total, total) == bars[-1][:2]

@@ -4,6 +4,7 @@ Not concurrent.futures: its pool is lost with the first worker that is killed, a
 by importing the caller's own program.
 """
 
+import contextlib
 import multiprocessing
 import os
 import pickle
@@ -27,6 +28,8 @@ from optimizer.executor_item import (
     Success,
     count_cores,
 )
+
+GRACE_S = 5.0  # for a worker that hung up by itself to be gone
 
 
 class LocalExecutor:
@@ -165,7 +168,10 @@ class _Worker:
     def end(self, is_gone: bool) -> str:
         """Return in words how the process ended; it is killed unless it `is_gone` by itself."""
         self.connection.close()  # which it would not survive anyway
-        if not is_gone:
-            self._process.kill()
+        if is_gone:
+            # It may have hung up and go on, in native code that lets no thread of its end it.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(GRACE_S)
+        self._process.kill()  # does nothing to one that is gone
         code = self._process.wait()
         return f"by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"

@@ -1,7 +1,9 @@
 """What the tests of the executors evaluate; workers import it, so it stands alone."""
 
+import ctypes
 import os
 import signal
+import socket
 import sys
 import time
 from dataclasses import dataclass, field
@@ -24,6 +26,8 @@ class Work:
     refuses: int = -1
     breaks: int = -1
     blocks: int = -1
+    deafens: int = -1
+    """Of this item the worker hangs up, and lets none of its threads run."""
     naps_s: float = 0.0
 
     def __call__(self, item: int) -> float:
@@ -36,6 +40,10 @@ class Work:
             raise ShapeMismatch("item", (1,), (item,))
         if item == self.breaks:
             raise ZeroDivisionError("never asked for")
+        if item == self.deafens:
+            with socket.socket(fileno=int(sys.argv[1])) as caller:
+                caller.shutdown(socket.SHUT_WR)
+                ctypes.PyDLL(None).sleep(3600)
         while item == self.blocks:
             time.sleep(0.05)
         time.sleep(self.naps_s)
@@ -46,9 +54,9 @@ class Work:
         """Return what `count` items give."""
         return {i: float(i * i + self.data.sum()) for i in range(count)}
 
-    def pids(self) -> set[int]:
+    def pids(self, pattern: str = "*") -> set[int]:
         """Return the processes that took items."""
-        return {int(p.read_text()) for p in self.folder.iterdir() if p.read_text()}
+        return {int(p.read_text()) for p in self.folder.glob(pattern) if p.read_text()}
 
 
 def surroundings(item: int) -> tuple[dict[str, str], list[str]]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
 
 import pytest
 from executor_work import Stillborn, Work, surroundings
@@ -19,16 +20,33 @@ from headtail.errors import SearchError, ShapeMismatch
 from optimizer.executor_item import SINGLE_THREAD, ItemFailed
 from optimizer.executor_local import LocalExecutor
 
-pytestmark = pytest.mark.slow
-
 DEADLINE_S = 60
+# A program started in the background ignores SIGINT, and so do its children: not this one.
 PROGRAM = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from executor_work import Work
 from optimizer.executor_local import LocalExecutor
 list(LocalExecutor(2).run(Work(Path(sys.argv[1]), blocks=0), [0, 0]))
 """
+
+
+@pytest.fixture(autouse=True)
+def deadline() -> Iterator[None]:
+    """Fail a test that hangs."""
+
+    def fail(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise TimeoutError(f"test takes more than {DEADLINE_S} s")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(DEADLINE_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture
@@ -128,6 +146,16 @@ def test_worker_has_one_thread_and_loads_nothing_of_its_own(executor: LocalExecu
     assert [] == libraries
 
 
+def test_worker_that_hangs_up_and_goes_on_is_killed(
+    executor: LocalExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optimizer.executor_local.GRACE_S", 0.1)
+    work = Work(tmp_path, deafens=2)
+    with pytest.raises(SearchError, match=r"^item 2, 2: its worker died 3 times, .* by SIGKILL$"):
+        list(executor.run(work, range(3)))
+    _wait_until(lambda: not any(_is_running(pid) for pid in work.pids("2.*")))
+
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_interrupted_program_leaves_no_worker(sign: signal.Signals, tmp_path: Path) -> None:
     path = os.pathsep.join(sys.path)
@@ -137,9 +165,12 @@ def test_interrupted_program_leaves_no_worker(sign: signal.Signals, tmp_path: Pa
         stderr=subprocess.DEVNULL,
     ) as program:
         work = Work(tmp_path)
-        _wait_until(lambda: len(work.pids()) == 2)
-        program.send_signal(sign)
-    assert -sign == program.returncode
+        try:
+            _wait_until(lambda: len(work.pids()) == 2)
+            program.send_signal(sign)
+            assert -sign == program.wait(DEADLINE_S / 2)
+        finally:
+            program.kill()
     _wait_until(lambda: not any(_is_running(pid) for pid in work.pids()))
 
 
@@ -169,7 +200,7 @@ def _is_running(pid: int) -> bool:
 
 
 def _wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + DEADLINE_S
+    end = time.monotonic() + DEADLINE_S / 2
     while not is_so():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -41,9 +41,10 @@ class Work:
         if item == self.breaks:
             raise ZeroDivisionError("never asked for")
         if item == self.deafens:
-            with socket.socket(fileno=int(sys.argv[1])) as caller:
-                caller.shutdown(socket.SHUT_WR)
-                ctypes.PyDLL(None).sleep(3600)
+            sys.setswitchinterval(3600)
+            native = ctypes.PyDLL(None)  # keeps the interpreter's lock
+            native.shutdown(int(sys.argv[1]), socket.SHUT_WR)
+            native.sleep(3600)
         while item == self.blocks:
             time.sleep(0.05)
         time.sleep(self.naps_s)

@@ -10,7 +10,7 @@ from optimizer.network import Genome
 Goal = Literal["accuracy", "edge_energy", "total_energy", "parameters", "latency"]
 """What a search may aim at; all but accuracy, which is the score in use, are physical."""
 NetworkKey = tuple[tuple[int, ...], ...]
-"""Length, channels and kernel of every map that is there: equal networks have equal ones."""
+"""The input, then length, channels and kernel of every map: equal networks have equal ones."""
 
 
 class Assessment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,6 +36,20 @@ class Assessment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why the network is not feasible; empty where it is."""
 
 
+class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A network to train for a search, with what of its deployment the training may mimic."""
+
+    genome: Genome
+    input: int
+    """Which of the inputs it takes: 0 is the recipe's own."""
+    point: int
+    """The best partition point, counted in layers."""
+    encoding: Encoding
+    """How the activation travels there."""
+    epochs: int = 0
+    """Passes over the training windows; 0 for those of [search]."""
+
+
 class Individual(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One network, its zero-length layers left out, with all that was measured of it."""
 
@@ -48,11 +62,18 @@ class Individual(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """On the other half, which decides among the finalists."""
     proxy: float | None = None
     """What steers a search that trains nothing but its finalists."""
+    kernels: tuple[int, ...] = ()
+    """Kernel of each map's layer in strides, 1 for the input; empty where all are 1."""
+    input: int = 0
+    """Which input it takes: 0 is the recipe's own, others those of [[search.inputs]] in turn."""
+    epochs: int = 0
+    """Passes of the training behind its scores; 0 for those that the search does by default."""
 
     @property
     def key(self) -> NetworkKey:
         """What tells it from other networks."""
-        return tuple(zip(self.lengths, self.channels, strict=True))
+        kernels = self.kernels or (1,) * len(self.lengths)
+        return ((self.input,), *zip(self.lengths, self.channels, kernels, strict=True))
 
     @property
     def steering(self) -> float | None:
@@ -65,7 +86,19 @@ class Individual(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises:
             ValueError: If there is no such network: lengths that do not divide one another.
         """
-        return Genome(self.lengths, self.channels, classes)
+        return Genome(self.lengths, self.channels, classes, self.kernels)
+
+    def candidate(self, classes: int, epochs: int = 0) -> Candidate:
+        """Return what its training needs to know, as it would be cut; it must be feasible.
+
+        Args:
+            classes: Outputs of the network.
+            epochs: Passes over the windows; 0 for those that the search does by default.
+        """
+        point, encoding = self.assessment.point, self.assessment.encoding
+        assert point is not None, "feasible"
+        assert encoding is not None, "feasible"
+        return Candidate(self.genome(classes), self.input, point, encoding, epochs)
 
     def aims(self, goals: tuple[Goal, ...]) -> tuple[float, ...] | None:
         """Return what it reaches, every goal turned so that less is better.

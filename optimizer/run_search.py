@@ -12,9 +12,9 @@ from headtail.operations import Operations
 from headtail.tensor import Array
 from optimizer.executor import open_executor
 from optimizer.genome_cost import Terms, assess
-from optimizer.individual import Goal
+from optimizer.individual import Candidate, Goal
 from optimizer.keras_onnx import before_softmax
-from optimizer.network import Genome, build_keras, initialise
+from optimizer.network import build_keras, initialise
 from optimizer.progress import Reporter
 from optimizer.recipe import Recipe
 from optimizer.run_folder import SEARCH, RunFolder
@@ -46,7 +46,7 @@ def search_or_restore(
         scores = trainer.scores  # one object: the executor's workers get it once
         with open_executor(recipe.executor) as executor, reporter.stage("search") as advance:
             problem = _problem(
-                recipe, terms, trainer.classes, lambda genomes: executor.run(scores, genomes)
+                recipe, terms, trainer.classes, lambda networks: executor.run(scores, networks)
             )
             problem = dataclasses.replace(problem, restored=earlier.scores)
             writer = SearchHistoryWriter(recipe.search, folder, advance, earlier)
@@ -136,16 +136,19 @@ class ShortTraining:
         self._training = _take(training, drawn)
         self._calibration = inputs.calibration
 
-    def scores(self, genome: Genome) -> tuple[float, float]:
+    def scores(self, candidate: Candidate) -> tuple[float, float]:
         """Train a network; return its scores on the steering and on the deciding half.
 
         The best epoch is chosen on the steering half, as [train] says.
         """
         make_deterministic(self._seed)
-        model = build_keras(genome, self._seed)
+        model = build_keras(candidate.genome, self._seed)
         initialise(model, self._calibration)
         rng = np.random.default_rng(self._seed)
-        train(model, self._training, self.halves[0], self._config, rng, _ignore)
+        config = self._config
+        if candidate.epochs:
+            config = msgspec.structs.replace(config, epochs=candidate.epochs)
+        train(model, self._training, self.halves[0], config, rng, _ignore)
         steering, deciding = (self._score(model, half) for half in self.halves)
         keras.backend.clear_session()  # what Keras keeps of every model would pile up
         return steering, deciding

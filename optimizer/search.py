@@ -15,14 +15,14 @@ import msgspec
 from headtail.errors import SearchError
 from optimizer.archive import Archive
 from optimizer.evolution import Chromosomes, Settings, Space, evolve, sample
-from optimizer.individual import Assessment, Goal, Individual, NetworkKey
+from optimizer.individual import Assessment, Candidate, Goal, Individual, NetworkKey
 from optimizer.network import Genome
 from optimizer.recipe import ZERO_SHOT, NetworkConfig, SearchConfig
 from optimizer.search_fitness import LEAST_SCORE, fitness
 
 Scores = tuple[float, float]
 """Of one network on the two halves of the validation split."""
-Evaluate = Callable[[Sequence[Genome]], Iterable[tuple[int, Scores]]]
+Evaluate = Callable[[Sequence[Candidate]], Iterable[tuple[int, Scores]]]
 """Trains networks briefly; yields each one's index and scores, in any order."""
 
 
@@ -241,8 +241,8 @@ class _Search:
                 missing.append(individual)
             else:
                 take(individual, scores)
-        genomes = [i.genome(self.problem.classes) for i in missing]
-        for index, scores in self.problem.evaluate(genomes) if genomes else ():
+        candidates = [i.candidate(self.problem.classes) for i in missing]
+        for index, scores in self.problem.evaluate(candidates) if candidates else ():
             take(missing[index], scores)
         return [trained[i.key] for i in waiting]
 

@@ -15,7 +15,7 @@ from headtail.errors import SearchError
 from headtail.profile import read_device_profile, read_link_profile
 from headtail.wire import Encoding
 from optimizer.genome_cost import Terms, assess
-from optimizer.individual import Assessment, Individual
+from optimizer.individual import Assessment, Candidate, Individual
 from optimizer.network import Genome
 from optimizer.package_points import Profiles
 from optimizer.pareto import nondominated
@@ -62,10 +62,10 @@ class Trainer:
         self.trained.append(genome)
         return score(genome), score(genome)
 
-    def evaluate(self, genomes: Sequence[Genome]) -> Iterator[tuple[int, Scores]]:
+    def evaluate(self, candidates: Sequence[Candidate]) -> Iterator[tuple[int, Scores]]:
         """Yield the scores, the last network's first."""
-        for i in reversed(range(len(genomes))):
-            yield i, self.scores(genomes[i])
+        for i in reversed(range(len(candidates))):
+            yield i, self.scores(candidates[i].genome)
 
 
 def score(genome: Genome) -> float:
@@ -299,8 +299,8 @@ def test_memory_for_each_individual_is_small() -> None:
     base = problem(Trainer(), config)
     weights = [np.zeros(100_000)]
 
-    def evaluate(genomes: Sequence[Genome]) -> Iterator[tuple[int, Scores]]:
-        for i, genome in enumerate(genomes):
+    def evaluate(candidates: Sequence[Candidate]) -> Iterator[tuple[int, Scores]]:
+        for i, genome in enumerate(c.genome for c in candidates):
             weights[0] = np.full(100_000, score(genome))  # 800 kB, as a trained network might be
             yield i, (score(genome), float(weights[0][0]))
 
@@ -309,7 +309,8 @@ def test_memory_for_each_individual_is_small() -> None:
             """Keep nothing."""
 
     def assess_at_once(genome: Genome) -> Assessment:
-        return Assessment(True, 1e-6 * len(genome.lengths))
+        edge_j = 1e-6 * len(genome.lengths)
+        return Assessment(True, edge_j, point=0, encoding=Encoding.FLOAT32)
 
     asked = dataclasses.replace(base, network=network, evaluate=evaluate, assess=assess_at_once)
     tracemalloc.start()

@@ -9,7 +9,7 @@ from headtail.errors import ConfigError
 from headtail.profile import read_device_profile, read_link_profile
 from headtail.wire import Encoding
 from optimizer.genome_cost import Terms, assess
-from optimizer.network import Genome
+from optimizer.individual import Candidate
 from optimizer.package_points import Profiles
 from optimizer.partition import Bounds
 from optimizer.recipe import NetworkConfig, SearchConfig
@@ -34,9 +34,9 @@ def run(folder: Path, kill_after: int | None = None) -> tuple[SearchRecord, list
     earlier = continue_history(RunFolder(folder), GOALS, 7)
     trained = 0
 
-    def evaluate(genomes: list[Genome]) -> Any:
+    def evaluate(candidates: list[Candidate]) -> Any:
         nonlocal trained
-        for i, genome in enumerate(genomes):
+        for i, genome in enumerate(c.genome for c in candidates):
             if trained == kill_after:
                 raise Killed
             trained += 1

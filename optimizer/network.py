@@ -2,8 +2,9 @@
 
 Source of the family and its formulae: energy-aware NAS with partitioning. Layer i maps a map of
 `in_length` x `in_channels` to `out_length` x `out_channels`: a convolution where the length
-shrinks or stays, a transposed convolution where it grows, kernel = stride in both; a dense layer
-ends it.
+shrinks or stays, a transposed convolution where it grows; a dense layer ends it. The paper's layers
+have kernel = stride; here that of a plain convolution may also be a multiple of its stride, so that
+neighbours overlap.
 """
 
 import itertools
@@ -25,6 +26,7 @@ MIN_DEVIATION = 1e-6  # below it a channel is constant on the calibration data
 
 Size = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
 LengthGene = Annotated[int, msgspec.Meta(ge=0, le=1 << 20)]
+Multiple = Annotated[int, msgspec.Meta(ge=1, le=64)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,25 @@ class Layer:
     in_channels: int
     out_length: int
     out_channels: int
+    multiple: int = 1
+    """Kernel in strides; more than 1 for a plain convolution only, zero-padded as Keras' "same"."""
 
     @property
     def stride(self) -> int:
-        """Kernel and stride of a convolution, plain or transposed; 1 for a dense layer."""
+        """Stride of a convolution, plain or transposed; 1 for a dense layer."""
         if self.kind == "conv":
             return self.in_length // self.out_length
         return self.out_length // self.in_length if self.kind == "conv_transpose" else 1
+
+    @property
+    def kernel(self) -> int:
+        """Taps of a convolution, plain or transposed; 1 for a dense layer."""
+        return self.stride * self.multiple
+
+    @property
+    def padding(self) -> int:
+        """Zeros before the map: half of what the kernel is longer than the stride, rounded down."""
+        return (self.kernel - self.stride) // 2
 
     @property
     def operations(self) -> Operations:
@@ -50,9 +64,10 @@ class Layer:
         if self.kind == "dense":
             macs = self.in_values * self.out_values
             return Operations(dense_macs=macs, dense_parameters=macs + self.out_values)
-        kernel = self.stride * self.in_channels * self.out_channels
+        kernel = self.kernel * self.in_channels * self.out_channels
         return Operations(
-            # A transposed convolution applies its kernel once per input position.
+            # A transposed convolution applies its kernel once per input position. Taps that fall
+            # on the padding are counted, as in the exported graph.
             conv_macs=kernel * min(self.in_length, self.out_length),
             conv_macz=kernel * self.out_length,
             conv_parameters=kernel + self.out_channels,
@@ -90,12 +105,15 @@ class Genome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One network: the input's length and channels, then those of each hidden layer.
 
     `lengths` and `channels` are the paper's printed lists without the last entry, which is
-    `classes`. A hidden length of 0 leaves its layer out.
+    `classes`. A hidden length of 0 leaves its layer out. `kernels` are in strides, one per map, of
+    which the input's is 1; none means 1 everywhere. A layer that makes its map longer has 1,
+    whatever its entry says: the exporter crops overlapping transposed convolutions at run time.
     """
 
     lengths: tuple[LengthGene, ...]
     channels: tuple[Size, ...]
     classes: Size
+    kernels: tuple[Multiple, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.lengths) != len(self.channels) or not self.lengths:
@@ -105,6 +123,13 @@ class Genome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         if min(self.lengths) < 0 or min(*self.channels, self.classes) < 1:
             raise ValueError("lengths must be at least 0, channels and classes at least 1")
+        if self.kernels and len(self.kernels) != len(self.lengths):
+            raise ValueError(
+                "kernels must be none or as many as lengths; received"
+                f" {len(self.kernels)} and {len(self.lengths)}"
+            )
+        if self.kernels and (min(self.kernels) < 1 or self.kernels[0] != 1):
+            raise ValueError("kernels must be at least 1, and kernels[0], the input's, 1")
         if self.lengths[0] == 0:
             raise ValueError("lengths[0] is the input's and cannot be 0")
         kept = [n for n in self.lengths if n]
@@ -112,26 +137,34 @@ class Genome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if max(before, after) % min(before, after):
                 raise ValueError(
                     f"lengths {before} and {after} follow one another, but neither divides the"
-                    " other, so no kernel = stride maps one to the other"
+                    " other, so no stride maps one to the other"
                 )
 
     @property
     def phenotype(self) -> "Genome":
-        """The same network without its zero-length genes; equal networks have equal ones."""
+        """The same network without genes that say nothing; equal networks have equal ones."""
         kept = [i for i, length in enumerate(self.lengths) if length]
+        lengths = tuple(self.lengths[i] for i in kept)
+        kernels: tuple[int, ...] = ()
+        if self.kernels:
+            longer = [b > a for a, b in itertools.pairwise(lengths)]
+            hidden = [self.kernels[i] for i in kept[1:]]
+            kernels = (1, *(1 if up else k for up, k in zip(longer, hidden, strict=True)))
         return Genome(
-            tuple(self.lengths[i] for i in kept),
+            lengths,
             tuple(self.channels[i] for i in kept),
             self.classes,
+            kernels if any(k > 1 for k in kernels) else (),
         )
 
     def layers(self) -> tuple[Layer, ...]:
         """Return the weight layers in order, the dense one last."""
         network = self.phenotype
         maps = list(zip(network.lengths, network.channels, strict=True))
+        multiples = network.kernels[1:] or (1,) * (len(maps) - 1)
         hidden = [
-            Layer("conv" if after[0] <= before[0] else "conv_transpose", *before, *after)
-            for before, after in itertools.pairwise(maps)
+            Layer("conv" if after[0] <= before[0] else "conv_transpose", *before, *after, multiple)
+            for (before, after), multiple in zip(itertools.pairwise(maps), multiples, strict=True)
         ]
         return (*hidden, Layer("dense", *maps[-1], self.classes, 1))
 
@@ -172,8 +205,9 @@ def build_keras(genome: Genome, seed: int) -> "keras.Model":
         kind = keras.layers.Conv1D if is_conv else keras.layers.Conv1DTranspose
         h = kind(
             layer.out_channels,
-            layer.stride,
+            layer.kernel,
             strides=layer.stride,
+            padding="same" if layer.multiple > 1 else "valid",
             kernel_initializer=glorot,
             name=f"{layer.kind}{i}",
         )(h)

@@ -10,11 +10,11 @@ from headtail.bundle.manifest import Name, Step, Version
 from headtail.config import read_toml
 from headtail.errors import ConfigError
 from headtail.preprocess.pipeline import Pipeline
-from headtail.wire import Encoding
+from headtail.wire import USUAL_ENCODINGS, Encoding
 from optimizer.data.dataset import DataConfig
 from optimizer.executor_config import ExecutorConfig
 from optimizer.individual import Goal
-from optimizer.network import Genome, LengthGene, Size
+from optimizer.network import Genome, LengthGene, Multiple, Size
 from optimizer.partition import FOG_FACTOR, Bounds, Objective
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -33,17 +33,20 @@ class NetworkConfig(_Section, frozen=True):
     """Section [network]: the 1-D network, one entry per map, the first being the input."""
 
     lengths: tuple[LengthGene, ...]
-    """Length of each map; a shorter one is made by a convolution whose kernel equals its stride, a
-    longer one by a transposed convolution, and 0 leaves the layer out."""
+    """Length of each map; a shorter one is made by a convolution, a longer one by a transposed
+    convolution, and 0 leaves the layer out."""
     channels: tuple[Size, ...]
     """Channels of each map, as many as lengths."""
+    kernels: tuple[Multiple, ...] = ()
+    """Kernel of each map's layer as a multiple of its stride, as many as lengths and 1 for the
+    input; none means that every kernel equals its stride."""
 
     def __post_init__(self) -> None:
         self.genome(1)
 
     def genome(self, classes: int) -> Genome:
         """Return the network's description with an output per class."""
-        return Genome(self.lengths, self.channels, classes)
+        return Genome(self.lengths, self.channels, classes, self.kernels)
 
 
 class AugmentConfig(_Section, frozen=True):
@@ -140,8 +143,8 @@ class PartitionConfig(_Section, frozen=True):
     points: Literal["auto", "all"] | tuple[Natural, ...] = "auto"
     """Partition points offered: those worth having, every legal one, or the cuts of these numbers
     as `optimizer split` counts them."""
-    encodings: tuple[Encoding, ...] = tuple(Encoding)
-    """Wire encodings offered; float32 always is."""
+    encodings: tuple[Encoding, ...] = USUAL_ENCODINGS
+    """Wire encodings offered, of float32 (always), float16, int8 and int4; int4 only where named."""
     bounds: Bounds = Bounds()
     """Section [partition.bounds]: limits that the chosen point must keep."""
 

@@ -18,6 +18,7 @@ from optimizer.data.load import load
 from optimizer.genome_cost import Terms
 from optimizer.graph import Graph, read_graph
 from optimizer.keras_onnx import before_softmax, export_keras
+from optimizer.labelled import Labelled
 from optimizer.network import build_keras
 from optimizer.package import Offer, Verified, pack
 from optimizer.package_points import Profiles, Windows, build_points
@@ -40,7 +41,7 @@ from optimizer.run_search import ShortTraining, search_or_restore
 from optimizer.run_summary import RunSummary
 from optimizer.run_training import train_or_restore
 from optimizer.search import SearchRecord
-from optimizer.train import Labelled, predict
+from optimizer.train import predict
 from optimizer.verify import Reference, verify
 from optimizer.verify import before_softmax as tensors_before_softmax
 

@@ -8,8 +8,8 @@ from headtail.errors import DataError, HeadtailError, ShapeMismatch
 from headtail.preprocess.pipeline import Pipeline
 from headtail.tensor import Array
 from optimizer.data.dataset import Dataset, Split
+from optimizer.labelled import Labelled
 from optimizer.recipe import MIN_VERIFY_WINDOWS, Recipe
-from optimizer.train import Labelled
 
 CALIBRATION_WINDOWS = 512
 SAMPLE_WINDOWS = 8

@@ -14,6 +14,7 @@ from optimizer.executor import open_executor
 from optimizer.genome_cost import Terms, assess
 from optimizer.individual import Candidate, Goal
 from optimizer.keras_onnx import before_softmax
+from optimizer.labelled import Labelled
 from optimizer.network import build_keras, initialise
 from optimizer.progress import Reporter
 from optimizer.recipe import Recipe
@@ -22,7 +23,7 @@ from optimizer.run_inputs import Inputs
 from optimizer.scores import score
 from optimizer.search import Evaluate, Problem, SearchRecord, search
 from optimizer.search_history import SearchHistoryWriter, continue_history
-from optimizer.train import Epoch, Labelled, make_deterministic, predict, train
+from optimizer.train import Epoch, make_deterministic, predict, train
 
 
 def search_or_restore(

@@ -12,20 +12,11 @@ import tensorflow as tf
 from headtail.errors import ConfigError, DataError
 from headtail.tensor import Array
 from optimizer.keras_onnx import before_softmax
+from optimizer.labelled import Labelled
 from optimizer.recipe import AugmentConfig, TrainConfig
 from optimizer.scores import Scores, score
 
 PREDICT_BATCH = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """Model inputs with their classes."""
-
-    x: Array
-    """float32, shape (N, ...) as the model takes them."""
-    y: Array
-    """Class index per window, shape (N,), int."""
 
 
 class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,6 +19,8 @@ GENOMES = (
     Genome((64, 16, 0, 32, 4), (1, 1, 4, 2, 1), 3),
     Genome((64,), (1,), 2),
     Genome((64, 64, 8), (2, 1, 4), 4),
+    Genome((64, 16, 0, 32, 8), (1, 1, 4, 2, 1), 3, (1, 2, 1, 3, 5)),
+    Genome((96, 48, 48, 24), (1, 2, 3, 2), 3, (1, 2, 5, 3)),
 )
 
 
@@ -45,8 +47,9 @@ def test_prices_are_those_of_the_exported_network(genome: Genome) -> None:
     from optimizer.network import build_keras
 
     model = build_keras(genome, 1)
-    # A bias of zeros, as all are before training, would not be exported.
-    model.set_weights([w + np.float32(0.01) for w in model.get_weights()])
+    # A bias of zeros, as all are before training, would not be exported, and two equal ones once.
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.standard_normal(w.shape, np.float32) for w in model.get_weights()])
     graph = read_graph(export_keras(model, 17))
     cut = cut_model(graph, select_cuts(legal_cuts(graph), "auto"))
     x = np.random.default_rng(1).random((8, genome.lengths[0], genome.channels[0]), np.float32)

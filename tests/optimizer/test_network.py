@@ -235,6 +235,30 @@ def test_equal_phenotypes_are_one_key() -> None:
     assert 1 == len({one.phenotype, other.phenotype})
 
 
+def test_kernels_that_say_nothing_are_left_out() -> None:
+    """All of them one stride long, or those of layers that are left out or make a longer map."""
+    plain = Genome((64, 16, 32), (1, 2, 2), classes=3)
+    assert Genome((64, 16, 32), (1, 2, 2), 3, (1, 1, 1)).phenotype == plain
+    assert Genome((64, 0, 16, 32), (1, 4, 2, 2), 3, (1, 5, 1, 3)).phenotype == plain
+    assert Genome((64, 0, 16, 32), (1, 4, 2, 2), 3, (1, 5, 3, 3)).phenotype.kernels == (1, 3, 1)
+
+
+def test_overlapping_kernels_by_hand() -> None:
+    """64 samples to 16 values of 2 channels, 12 taps: 4 zeros on either side."""
+    layer = Genome((64, 16), (1, 2), 3, (1, 3)).layers()[0]
+    assert (4, 12, 4) == (layer.stride, layer.kernel, layer.padding)
+    counts = layer.operations
+    assert (16 * 12 * 2, 16 * 12 * 2) == (counts.conv_macs, counts.conv_macz)
+    assert 12 * 2 + 2 == counts.parameters
+
+
+@pytest.mark.parametrize("kernels", [(1,), (2, 1), (1, 0)])
+def test_kernels_that_fit_no_network_are_refused(kernels: tuple[int, ...]) -> None:
+    """One per map, the input's 1."""
+    with pytest.raises(ValueError, match="kernels"):
+        Genome((64, 16), (1, 2), 3, kernels)
+
+
 @pytest.mark.parametrize(
     ("lengths", "channels", "classes", "message"),
     [
@@ -303,10 +327,11 @@ def test_layers_join(genome: Genome) -> None:
 
 
 SMALL = Genome((64, 16, 0, 32, 4), (1, 3, 2, 2, 4), classes=5)
+OVERLAPPING = Genome((64, 16, 0, 32, 4), (1, 3, 2, 2, 4), 5, (1, 2, 1, 3, 5))
 
 
 @pytest.mark.tf
-@pytest.mark.parametrize("genome", [SMALL, *(s.genome for s in SOLUTIONS.values())])
+@pytest.mark.parametrize("genome", [SMALL, OVERLAPPING, *(s.genome for s in SOLUTIONS.values())])
 def test_keras_has_the_same_shapes_and_parameters(genome: Genome) -> None:
     """The formulae count what is built."""
     model = build_keras(genome, seed=1)

@@ -250,10 +250,10 @@ def test_halves_of_the_validation_split_are_disjoint_and_whole(
 
     load_tensorflow()
     from optimizer.data.load import load
+    from optimizer.labelled import Labelled
     from optimizer.recipe import read_recipe
     from optimizer.run_inputs import Inputs, build_inputs
     from optimizer.run_search import ShortTraining
-    from optimizer.train import Labelled
 
     recipe = read_recipe(write_recipe(tmp_path))
     inputs = build_inputs(load(recipe.data, lambda *_: None), recipe)

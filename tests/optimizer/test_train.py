@@ -20,7 +20,7 @@ def _tensorflow() -> None:
 
 def bumps(count: int, seed: int):
     """Return windows with a bump early (class 0), late (1) or not at all (2)."""
-    from optimizer.train import Labelled
+    from optimizer.labelled import Labelled
 
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 3, count)
@@ -97,7 +97,7 @@ def test_steps_equal_those_of_keras_fit() -> None:
 
 def test_loss_that_is_no_number_ends_with_a_hint() -> None:
     """Named with its epoch and the key to change."""
-    from optimizer.train import Labelled
+    from optimizer.labelled import Labelled
 
     wild = bumps(32, 0)
     huge = Labelled(wild.x * np.float32(1e30), wild.y)
@@ -107,8 +107,9 @@ def test_loss_that_is_no_number_ends_with_a_hint() -> None:
 
 def test_empty_split_is_refused() -> None:
     """Before anything is compiled."""
+    from optimizer.labelled import Labelled
     from optimizer.network import Genome, build_keras
-    from optimizer.train import Labelled, train
+    from optimizer.train import train
 
     nothing = Labelled(np.empty((0, 16, 1), np.float32), np.empty(0, np.int64))
     model = build_keras(Genome((16,), (1,), 3), 1)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "Runs the head of a model on the edge and streams the activation to a fog server."
 PROFILE = "profile"
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXAMPLES = """\
 examples:
   Replay a record in real time, the tail in the fog, results to a file:
@@ -34,7 +35,7 @@ examples:
     edge-agent profile kit.zip --out device.toml --power-idle-w 2.7 --power-full-w 6.4
 
 exit status: 0 when the source has ended (or SIGTERM came) and every result is written, 1 for an
-error, 2 for wrong usage.
+error, 2 for wrong usage, 130 for Ctrl-C with nothing to be written.
 """
 
 
@@ -58,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HeadtailError as error:
         report(error, form)
         return 1
+    except KeyboardInterrupt:  # a run that has begun ends with 0
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
     return 0
 
 

@@ -1,11 +1,12 @@
 """Profiling this machine with a kit: what `edge-agent profile` and `optimizer profile` do."""
 
 import argparse
+import contextlib
 import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -88,7 +89,8 @@ def profile_device(kit_path: Path, arguments: argparse.Namespace) -> None:
     name = check_name(arguments.name or out.stem)
     kit = read_kit(kit_path)
     rng = np.random.default_rng(arguments.seed)
-    timing = measure_kit(kit, Limits(budget_s, arguments.rounds), rng, _bar(sys.stderr.isatty()))
+    with _bar(sys.stderr.isatty()) as advance:
+        timing = measure_kit(kit, Limits(budget_s, arguments.rounds), rng, advance)
     fit = fit_kit(kit, timing, rng)
     source = (
         f"measured on {describe_machine()}, {datetime.now(UTC):%Y-%m-%d}, onnxruntime"
@@ -168,20 +170,27 @@ def describe_machine() -> str:
     return f"{platform.node()} ({models[0] if models else platform.machine()})"
 
 
-def _bar(is_terminal: bool) -> Callable[[float, float], None]:
-    """Return a function that shows share and time left on stderr, a few times a second."""
-    shown = [-1.0]
+@contextlib.contextmanager
+def _bar(is_terminal: bool) -> Iterator[Callable[[float, float], None]]:
+    """Yield a function that shows share and time left on stderr, a few times a second.
+
+    However the measurement ends, what is written next begins a line.
+    """
+    shown = -1.0
 
     def advance(share: float, left_s: float) -> None:
+        nonlocal shown
         now = time.monotonic()
-        if not is_terminal or (now - shown[0] < 0.2 and share < 1):
+        if not is_terminal or (now - shown < 0.2 and share < 1):
             return
-        shown[0] = now
+        shown = now
         full = round(BAR * share)
         bar = "#" * full + "." * (BAR - full)
         sys.stderr.write(f"\rmeasuring [{bar}] {share:4.0%}, {left_s:4.0f} s left ")
-        if share >= 1:
-            sys.stderr.write("\n")
         sys.stderr.flush()
 
-    return advance
+    try:
+        yield advance
+    finally:
+        if shown >= 0:
+            sys.stderr.write("\n")

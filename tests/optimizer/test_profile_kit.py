@@ -1,6 +1,11 @@
 """Profile kits: what is drawn, what is written, what is refused, and a real profile of one."""
 
+import contextlib
 import json
+import os
+import pty
+import select
+import signal
 import subprocess
 import sys
 import zipfile
@@ -269,6 +274,44 @@ def test_bad_flags_give_one_line(
     assert message in error
     assert error.count("\n") == 1
     assert not out.exists()
+
+
+# A program started in the background ignores SIGINT, and so do its children: not this one.
+INTERRUPTIBLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from edge_agent.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_ctrl_c_ends_a_measurement_with_one_line_and_no_file(
+    kit_path: Path, tmp_path: Path
+) -> None:
+    """The bar on the terminal is left on a line of its own."""
+    command = ["profile", str(kit_path), "--out", str(tmp_path / "device.toml")]
+    ours, theirs = pty.openpty()
+    text = b""
+    with (
+        open(ours, "rb", buffering=0) as terminal,  # noqa: PTH123 - an open file, no path
+        subprocess.Popen([sys.executable, "-c", INTERRUPTIBLE, *command], stderr=theirs) as program,
+    ):
+        os.close(theirs)
+        try:
+            while b"measuring" not in text:
+                assert select.select([ours], [], [], 60)[0], text
+                text += terminal.read(1024)
+            program.send_signal(signal.SIGINT)
+            assert 130 == program.wait(60)
+            with contextlib.suppress(OSError):  # how a terminal tells that nobody writes any more
+                while more := terminal.read(1024):
+                    text += more
+        finally:
+            program.kill()
+    lines = text.decode().splitlines()
+    assert "interrupted" == lines.pop()
+    assert all(line.startswith("measuring [") for line in lines if line)
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_running_the_agent_imports_nothing_of_profiles() -> None:

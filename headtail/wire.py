@@ -1,8 +1,18 @@
-"""Wire encodings: how an activation's float32 values become bytes at the partition point."""
+"""Wire encodings: how an activation's float32 values become bytes at the partition point.
 
-from collections.abc import Sequence
+No protocol here has a type of four bits, so int4 travels as bytes (uint8): the values of one window
+in row-major order, two to a byte, each in two's complement, the first of the two in the low bits as
+in ONNX. A window of an odd number of values ends in four bits that say nothing; no byte holds
+values of two windows. (-1, 16, 3) becomes (-1, 24).
+
+Source of the order: https://onnx.ai/onnx/technical/int4.html, "Packing".
+"""
+
+import math
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -10,11 +20,14 @@ import numpy as np
 from headtail.tensor import Array, TensorSpec
 
 INT8_MIN, INT8_MAX = -128, 127
+INT4_MIN, INT4_MAX = -8, 7
 # Arrays without axes: the quickest operands that NumPy takes.
-_LOWEST, _HIGHEST = np.array(INT8_MIN, np.float32), np.array(INT8_MAX, np.float32)
+_LOWEST_8, _HIGHEST_8 = np.array(INT8_MIN, np.float32), np.array(INT8_MAX, np.float32)
+_LOWEST_4, _HIGHEST_4 = np.array(INT4_MIN, np.float32), np.array(INT4_MAX, np.float32)
+_NIBBLES, _NIBBLE_BITS = np.array(0x0F0F, np.uint16), np.array(4, np.uint16)
 _TABLE_VALUES = 1024  # up to here looking values up costs less than working them out (measured)
 # Keyed by the two numbers: they hash faster than the record.
-_AFFINES = 256  # tables kept, of 1 KiB each; more only means that they are made again
+_AFFINES = 256  # tables kept, of 1 or 2 KiB each; more only means that they are made again
 
 
 class Encoding(StrEnum):
@@ -23,6 +36,15 @@ class Encoding(StrEnum):
     FLOAT32 = "float32"
     FLOAT16 = "float16"
     INT8 = "int8"
+    INT4 = "int4"
+
+
+USUAL_ENCODINGS = (Encoding.FLOAT32, Encoding.FLOAT16, Encoding.INT8)
+"""What is offered where nobody names encodings; int4 costs accuracy, so one asks for it."""
+STORED_RANGES: Mapping[Encoding, tuple[int, int]] = MappingProxyType(
+    {Encoding.INT8: (INT8_MIN, INT8_MAX), Encoding.INT4: (INT4_MIN, INT4_MAX)}
+)
+"""Least and largest stored value of the encodings that need an affine."""
 
 
 class Affine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,73 +63,137 @@ class Affine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"zero_point must be an int8, received {self.zero_point}")
 
 
-def calibrate(array: Array) -> Affine:
-    """Return the int8 affine that spans `array`'s range, zero included.
+def calibrate(array: Array, encoding: Encoding = Encoding.INT8) -> Affine:
+    """Return the affine that spans `array`'s range, zero included.
 
     Args:
         array: Activations seen on calibration data, any shape, finite.
+        encoding: int8 or int4.
     """
+    least, largest = STORED_RANGES[encoding]
     low, high = min(0.0, float(array.min())), max(0.0, float(array.max()))
-    scale = float(np.float32((high - low) / (INT8_MAX - INT8_MIN)))
+    scale = float(np.float32((high - low) / (largest - least)))
     if scale < np.finfo(np.float32).tiny:
         return Affine(scale=1.0, zero_point=0)
-    zero_point = int(np.clip(round(INT8_MIN - low / scale), INT8_MIN, INT8_MAX))
+    zero_point = int(np.clip(round(least - low / scale), least, largest))
     return Affine(scale=scale, zero_point=zero_point)
 
 
-def wire_dtype(dtype: str, encoding: Encoding) -> str:
-    """Return the dtype in which a tensor of `dtype` travels."""
-    return encoding.value if dtype == "float32" else dtype
+def can_carry(encoding: Encoding, specs: Sequence[TensorSpec]) -> bool:
+    """Return whether an activation of `specs` may travel as `encoding`.
 
-
-def wire_specs(specs: Sequence[TensorSpec], encoding: Encoding) -> tuple[TensorSpec, ...]:
-    """Return the tensor specs of an activation as it travels."""
-    return tuple(
-        msgspec.structs.replace(spec, dtype=wire_dtype(spec.dtype, encoding)) for spec in specs
+    int4 needs to know how many values a window has, so no axis but the batch's may be open.
+    """
+    return encoding is not Encoding.INT4 or all(
+        s.dtype != "float32" or -1 not in s.shape[s.is_batchable :] for s in specs
     )
 
 
-def encode(array: Array, encoding: Encoding, affine: Affine | None = None) -> Array:
-    """Return `array` in its travelling dtype.
+def wire_specs(specs: Sequence[TensorSpec], encoding: Encoding) -> tuple[TensorSpec, ...]:
+    """Return the tensor specs of an activation as it travels.
+
+    Raises:
+        ValueError: If it cannot travel as `encoding`.
+    """
+    if not can_carry(encoding, specs):
+        shapes = ", ".join(f"'{s.name}' {s.shape}" for s in specs)
+        raise ValueError(f"{encoding.value} needs every axis but the batch's fixed, not {shapes}")
+    return tuple(_wire_spec(s, encoding) if s.dtype == "float32" else s for s in specs)
+
+
+def _wire_spec(spec: TensorSpec, encoding: Encoding) -> TensorSpec:
+    if encoding is not Encoding.INT4:
+        return msgspec.structs.replace(spec, dtype=encoding.value)
+    packed = (*spec.shape[: spec.is_batchable], (spec.window_values + 1) // 2)
+    return msgspec.structs.replace(spec, dtype="uint8", shape=packed)
+
+
+def encode(
+    array: Array,
+    encoding: Encoding,
+    affine: Affine | None = None,
+    is_batchable: bool = True,
+) -> Array:
+    """Return `array` in its travelling dtype, for int4 also in its travelling shape.
 
     Args:
         array: Activation, any shape; only float32 is changed.
         encoding: How float32 travels.
-        affine: Quantisation of this tensor; needed for int8.
+        affine: Quantisation of this tensor; needed for int8 and int4.
+        is_batchable: Whether the first axis counts windows; only int4 asks.
     """
     if array.dtype != np.float32 or encoding is Encoding.FLOAT32:
         return array
     if encoding is Encoding.FLOAT16:
         limit = np.finfo(np.float16).max
         return np.clip(array, -limit, limit).astype(np.float16)
-    assert affine is not None, "int8 needs an affine; the manifest reader demands it"
-    inverse, zero_point = _scaling(affine.scale, affine.zero_point)
-    # Without `out` an array without axes becomes a scalar.
-    scaled = np.multiply(array, inverse, out=np.empty(array.shape, np.float32))
-    np.add(scaled, zero_point, out=scaled)
-    np.rint(scaled, out=scaled)
-    # np.clip does the same in more calls.
-    np.maximum(scaled, _LOWEST, out=scaled)
-    np.minimum(scaled, _HIGHEST, out=scaled)
-    return scaled.astype(np.int8)
+    assert affine is not None, "the manifest reader demands an affine"
+    if encoding is Encoding.INT8:
+        return _stored(array, affine, _LOWEST_8, _HIGHEST_8)
+    return _pack(_stored(array, affine, _LOWEST_4, _HIGHEST_4), is_batchable)
 
 
 def decode(array: Array, spec: TensorSpec, affine: Affine | None = None) -> Array:
     """Return what travelled as `spec` says it was before; the inverse of `encode`.
 
     Args:
-        array: Tensor in its travelling dtype.
+        array: Tensor as it travelled: of the dtype, and for int4 the shape, of `wire_specs`.
         spec: Tensor spec of the activation in the model.
-        affine: Quantisation of this tensor; needed where it travelled as int8.
+        affine: Quantisation of this tensor; needed where it travelled as int8 or int4.
     """
-    if spec.dtype != "float32" or array.dtype == np.float32:
+    kind = array.dtype.char  # compares faster than the dtype
+    if spec.dtype != "float32" or kind == "f":
         return array
-    if array.dtype == np.float16:
+    if kind == "e":
         return array.astype(np.float32)
-    assert affine is not None, "int8 needs an affine; the manifest reader demands it"
+    assert affine is not None, "the manifest reader demands an affine"
+    if kind == "B":
+        return _unpack(array, spec, affine)
     if array.ndim > 0 and array.size <= _TABLE_VALUES:
         return _table(affine.scale, affine.zero_point).take(array, mode="wrap")
     return _real(array, affine)
+
+
+def _stored(array: Array, affine: Affine, lowest: Array, highest: Array) -> Array:
+    inverse, zero_point = _scaling(affine.scale, affine.zero_point)
+    # Without `out` an array without axes becomes a scalar.
+    scaled = np.multiply(array, inverse, out=np.empty(array.shape, np.float32))
+    np.add(scaled, zero_point, out=scaled)
+    np.rint(scaled, out=scaled)
+    # np.clip does the same in more calls.
+    np.maximum(scaled, lowest, out=scaled)
+    np.minimum(scaled, highest, out=scaled)
+    return scaled.astype(np.int8)
+
+
+def _pack(stored: Array, is_batchable: bool) -> Array:
+    """Return values of four bits two to a byte, each window by itself."""
+    rows, window = stored.shape[:is_batchable], stored.shape[is_batchable:]
+    values = math.prod(window)
+    if values % 2:
+        even = np.zeros((*rows, values + 1), np.int8)
+        even[..., :-1] = stored.reshape(*rows, values)
+        stored, values = even, values + 1
+    pairs = stored.reshape(*rows, values).view("<u2")
+    if pairs.size <= _TABLE_VALUES // 2:
+        return _packed().take(pairs, mode="wrap")
+    return _squeeze(pairs)
+
+
+def _squeeze(pairs: Array) -> Array:
+    """Return the low four bits of both bytes as one byte."""
+    nibbles = np.bitwise_and(pairs, _NIBBLES)
+    np.bitwise_or(nibbles, np.right_shift(nibbles, _NIBBLE_BITS), out=nibbles)
+    return nibbles.astype(np.uint8)
+
+
+def _unpack(array: Array, spec: TensorSpec, affine: Affine) -> Array:
+    """Return the real values of packed windows, in the shape of `spec`."""
+    real = _pair_table(affine.scale, affine.zero_point).take(array, mode="wrap").view(np.float32)
+    shape = (*array.shape[:-1], *spec.shape[spec.is_batchable :])
+    if real.size != math.prod(shape):
+        real = real[..., :-1]
+    return real.reshape(shape)
 
 
 def _real(array: Array, affine: Affine) -> Array:
@@ -127,3 +213,18 @@ def _table(scale: float, zero_point: int) -> Array:
 def _scaling(scale: float, zero_point: int) -> tuple[Array, Array]:
     """Return what `encode` multiplies by and adds."""
     return np.array(1.0 / scale, np.float32), np.array(zero_point, np.float32)
+
+
+@lru_cache(_AFFINES)
+def _pair_table(scale: float, zero_point: int) -> Array:
+    """Return for each byte the two real values in it, as one item of eight bytes."""
+    low, high = np.divmod(np.arange(256), 16)[::-1]
+    stored = np.stack([low, high], axis=1)
+    stored[stored > INT4_MAX] -= 16
+    return _real(stored, Affine(scale, zero_point)).view(np.uint64).reshape(256)
+
+
+@lru_cache(1)
+def _packed() -> Array:
+    """Return `_squeeze` of every pair of bytes."""
+    return _squeeze(np.arange(1 << 16, dtype=np.uint16))

@@ -56,7 +56,7 @@ def test_int8_error_is_at_most_half_a_step_inside_the_range(array: np.ndarray) -
 
 @given(ARRAYS)
 def test_int8_keeps_zero_exactly(array: np.ndarray) -> None:
-    """Zero is a stored value, so padding and ReLU's zeros X."""
+    """Zero is a stored value, so padding and ReLU's zeros stay."""
     affine = calibrate(array)
     zeros = np.zeros(3, np.float32)
     np.testing.assert_array_equal(

@@ -53,7 +53,10 @@ class Plan:
         """Return the activation's tensors as they travel, in the manifest's order."""
         wire = self.point.wire(self.encoding)
         assert wire is not None, "choose_plan offers nothing else"
-        return [encode(a, self.encoding, wire.affine.get(n)) for n, a in activation.items()]
+        return [
+            encode(activation[s.name], self.encoding, wire.affine.get(s.name), s.is_batchable)
+            for s in self.point.activation
+        ]
 
 
 def choose_plan(manifest: Manifest, point: str, encoding: str) -> Plan:

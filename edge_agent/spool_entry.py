@@ -105,7 +105,9 @@ def unpack(entry: Entry, plan: Plan, where: str) -> dict[str, Array]:
         if len(tensors) != len(specs):
             raise ValueError(f"expected {len(specs)} tensors, received {len(tensors)}")
         return {
-            spec.name: decode(_read(content, kept, shape), spec, affine.get(spec.name))
+            spec.name: decode(
+                from_buffer(content, _window(kept), shape), _window(spec), affine.get(spec.name)
+            )
             for spec, kept, (shape, content) in zip(specs, stored, tensors, strict=True)
         }
     except (msgspec.MsgspecError, TensorError, ValueError) as error:
@@ -121,9 +123,9 @@ def _pack(arrays: Sequence[Array]) -> bytes:
     return _encoder.encode([(array.shape, to_bytes(array)) for array in arrays])
 
 
-def _read(content: bytes, spec: TensorSpec, shape: tuple[int, ...]) -> Array:
-    window = spec.shape[1:] if spec.is_batchable else spec.shape
-    return from_buffer(content, msgspec.structs.replace(spec, shape=window), shape)
+def _window(spec: TensorSpec) -> TensorSpec:
+    """Return the spec of one window, which has no batch axis."""
+    return msgspec.structs.replace(spec, shape=spec.shape[spec.is_batchable :])
 
 
 def _bytes(tensors: Mapping[str, Array]) -> int:

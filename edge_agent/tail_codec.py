@@ -22,7 +22,9 @@ class TailCodec:
         self._outputs = plan.manifest.outputs
         wire = plan.point.wire(plan.encoding)
         assert wire is not None, "choose_plan offers nothing else"
-        self._affines = [(s.name, wire.affine.get(s.name)) for s in plan.point.activation]
+        self._wires = [
+            (s.name, wire.affine.get(s.name), s.is_batchable) for s in plan.point.activation
+        ]
         self._writer = InferWriter(
             plan.tail_name,
             plan.manifest.version,
@@ -52,7 +54,7 @@ class TailCodec:
             "sent_ms": int(1e3 * now_s),
         }
         encoding = self._plan.encoding
-        arrays = [encode(activation[n], encoding, affine) for n, affine in self._affines]
+        arrays = [encode(activation[n], encoding, affine, rows) for n, affine, rows in self._wires]
         content = self._writer.write(name, parameters, arrays)
         return Request(name, content, now_s, deadline_s)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from headtail.bundle.manifest import Point, WireEncoding
 from headtail.tensor import TensorSpec
-from headtail.wire import Encoding, wire_specs
+from headtail.wire import USUAL_ENCODINGS, Encoding, wire_specs
 from optimizer.individual import Assessment
 from optimizer.network import BYTES_PER_VALUE, Genome
 from optimizer.package_points import Profiles, predict_costs
@@ -75,7 +75,7 @@ def _excess(row: Row) -> float:
 
 
 def price(
-    genome: Genome, profiles: Profiles, encodings: Collection[Encoding] = tuple(Encoding)
+    genome: Genome, profiles: Profiles, encodings: Collection[Encoding] = USUAL_ENCODINGS
 ) -> tuple[Point, ...]:
     """Return every partition point between the layers of `genome`, priced like an exported model's.
 

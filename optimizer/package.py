@@ -16,6 +16,7 @@ from headtail.bundle.manifest import (
     Metric,
     Point,
     Step,
+    least_format,
 )
 from headtail.errors import ExportError
 from headtail.segment import Chain
@@ -100,7 +101,7 @@ def pack(
     members = {p: describe_member(p, c) for p, c in contents.items()}
     try:
         manifest = Manifest(
-            format_version=1,
+            format_version=least_format(offer.points),
             name=description.name,
             version=description.version,
             task=description.task,

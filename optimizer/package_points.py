@@ -1,7 +1,7 @@
 """Partition points of a cut model: what crosses at each, as which bytes, how well, at what cost."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -15,7 +15,18 @@ from headtail.operations import Operations
 from headtail.profile import DeviceProfile, LinkProfile
 from headtail.segment import relative_error
 from headtail.tensor import Array, TensorSpec
-from headtail.wire import Affine, Encoding, calibrate, decode, encode, wire_specs
+from headtail.wire import (
+    STORED_RANGES,
+    USUAL_ENCODINGS,
+    Affine,
+    Encoding,
+    calibrate,
+    can_carry,
+    decode,
+    encode,
+    wire_specs,
+)
+from optimizer.calibration import Distribution
 from optimizer.cut import CutModel
 from optimizer.verify import Runner, Tensors, batches, load_runner
 
@@ -30,8 +41,8 @@ class Windows:
     samples: Mapping[str, Array]
     """Up to eight windows on which the largest error of an encoding is measured."""
     calibration: Mapping[str, Array] | None = None
-    """Windows that set the int8 ranges; without them int8 is not offered, since ranges from other
-    data would cut off real activations."""
+    """Windows that set the ranges of int8 and int4; without them neither is offered, since ranges
+    from other data would cut off real activations."""
     labelled: Mapping[str, Array] | None = None
     """Windows with labels, on which accuracy is measured."""
     labels: Array | None = None
@@ -59,16 +70,22 @@ def segment_records(model: CutModel) -> tuple[Segment, ...]:
     )
 
 
-def build_points(model: CutModel, windows: Windows, profiles: Profiles) -> tuple[Point, ...]:
+def build_points(
+    model: CutModel,
+    windows: Windows,
+    profiles: Profiles,
+    encodings: Collection[Encoding] = USUAL_ENCODINGS,
+) -> tuple[Point, ...]:
     """Return every partition point of a cut model, encodings measured and costs predicted.
 
-    Float32 tensors are offered as float32, float16 and, with calibration windows, int8. At the last
-    point the outputs stay as they are: float32 alone.
+    int8 and int4 are offered where calibration windows are given, int4 only where every axis but
+    the batch's is fixed. At the last point the outputs stay as they are: float32 alone.
 
     Args:
         model: What was cut, verified.
         windows: What encodings are calibrated and measured on.
         profiles: What costs are predicted for.
+        encodings: Those to offer for float32 tensors; float32 itself always is.
 
     Raises:
         DataError: If labels do not fit the model's outputs.
@@ -78,13 +95,15 @@ def build_points(model: CutModel, windows: Windows, profiles: Profiles) -> tuple
     crossing = [
         crossing_specs(segments, model.inputs, model.outputs, k) for k in range(len(segments) + 1)
     ]
-    affines = _calibrated(runner, windows.calibration)
+    wanted = [e for e in Encoding if e is Encoding.FLOAT32 or e in encodings]
+    affines = _calibrated(runner, windows.calibration, wanted)
+    usable = [e for e in wanted if e not in STORED_RANGES or e in affines]
     meter = _Meter(runner, windows)
     points = []
     for index, activation in enumerate(crossing):
         wires = [
             meter.measure(index, activation, encoding, affines)
-            for encoding in _offered(activation, index == len(segments), affines)
+            for encoding in _offered(activation, index == len(segments), usable)
         ]
         head = model.segments[:index]
         operations = reduce(Operations.__add__, (s.operations for s in head), Operations())
@@ -132,11 +151,11 @@ class _Meter:
         index: int,
         activation: Sequence[TensorSpec],
         encoding: Encoding,
-        affines: Mapping[str, Affine],
+        affines: Mapping[Encoding, Mapping[str, Affine]],
     ) -> WireEncoding:
         """Return the manifest's record of one encoding at one point."""
-        own = {s.name: affines[s.name] for s in _floats(activation)} if affines else {}
-        own = own if encoding is Encoding.INT8 else {}
+        known = affines.get(encoding)
+        own = {} if known is None else {s.name: known[s.name] for s in _floats(activation)}
         wire = _Wire(self.runner, index, tuple(activation), encoding, own)
         return WireEncoding(
             encoding=encoding,
@@ -180,9 +199,8 @@ class _Wire:
         arrived = {}
         for spec in self.activation:
             affine = self.affines.get(spec.name)
-            arrived[spec.name] = decode(
-                encode(known[spec.name], self.encoding, affine), spec, affine
-            )
+            sent = encode(known[spec.name], self.encoding, affine, spec.is_batchable)
+            arrived[spec.name] = decode(sent, spec, affine)
         result = self.runner.run(arrived, self.index)
         return {n: result[n] for n in outputs}
 
@@ -194,25 +212,44 @@ def _known(runner: Runner, windows: Mapping[str, Array] | None) -> list[Tensors]
     return [runner.run(feed) for feed in batches(windows, runner.model.inputs, BATCH_WINDOWS)]
 
 
-def _calibrated(runner: Runner, windows: Mapping[str, Array] | None) -> dict[str, Affine]:
-    """Return the int8 affine of every float32 tensor at a segment's border; {} without windows."""
+def _calibrated(
+    runner: Runner, windows: Mapping[str, Array] | None, encodings: Collection[Encoding]
+) -> dict[Encoding, dict[str, Affine]]:
+    """Return the affines of every float32 tensor at a segment's border, by encoding.
+
+    int8 spans what was seen; int4 is cut off where that is better. {} without windows.
+    """
     if windows is None:
         return {}
     ranges: dict[str, tuple[float, float]] = {}
+    for name, array in _borders(runner, windows):
+        low, high = ranges.get(name, (np.inf, -np.inf))
+        ranges[name] = min(low, float(array.min())), max(high, float(array.max()))
+    affines = {}
+    if Encoding.INT8 in encodings:
+        affines[Encoding.INT8] = {
+            n: calibrate(np.asarray(r, np.float32)) for n, r in ranges.items()
+        }
+    if Encoding.INT4 in encodings:
+        spread = {n: Distribution(*r) for n, r in ranges.items()}
+        for name, array in _borders(runner, windows):
+            spread[name].add(array)
+        affines[Encoding.INT4] = {n: d.affine(Encoding.INT4) for n, d in spread.items()}
+    return affines
+
+
+def _borders(runner: Runner, windows: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+    """Return the float32 tensors at the segments' borders by name, batch by batch."""
     for feed in batches(windows, runner.model.inputs, BATCH_WINDOWS):
-        for name, array in runner.run(feed).items():
-            if array.dtype == np.float32:
-                low, high = ranges.get(name, (np.inf, -np.inf))
-                ranges[name] = min(low, float(array.min())), max(high, float(array.max()))
-    return {n: calibrate(np.asarray(r, np.float32)) for n, r in ranges.items()}
+        yield from ((n, a) for n, a in runner.run(feed).items() if a.dtype == np.float32)
 
 
 def _offered(
-    activation: Sequence[TensorSpec], is_last: bool, affines: Mapping[str, Affine]
+    activation: Sequence[TensorSpec], is_last: bool, usable: Sequence[Encoding]
 ) -> tuple[Encoding, ...]:
     if is_last or not _floats(activation):
         return (Encoding.FLOAT32,)
-    return tuple(e for e in Encoding if e is not Encoding.INT8 or affines)
+    return tuple(e for e in usable if can_carry(e, activation))
 
 
 def _floats(activation: Sequence[TensorSpec]) -> list[TensorSpec]:

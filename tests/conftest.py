@@ -13,7 +13,7 @@ from headtail.bundle.keys import Trust, read_signer, read_trust, write_key_pair
 from headtail.bundle.manifest import Lineage, Manifest, Point, Segment, WireEncoding, crossing_specs
 from headtail.operations import Operations
 from headtail.tensor import Array, TensorSpec
-from headtail.wire import Encoding, calibrate, wire_specs
+from headtail.wire import STORED_RANGES, Encoding, calibrate, wire_specs
 
 TESTDATA = Path(__file__).parent / "testdata"
 SPECS = {
@@ -86,7 +86,7 @@ def write_test_bundle(key_folder: Path) -> WriteBundle:
 
     `model` is "chain" (batchable, points 0 to 3, two tensors cross point 2), "fixed" (no batch
     axis, an int64 input that skips segment 0) or "slow" (a tail of milliseconds). Every point
-    offers float32, float16 and int8. `corrupt` records wrong outputs beside the samples, so that
+    offers every encoding. `corrupt` records wrong outputs beside the samples, so that
     the self-test fails.
     """
     signer = read_signer(key_folder / "test.key")
@@ -129,7 +129,7 @@ def build_bundle(
     )
     ends = tuple(specs[n] for n in inputs), (specs["y"],)
     manifest = Manifest(
-        format_version=1,
+        format_version=2,
         name=name,
         version=version,
         task="classification",
@@ -172,12 +172,12 @@ def run_parts(contents: list[bytes], inputs: dict[str, Array]) -> dict[str, Arra
 
 def point(index: int, activation: tuple[TensorSpec, ...], known: dict[str, Array]) -> Point:
     """Return the record of a partition point that offers every encoding."""
-    affine = {s.name: calibrate(known[s.name]) for s in activation if s.dtype == "float32"}
+    floats = [s.name for s in activation if s.dtype == "float32"]
     encodings = tuple(
         WireEncoding(
             encoding=encoding,
             bytes=sum(s.window_bytes for s in wire_specs(activation, encoding)),
-            affine=affine if encoding is Encoding.INT8 else {},
+            affine={n: calibrate(known[n], encoding) for n in floats if encoding in STORED_RANGES},
         )
         for encoding in Encoding
     )

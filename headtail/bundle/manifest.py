@@ -10,9 +10,10 @@ import msgspec
 
 from headtail.operations import Operations
 from headtail.tensor import TensorSpec
-from headtail.wire import Affine, Encoding
+from headtail.wire import STORED_RANGES, Affine, Encoding, can_carry
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The newest; 2 brought the encoding int4, and a bundle without it is still written as 1."""
 # Limits on what a manifest may claim, so that a foreign one cannot exhaust its reader.
 MAX_MANIFEST_BYTES = 8 << 20
 MAX_SEGMENTS = 512
@@ -70,7 +71,7 @@ class WireEncoding(_Record, frozen=True):
     bytes: Count
     """Payload of one window: the tensors' bytes, without framing."""
     affine: dict[str, Affine] = {}
-    """Quantisation per tensor name; present for int8 only, for float32 tensors only."""
+    """Quantisation per tensor name; for int8 and int4 only, and for float32 tensors only."""
     accuracy: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     """Share of right labels with this encoding, on labelled windows that may decide (a run's
     validation split, never its test split); None where there were none."""
@@ -140,7 +141,7 @@ class Lineage(_Record, frozen=True):
 class Manifest(_Record, frozen=True):
     """What a bundle says about itself; its SHA-256 in canonical form is the bundle's digest."""
 
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
     name: Name
     version: Version
     task: str
@@ -188,6 +189,11 @@ def canonical(manifest: Manifest) -> bytes:
 def digest(manifest: Manifest) -> str:
     """Return the bundle's identity: the SHA-256 of its canonical manifest, in hexadecimal."""
     return hashlib.sha256(canonical(manifest)).hexdigest()
+
+
+def least_format(points: Iterable[Point]) -> Literal[1, 2]:
+    """Return the oldest format version that can hold `points`, so that older readers take it."""
+    return _least_format(itertools.chain.from_iterable(p.encodings for p in points))
 
 
 def version_key(version: str) -> tuple[int, ...]:
@@ -255,12 +261,27 @@ def _check_points(manifest: Manifest) -> None:
         _require(len(names) == len(set(names)), f"point {point.index}: an encoding comes twice")
         _require(Encoding.FLOAT32 in names, f"point {point.index}: float32 must be offered")
         for wire in point.encodings:
-            floats = {s.name for s in point.activation if s.dtype == "float32"}
-            needed = floats if wire.encoding is Encoding.INT8 else set()
-            _require(
-                wire.affine.keys() == needed,
-                f"point {point.index}: {wire.encoding.value} must have an affine for {needed}",
-            )
+            _check_wire(wire, point, manifest.format_version)
+
+
+def _check_wire(wire: WireEncoding, point: Point, format_version: int) -> None:
+    encoding, where = wire.encoding, f"point {point.index}: {wire.encoding.value}"
+    known = format_version >= _least_format([wire])
+    _require(known, f"{where} is not of format version {format_version}")
+    _require(can_carry(encoding, point.activation), f"{where} cannot carry {point.activation}")
+    floats = {s.name for s in point.activation if s.dtype == "float32"}
+    needed = floats if encoding in STORED_RANGES else set()
+    _require(wire.affine.keys() == needed, f"{where} must have an affine for {needed}")
+    for name, affine in wire.affine.items():
+        least, largest = STORED_RANGES[encoding]
+        _require(
+            least <= affine.zero_point <= largest,
+            f"{where} '{name}': zero_point must be {least} to {largest}, is {affine.zero_point}",
+        )
+
+
+def _least_format(wires: Iterable[WireEncoding]) -> Literal[1, 2]:
+    return 2 if any(wire.encoding is Encoding.INT4 for wire in wires) else 1
 
 
 def _by_name(specs: Iterable[TensorSpec]) -> dict[str, TensorSpec]:

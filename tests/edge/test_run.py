@@ -52,7 +52,7 @@ def test_float32_at_every_point_equals_the_whole_model(
     }
 
 
-@pytest.mark.parametrize("encoding", [Encoding.FLOAT16, Encoding.INT8])
+@pytest.mark.parametrize("encoding", [Encoding.FLOAT16, Encoding.INT8, Encoding.INT4])
 @pytest.mark.parametrize("point", [0, 1, 2])
 def test_small_encodings_equal_the_tail_of_what_they_carry(
     run_agent, start_fog, chain, windows, point, encoding
@@ -218,7 +218,7 @@ def test_nan_ends_the_run_after_the_windows_before_it(run_agent, windows, tmp_pa
     [
         ({"point": "4"}, "--point: expected auto or 0 to 3, received '4'"),
         ({"point": "-1"}, "--point: expected auto or 0 to 3, received '-1'"),
-        ({"encoding": "int4"}, "--encoding: partition point 1 offers float32, float16, int8"),
+        ({"encoding": "int2"}, "--encoding: partition point 1 offers float32, float16, int8, int4"),
         ({"fog": ""}, "--fog: needed at partition point 1"),
         ({"fog": "nowhere"}, "--fog: expected HOST:PORT, received 'nowhere'"),
         ({"source": "csv:x"}, "--source: expected wfdb:RECORD"),

@@ -44,7 +44,7 @@ def test_empty_version_means_the_newest(store):
 
 def test_every_point_but_the_last_is_served_in_every_encoding(store):
     """Three points of three encodings, and the whole model."""
-    names = {f"chain-tail{k}-{e}" for k in range(3) for e in ("float32", "float16", "int8")}
+    names = {f"chain-tail{k}-{e}" for k in range(3) for e in ("float32", "float16", "int8", "int4")}
     for name in {"chain", *names}:
         assert ["1.9.0", "1.10.0"] == list(store.versions(name))
     with pytest.raises(ModelNotFound):

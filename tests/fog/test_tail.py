@@ -10,8 +10,8 @@ from headtail.bundle import read_bundle
 from headtail.segment import Chain
 from headtail.wire import Encoding, decode, encode
 
-# Largest difference relative to the largest output: float16 keeps 11 bits, int8 at most 8.
-TOLERANCE = {"float32": 1e-6, "float16": 2e-3, "int8": 5e-2}
+# Largest difference relative to the largest output: float16 keeps 11 bits, int8 8, int4 4.
+TOLERANCE = {"float32": 1e-6, "float16": 2e-3, "int8": 5e-2, "int4": 0.6}
 SERVED = [("chain", k) for k in range(3)] + [("fixed", k) for k in range(2)]
 
 
@@ -30,8 +30,12 @@ def test_every_tail_agrees_with_the_whole_model(served, encoding, bundles, clien
     bundle, chain = bundles[model]
     manifest, inputs = bundle.manifest, bundle.samples.inputs
     activation = chain.head(inputs, index)
-    wire = manifest.points[index].wire(encoding)
-    sent = {n: encode(a, encoding, wire.affine.get(n)) for n, a in activation.items()}
+    point = manifest.points[index]
+    wire = point.wire(encoding)
+    sent = {
+        s.name: encode(activation[s.name], encoding, wire.affine.get(s.name), s.is_batchable)
+        for s in point.activation
+    }
     name = manifest.tail_name(index, encoding)
 
     answer = client.infer(name, sent)
@@ -40,10 +44,7 @@ def test_every_tail_agrees_with_the_whole_model(served, encoding, bundles, clien
     assert (name, manifest.version) == (answer.model, answer.version)
     expected, scale = whole(model, inputs), np.abs(whole(model, inputs)).max()
     assert np.abs(expected - client.output(answer)).max() <= TOLERANCE[encoding] * scale
-    arrived = {
-        s.name: decode(sent[s.name], s, wire.affine.get(s.name))
-        for s in manifest.points[index].activation
-    }
+    arrived = {s.name: decode(sent[s.name], s, wire.affine.get(s.name)) for s in point.activation}
     exact = chain.tail(arrived, index)["y"]
     assert np.array_equal(exact, client.output(answer))
     assert np.array_equal(exact, client.output(streamed))

@@ -74,7 +74,7 @@ def test_the_tail_s_name_is_that_of_the_wire(manifest: Manifest) -> None:
         (("outputs", 0, "name"), "ghost", "output 'ghost' is never made"),
         (("inputs",), [], "must not be empty"),
         (("default_point",), 9, "default_point must be at most 3"),
-        (("default_encoding",), "int4", "Invalid enum value"),
+        (("default_encoding",), "int2", "Invalid enum value"),
         (("points", 3), None, "points must be 0 to 3"),
         (("points", 1, "activation", 0, "shape"), [-1, 9, 9], "activation is not what crosses"),
         (("points", 1, "encodings", 0), None, "default_encoding float32|float32 must be offered"),

@@ -1,15 +1,16 @@
 """The genetic algorithm: individuals of several integer chromosomes, evolved by PyGAD.
 
 Of PyGAD's traps three are kept out here. Its crossovers mix the chromosomes of one flat vector, so
-both operators are our own. It hands kept parents and elites their old fitness, wrong where fitness
-is relative to the generation, so its keeping and saving are off and the elite passes through our
-operators, evaluated anew. Its checkpoints are pickles, so none is written.
+children are bred by operators of our own. It hands kept parents and elites their old fitness, wrong
+where fitness is relative to the generation, so its keeping and saving are off and the elite passes
+through as children, evaluated anew. Its checkpoints are pickles, so none is written.
 """
 
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,13 @@ Chromosomes = tuple[tuple[int, ...], ...]
 """One individual: the genes of each chromosome."""
 Evaluate = Callable[[Sequence[Chromosomes]], Sequence[float]]
 """Returns the fitness of a whole generation, which may be relative to it."""
+Uniform = Callable[[], float]
+"""Draws from 0 up to, but not including, 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What there is to search."""
+    """What there is to search; as it stands, every value of a gene goes with all of the others."""
 
     chromosomes: tuple[tuple[tuple[int, ...], ...], ...]
     """The values that a gene may take, by chromosome and gene."""
@@ -53,6 +56,20 @@ class Space:
         """Return the flat vector of an individual."""
         return list(itertools.chain.from_iterable(individual))
 
+    def draw(self, uniform: Uniform) -> Chromosomes:
+        """Return a random individual, every value of a gene equally likely."""
+        return tuple(tuple(pick(values, uniform) for values in c) for c in self.chromosomes)
+
+    def repair(self, individual: Chromosomes, uniform: Uniform) -> Chromosomes:
+        """Return a bred individual with genes changed that do not go together: here none."""
+        del uniform
+        return individual
+
+    def is_wanted(self, individual: Chromosomes) -> bool:
+        """Return whether there is no reason to draw or breed another in its place."""
+        del individual
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -67,6 +84,8 @@ class Settings:
     """Chance of each gene to change."""
     elite: int = 1
     """Fittest individuals of a generation that enter the next unchanged."""
+    draws: int = 1
+    """Individuals drawn or bred for each place until one is wanted; the last one is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +135,15 @@ def evolve(
     algorithm = pygad.GA(
         num_generations=settings.generations,
         num_parents_mating=settings.population,
-        initial_population=_drawn(space, settings.population, np.random.default_rng(seed), first),
+        initial_population=_drawn(space, settings, np.random.default_rng(seed), first),
         gene_type=int,
         gene_space=[list(values) for values in space.genes],
         fitness_func=fitness,
         fitness_batch_size=settings.population,
         parent_selection_type="tournament",
         K_tournament=settings.tournament,
-        crossover_type=_crossover(space, settings.elite),
-        mutation_type=_mutation(space, settings),
+        crossover_type=_breeding(space, settings),
+        mutation_type=None,
         keep_elitism=0,
         keep_parents=0,
         on_generation=lambda _ga: "stop" if stop() else None,
@@ -150,7 +169,7 @@ def sample(
     rng = np.random.default_rng(seed)
     for generation in range(settings.generations + 1):
         given = () if generation else first
-        drawn = _drawn(space, settings.population, rng, given)
+        drawn = _drawn(space, settings, rng, given)
         yield tuple(space.decode(np.asarray(genes)) for genes in drawn)
 
 
@@ -189,31 +208,52 @@ def mutate(children: Array, space: Space, ratio: float, rng: Any) -> Array:
     return mutants
 
 
-def _crossover(space: Space, count: int) -> Callable[[Array, tuple[int, int], Any], Array]:
-    def crossover(parents: Array, size: tuple[int, int], ga: Any) -> Array:
-        elite = np.argsort(-np.asarray(ga.last_generation_fitness), kind="stable")[:count]
-        children = cross(parents, size[0] - count, space.slices, ga.numpy_random_generator)
-        return np.concatenate([ga.population[elite], children])
+def _breeding(space: Space, settings: Settings) -> Callable[[Array, tuple[int, int], Any], Array]:
+    def breed(parents: Array, size: tuple[int, int], ga: Any) -> Array:
+        """Return the next generation: the elite, then the children of two parents each."""
+        rng = ga.numpy_random_generator
+        fitness = np.asarray(ga.last_generation_fitness)
+        elite = np.argsort(-fitness, kind="stable")[: settings.elite]
 
-    return crossover
+        def child(i: int) -> Chromosomes:
+            pair = parents[[i % len(parents), (i + 1) % len(parents)]]
+            children = mutate(
+                cross(pair, 1, space.slices, rng), space, settings.mutation_ratio, rng
+            )
+            return space.repair(space.decode(children[0]), rng.random_sample)
 
+        children = [
+            space.encode(_first_wanted(partial(child, i), space, settings.draws))
+            for i in range(size[0] - settings.elite)
+        ]
+        return np.concatenate([ga.population[elite], np.reshape(children, (-1, parents.shape[1]))])
 
-def _mutation(space: Space, settings: Settings) -> Callable[[Array, Any], Array]:
-    elite, ratio = settings.elite, settings.mutation_ratio
-
-    def mutation(offspring: Array, ga: Any) -> Array:
-        mutants = mutate(offspring[elite:], space, ratio, ga.numpy_random_generator)
-        return np.concatenate([offspring[:elite], mutants])
-
-    return mutation
+    return breed
 
 
 def _drawn(
-    space: Space, count: int, rng: np.random.Generator, first: Sequence[Chromosomes]
+    space: Space, settings: Settings, rng: np.random.Generator, first: Sequence[Chromosomes]
 ) -> list[list[int]]:
-    given = [space.encode(individual) for individual in first[:count]]
-    drawn = [[int(rng.choice(values)) for values in space.genes] for _ in range(len(given), count)]
-    return [*given, *drawn]
+    given = first[: settings.population]
+    drawn = [
+        _first_wanted(lambda: space.draw(rng.random), space, settings.draws)
+        for _ in range(len(given), settings.population)
+    ]
+    return [space.encode(individual) for individual in (*given, *drawn)]
+
+
+def _first_wanted(make: Callable[[], Chromosomes], space: Space, draws: int) -> Chromosomes:
+    """Return the first individual made that is wanted, or the last of all `draws`."""
+    for _ in range(draws - 1):
+        individual = make()
+        if space.is_wanted(individual):
+            return individual
+    return make()
+
+
+def pick(values: Sequence[int], uniform: Uniform) -> int:
+    """Return one of the values, all equally likely."""
+    return values[int(uniform() * len(values))]
 
 
 def _silent() -> logging.Logger:

@@ -76,6 +76,14 @@ class Individual(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return ((self.input,), *zip(self.lengths, self.channels, kernels, strict=True))
 
     @property
+    def description(self) -> str:
+        """Its lists in one line; kernels where one is longer than its stride."""
+        text = f"lengths {list(self.lengths)}, channels {list(self.channels)}"
+        if self.kernels:
+            text += f", kernels {list(self.kernels)}"
+        return f"{text}, input {self.input}" if self.input else text
+
+    @property
     def steering(self) -> float | None:
         """What a search for the best alone makes larger; None where there is nothing yet."""
         return self.score if self.proxy is None else self.proxy

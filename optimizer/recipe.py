@@ -1,8 +1,9 @@
 """The recipe: one TOML file that says what `optimizer run` makes and from what."""
 
+import itertools
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -22,6 +23,7 @@ Natural = Annotated[int, msgspec.Meta(ge=0)]
 Amount = Annotated[float, msgspec.Meta(ge=0)]
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
 MIN_VERIFY_WINDOWS = 64
+ComparedMethod = Literal["random", "no_partition", "partition_after", "parameters", "flops"]
 ZERO_SHOT = ("parameters", "flops")  # methods that train the finalists alone
 
 
@@ -29,7 +31,7 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A part of the recipe: immutable, unknown keys refused."""
 
 
-class NetworkConfig(_Section, frozen=True):
+class NetworkConfig(_Section, frozen=True, omit_defaults=True):
     """Section [network]: the 1-D network, one entry per map, the first being the input."""
 
     lengths: tuple[LengthGene, ...]
@@ -54,10 +56,28 @@ class AugmentConfig(_Section, frozen=True):
 
     shift: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Most samples by which a window is moved either way; its ends are repeated."""
+    stretch: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+    """Largest relative change of the pace, from the window's start on."""
     gain: Ratio = 0.0
     """Largest relative change of the amplitude."""
     noise: Amount = 0.0
     """Standard deviation of added Gaussian noise, in the units of the model's input."""
+
+
+class TeacherConfig(_Section, frozen=True):
+    """Section [train.teacher]: larger networks that the run trains first; what they say of a window
+    is aimed at besides its label. Source: Hinton et al., arXiv:1503.02531, at temperature 1."""
+
+    network: NetworkConfig
+    """Section [train.teacher.network]: one teacher, as [network] says the network."""
+    preprocess: tuple[Step, ...] | None = None
+    """Window steps to the teachers' input; none given means the recipe's own."""
+    members: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
+    """Teachers, each from other first weights; the mean of what they say is taught."""
+    share: Ratio = 0.7
+    """Weight of what they say against that of the label."""
+    epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    """Passes of each teacher's training; none given means as many as the network's."""
 
 
 class TrainConfig(_Section, frozen=True):
@@ -74,10 +94,21 @@ class TrainConfig(_Section, frozen=True):
     balance: Literal["none", "weight", "sample"] = "weight"
     """What evens out unequal classes: nothing, weights in the loss, or drawing rare windows more
     often."""
-    select: Literal["accuracy", "macro_f1", "loss"] = "macro_f1"
-    """Figure on the validation split by which the best epoch is chosen."""
+    select: Literal["accuracy", "macro_f1", "loss", "last"] = "macro_f1"
+    """Figure on the validation split by which the best epoch is chosen; last takes the last."""
     augment: AugmentConfig = AugmentConfig()
     """Small changes of the training windows; off by default."""
+    teacher: TeacherConfig | None = None
+    """Networks to learn from besides the labels; off by default."""
+    quantise: bool = False
+    """Whether the map that will cross is quantised in training as it will be on the wire."""
+
+
+class InputConfig(_Section, frozen=True):
+    """Section [[search.inputs]]: what a network may be given in place of the recipe's own input."""
+
+    preprocess: Annotated[tuple[Step, ...], msgspec.Meta(min_length=1)]
+    """Window steps in place of [[preprocess]]; they decide the input's length and channels."""
 
 
 class SearchConfig(_Section, frozen=True):
@@ -91,6 +122,11 @@ class SearchConfig(_Section, frozen=True):
     """Channels that each hidden map may have besides its own."""
     lengths: tuple[LengthGene, ...] = ()
     """Lengths that each hidden map may have besides its own; 0 lets the search drop the layer."""
+    kernels: tuple[Multiple, ...] = ()
+    """Kernels that each hidden layer may have besides its own, as multiples of its stride; none
+    keeps each as it is."""
+    inputs: tuple[InputConfig, ...] = ()
+    """Sections [[search.inputs]]: other inputs that a network may take."""
     method: Literal[
         "evolution", "random", "no_partition", "partition_after", "parameters", "flops"
     ] = "evolution"
@@ -110,9 +146,22 @@ class SearchConfig(_Section, frozen=True):
     tournament: Annotated[int, msgspec.Meta(ge=1)] = 3
     """Networks drawn for each parent, of which the fittest mates."""
     mutation: Ratio = 0.15
-    """Chance of each gene, a length or a number of channels, to change."""
+    """Chance of each gene (a length, a number of channels, a kernel, the input) to change."""
+    repair: bool = True
+    """Whether lengths of which neighbours do not divide one another are repaired: drawn as they
+    fit, and changed as little as need be where networks are bred. The paper does not; such networks
+    are then out of bounds."""
+    draws: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
+    """Networks drawn or bred for each place of a generation, of which the first one is taken that
+    is within the bounds and new; 1 takes what comes, as the paper does."""
     epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 4
     """Passes of the short training of each network; the rest of it is as [train] says."""
+    rungs: tuple[Annotated[int, msgspec.Meta(ge=1, le=10_000)], ...] = ()
+    """Passes of successive trainings in place of `epochs`, more each time: the networks of a
+    generation that do better at one go on, from the start, to the next. The score of a network is
+    that of the last it came to."""
+    keep: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
+    """Share of the networks at one of `rungs` that go on to the next, at least one."""
     windows: Positive = 1000
     """Most training windows of the short training, drawn at random, the same for all networks."""
     select: Literal["accuracy", "macro_f1"] = "macro_f1"
@@ -125,6 +174,8 @@ class SearchConfig(_Section, frozen=True):
             raise ValueError("tournament must be at most population")
         if len(set(self.objectives)) < len(self.objectives) or "accuracy" not in self.objectives:
             raise ValueError("objectives must hold accuracy, and each one once")
+        if any(after <= before for before, after in itertools.pairwise(self.rungs)):
+            raise ValueError(f"rungs must become more, received {list(self.rungs)}")
         if len(self.objectives) > 1 and self.method in ZERO_SHOT:
             raise ValueError(f"method {self.method} trains no network: its objective is accuracy")
 
@@ -151,6 +202,35 @@ class PartitionConfig(_Section, frozen=True):
     def __post_init__(self) -> None:
         if Encoding.FLOAT32 not in self.encodings:
             raise ValueError("encodings must hold float32")
+
+
+class CompareConfig(_Section, frozen=True):
+    """Section [compare]: make other rows in the same harness and hold the run's network to them.
+
+    The window sent as int8 and one sample in `every` sent as int8, both with the network in the
+    fog, are always among them; ways of searching are where the recipe has a [search].
+    """
+
+    methods: tuple[ComparedMethod, ...] = get_args(ComparedMethod)
+    """Other ways to search, each looking at as many networks as the run's own did."""
+    seeds: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
+    """Trainings of each row's network, each tested once; the first has the recipe's seed."""
+    every: Annotated[int, msgspec.Meta(ge=2, le=1024)] = 4
+    """Of so many samples one is sent; copying each is charged as one MAC."""
+    raw_network: NetworkConfig | None = None
+    """Network in the fog where the whole window is sent, at least as long as it is before it is
+    padded or stretched; by default four convolutions of 8 to 10 channels, sized to it."""
+    every_network: NetworkConfig | None = None
+    """The same where one sample in `every` is sent."""
+    vgg_width: Annotated[int, msgspec.Meta(ge=0, le=64)] = 8
+    """Channels of the first convolution of the one-dimensional VGG11; 64 is VGG11's own, and takes
+    about 60 times as long to train as 8; 0 leaves it out."""
+    vgg_epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 20
+    """Passes of its training; the rest of it is as [train] says."""
+    vgg_learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.001
+    """Step size of its training."""
+    printed: Literal["auto", "arrhythmia", "seizure", "none"] = "auto"
+    """Whose printed figures of the energy-aware NAS paper are added; `auto`: those for the data."""
 
 
 class ExportConfig(_Section, frozen=True):
@@ -189,6 +269,8 @@ class Recipe(_Section, frozen=True):
     """What trains the networks of a search."""
     partition: PartitionConfig = PartitionConfig()
     """Where it is cut."""
+    compare: CompareConfig | None = None
+    """What it is held against; nothing without this section."""
     export: ExportConfig = ExportConfig()
     """How it is written."""
 
@@ -200,6 +282,13 @@ class Recipe(_Section, frozen=True):
         if not isinstance(self.partition.points, str):
             raise ValueError("search makes many networks: points must be 'auto' or 'all'")
 
+    def steps(self, index: int = 0) -> tuple[Step, ...]:
+        """Return the window steps of an input: 0 is the recipe's own, others a search's in turn."""
+        if not index:
+            return self.preprocess
+        assert self.search is not None, "it has the others"
+        return self.search.inputs[index - 1].preprocess
+
 
 def read_recipe(path: Path, seed: int | None = None) -> Recipe:
     """Read and check a recipe; `seed`, where given, replaces its own.
@@ -210,13 +299,13 @@ def read_recipe(path: Path, seed: int | None = None) -> Recipe:
     recipe = read_toml(path, Recipe)
     if seed is not None:
         recipe = msgspec.structs.replace(recipe, seed=seed)
-    try:
-        if Pipeline(recipe.preprocess).has_signal_steps:
-            raise ConfigError(
-                "[[preprocess]]", "expected window steps only; the data brings others"
-            )
-    except ConfigError as error:
-        raise ConfigError(str(path), str(error)) from error
+    for index in range(len(recipe.search.inputs) + 1 if recipe.search else 1):
+        where = f"[[search.inputs]] {index}" if index else "[[preprocess]]"
+        try:
+            if Pipeline(recipe.steps(index)).has_signal_steps:
+                raise ConfigError(where, "expected window steps only; the data brings others")
+        except ConfigError as error:
+            raise ConfigError(str(path), str(error)) from error
     return recipe
 
 
@@ -224,11 +313,12 @@ def describe_recipe(recipe: Recipe, found: NetworkConfig | None = None) -> dict[
     """Return the recipe as plain values for the lineage, with the network that a search found.
 
     Without the data's path: where a file lies on one machine says nothing, its fingerprint does.
-    Nor does it say where networks were trained.
+    Nor does it say where networks were trained, or what the one was compared with.
     """
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))
     plain["data"].pop("path")
     plain.pop("executor")
+    plain.pop("compare")
     if recipe.search is None:
         plain.pop("search")
     if found is not None:

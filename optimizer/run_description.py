@@ -7,7 +7,7 @@ from optimizer.package import Description, Verified, package_versions
 from optimizer.package_points import Profiles
 from optimizer.recipe import Recipe, describe_recipe
 from optimizer.run_training import TrainingRecord
-from optimizer.search import SearchRecord
+from optimizer.search_record import SearchRecord
 
 PACKAGES = ("keras", "numpy", "onnx", "onnxruntime", "tensorflow", "tf2onnx")
 

@@ -21,8 +21,10 @@ from optimizer.recipe import Recipe
 from optimizer.run_folder import SEARCH, RunFolder
 from optimizer.run_inputs import Inputs
 from optimizer.scores import score
-from optimizer.search import Evaluate, Problem, SearchRecord, search
+from optimizer.search import Problem, search
 from optimizer.search_history import SearchHistoryWriter, continue_history
+from optimizer.search_record import SearchRecord
+from optimizer.search_training import Evaluate
 from optimizer.train import Epoch, make_deterministic, predict, train
 
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from optimizer.compare import ComparisonRecord
 from optimizer.package import Packed
 from optimizer.partition import Choice, Row
 from optimizer.recipe import Recipe
 from optimizer.run_training import TrainingRecord
-from optimizer.search import SearchRecord
+from optimizer.search_record import SearchRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class RunSummary:
     """Largest error of the chain of segments against Keras, relative to the largest output."""
     found: SearchRecord | None = None
     """How the network was found; None where the recipe's own was trained."""
+    comparison: ComparisonRecord | None = None
+    """What it is held against; None where nothing was asked for."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Time that each stage took, in the order of the stages."""
 

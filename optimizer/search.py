@@ -6,83 +6,21 @@ running everything on the edge, so the best is always exact. Source of the chrom
 of the checks and the adjusted fitness: energy-aware NAS with partitioning, Sec. III-B.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import msgspec
 
 from headtail.errors import SearchError
 from optimizer.archive import Archive
-from optimizer.evolution import Chromosomes, Settings, Space, evolve, sample
-from optimizer.individual import Assessment, Candidate, Goal, Individual, NetworkKey
+from optimizer.evolution import Chromosomes, Settings, evolve, sample
+from optimizer.individual import Assessment, Goal, Individual, NetworkKey
 from optimizer.network import Genome
 from optimizer.recipe import ZERO_SHOT, NetworkConfig, SearchConfig
 from optimizer.search_fitness import LEAST_SCORE, fitness
-
-Scores = tuple[float, float]
-"""Of one network on the two halves of the validation split."""
-Evaluate = Callable[[Sequence[Candidate]], Iterable[tuple[int, Scores]]]
-"""Trains networks briefly; yields each one's index and scores, in any order."""
-
-
-class GenerationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One generation in figures."""
-
-    generation: int
-    best: float | None
-    """Best score in it, or what stands for the score; None where no network is feasible."""
-    mean: float | None
-    feasible: int
-    """Networks within the bounds, repeated ones counted."""
-    trained: int
-    """Networks trained so far in the whole search."""
-    known: int
-    """Different networks seen so far in the whole search."""
-    front: int = 0
-    """Networks on the front of the whole search so far."""
-    hypervolume: float = 0.0
-    """The part of the box from zero to `reference` that the front dominates."""
-    reference: tuple[float, ...] | None = None
-    """Its corner, in the units of the goals, the error rate in place of the accuracy."""
-
-
-class SearchRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file `search.json`: what was found, and how."""
-
-    winner: Individual
-    finalists: tuple[Individual, ...]
-    generations: tuple[GenerationRecord, ...]
-    front: tuple[Individual, ...] = ()
-    """The networks that no other surpasses in every one of `goals`."""
-    goals: tuple[Goal, ...] = ("accuracy",)
-
-    @property
-    def network(self) -> NetworkConfig:
-        """The network to train."""
-        return NetworkConfig(self.winner.lengths, self.winner.channels)
-
-    def __str__(self) -> str:
-        last = self.generations[-1]
-        return (
-            f"lengths {list(self.winner.lengths)}, channels {list(self.winner.channels)}: scores"
-            f" {self.winner.score or 0:.3f} and {self.winner.final_score or 0:.3f} on the halves of"
-            f" the validation split; {last.trained} of {last.known} networks trained, {last.front}"
-            " on the front"
-        )
-
-
-class Watcher(Protocol):
-    """Who is told how a search goes."""
-
-    def individual(self, generation: int, individual: Individual) -> None:
-        """Hear of a network when all is known of it, in the order in which that happens."""
-
-    def advance(self, done: int) -> None:
-        """Hear how many individuals of all generations are done, repeated ones counted."""
-
-    def generation(self, record: GenerationRecord) -> None:
-        """Hear of a finished generation."""
+from optimizer.search_record import GenerationRecord, SearchRecord, Watcher
+from optimizer.search_space import NetworkSpace, Shape, network_space
+from optimizer.search_training import Evaluate, Scores, SearchTraining, TrainingKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +36,9 @@ class Problem:
     """What the front is about; the search itself aims at what `config` says."""
     limits: Mapping[Goal, float | None] = field(default_factory=dict)
     """Bounds on the goals, where there are any."""
-    restored: Mapping[NetworkKey, Scores] = field(default_factory=dict)
+    inputs: tuple[Shape, ...] = ()
+    """The inputs besides the network's own, in the order of [[search.inputs]]."""
+    restored: Mapping[TrainingKey, Scores] = field(default_factory=dict)
     """Scores from an interrupted search of the same recipe and seed."""
     reassess: Callable[[Genome], Assessment] | None = None
     """What is asked about the networks found, where that differs from `assess`."""
@@ -114,31 +54,22 @@ def search(problem: Problem, seed: int, watcher: Watcher) -> SearchRecord:
     state = _Search(problem, watcher)
     elite = 1 if len(config.objectives) == 1 else config.population // 2
     settings = Settings(
-        config.population, config.generations, config.tournament, config.mutation, elite
+        config.population,
+        config.generations,
+        config.tournament,
+        config.mutation,
+        elite,
+        config.draws,
     )
-    genes, first = space(problem.network, config), [_own(problem.network)]
+    space, first = state.space, [state.space.own]
     if config.method == "random":
-        for generation in sample(genes, settings, seed, first):
+        for generation in sample(space, settings, seed, first):
             state.evaluate(generation)
             if state.is_stalled():
                 break
     else:
-        evolve(genes, state.evaluate, settings, seed, first, state.is_stalled)
+        evolve(space, state.evaluate, settings, seed, first, state.is_stalled)
     return state.finish()
-
-
-def space(network: NetworkConfig, config: SearchConfig) -> Space:
-    """Return the values of every gene: the lengths of the hidden maps, then their channels."""
-    return Space(
-        (
-            tuple(tuple(dict.fromkeys((n, *config.lengths))) for n in network.lengths[1:]),
-            tuple(tuple(dict.fromkeys((n, *config.channels))) for n in network.channels[1:]),
-        )
-    )
-
-
-def _own(network: NetworkConfig) -> Chromosomes:
-    return tuple(network.lengths[1:]), tuple(network.channels[1:])
 
 
 class _Search:
@@ -149,19 +80,35 @@ class _Search:
         self.config = problem.config
         self.watcher = watcher
         self.archive = Archive(problem.goals, problem.limits)
+        self.space: NetworkSpace = network_space(
+            problem.network, problem.config, problem.inputs, self.is_promising
+        )
+        self.training = SearchTraining(
+            problem.config, problem.classes, problem.evaluate, problem.restored, watcher
+        )
+        self.drawn: dict[NetworkKey, Individual] = {}  # for the coming generation, feasible
         self.records: list[GenerationRecord] = []
         self.best = float("-inf")  # of what the search makes larger, so far
         self.stalled = 0  # generations since then
 
     def evaluate(self, generation: Sequence[Chromosomes]) -> list[float]:
         """Return the fitness of a generation; called for one after another."""
-        blanks = [self._blank(chromosomes) for chromosomes in generation]
+        blanks = [self.space.individual(chromosomes) for chromosomes in generation]
         fresh = {i.key: i for i in blanks if i.key not in self.archive.known}
         done = len(self.records) * self.config.population + len(blanks) - len(fresh)
         self.archive.add(self._measure(list(fresh.values()), done))
         individuals = [self.archive.known[i.key] for i in blanks]
         self._record(individuals)
         return fitness(individuals, self.config.objectives)
+
+    def is_promising(self, individual: Individual) -> bool:
+        """Return whether a network is new, in the coming generation too, and within the bounds."""
+        if individual.key in self.archive.known or individual.key in self.drawn:
+            return False
+        assessed = self._assess(individual)
+        if assessed.assessment.is_feasible:
+            self.drawn[individual.key] = assessed
+        return assessed.assessment.is_feasible
 
     def is_stalled(self) -> bool:
         """Return whether nothing has become better for as many generations as are waited for."""
@@ -176,7 +123,9 @@ class _Search:
         finalists = _best(list(self.archive.known.values()), self.config.finalists)
         untrained = [i for i in finalists if i.score is None]
         if untrained:
-            self.archive.add(self._train(untrained, 0))
+            last = max(0, min(len(self.records), self.config.generations))
+            done = len(self.records) * self.config.population
+            self.archive.add(self.training.train(untrained, last, done))
             finalists = tuple(self.archive.known[i.key] for i in finalists)
         front = self.archive.front
         reassess = self.problem.reassess
@@ -191,23 +140,18 @@ class _Search:
         winner = max(finalists, key=lambda i: i.final_score or LEAST_SCORE)
         return SearchRecord(winner, finalists, tuple(self.records), front, self.problem.goals)
 
-    def _blank(self, chromosomes: Chromosomes) -> Individual:
-        network = self.problem.network
-        lengths, channels = chromosomes
-        maps = [(network.lengths[0], network.channels[0]), *zip(lengths, channels, strict=True)]
-        kept = [m for m in maps if m[0]]
-        return Individual(tuple(m[0] for m in kept), tuple(m[1] for m in kept), Assessment(False))
-
     def _measure(self, fresh: Sequence[Individual], done: int) -> list[Individual]:
         """Return the networks assessed and, where they are feasible and it is asked, trained."""
-        assessed = [self._assess(individual) for individual in fresh]
+        assessed = [self.drawn.get(i.key) or self._assess(i) for i in fresh]
+        self.drawn.clear()
         is_trained = self.config.method not in ZERO_SHOT
         waiting = [i for i in assessed if is_trained and i.assessment.is_feasible]
         ready = [i for i in assessed if not (is_trained and i.assessment.is_feasible)]
         for individual in ready:
             self.watcher.individual(len(self.records), individual)
         self.watcher.advance(done + len(ready))
-        trained = {i.key: i for i in self._train(waiting, done + len(ready))}
+        halved = self.training.halve(waiting, len(self.records), done + len(ready))
+        trained = {i.key: i for i in halved}
         return [trained.get(i.key, i) for i in assessed]
 
     def _assess(self, individual: Individual) -> Individual:
@@ -221,30 +165,6 @@ class _Search:
         if assessment.is_feasible and self.config.method in ZERO_SHOT:
             proxy = _proxy(genome, self.config.method)
         return msgspec.structs.replace(individual, assessment=assessment, proxy=proxy)
-
-    def _train(self, waiting: Sequence[Individual], done: int) -> list[Individual]:
-        """Return the networks with their scores, which are told as they come."""
-        generation = max(0, min(len(self.records), self.config.generations))
-        trained: dict[NetworkKey, Individual] = {}
-
-        def take(individual: Individual, scores: Scores) -> None:
-            score, final = scores
-            whole = msgspec.structs.replace(individual, score=score, final_score=final)
-            trained[individual.key] = whole
-            self.watcher.individual(generation, whole)
-            self.watcher.advance(done + len(trained))
-
-        missing = []
-        for individual in waiting:
-            scores = self.problem.restored.get(individual.key)
-            if scores is None:
-                missing.append(individual)
-            else:
-                take(individual, scores)
-        candidates = [i.candidate(self.problem.classes) for i in missing]
-        for index, scores in self.problem.evaluate(candidates) if candidates else ():
-            take(missing[index], scores)
-        return [trained[i.key] for i in waiting]
 
     def _record(self, individuals: Sequence[Individual]) -> None:
         steering = [i.steering for i in individuals]
@@ -274,7 +194,7 @@ def _proxy(genome: Genome, method: str) -> float:
 
 
 def _best(individuals: Sequence[Individual], count: int) -> tuple[Individual, ...]:
-    """Return the best in the search; of equal ones the cheaper first.
+    """Return the best in the search; of equal ones the longer trained, then the cheaper.
 
     Raises:
         SearchError: If none is feasible; names the nearest miss in energy.
@@ -285,13 +205,13 @@ def _best(individuals: Sequence[Individual], count: int) -> tuple[Individual, ..
         raise SearchError(
             "search",
             f"none of the {len(individuals)} networks tried is within the bounds; nearest is"
-            f" lengths {list(nearest.lengths)}, channels {list(nearest.channels)}:"
-            f" {nearest.assessment.reason}",
+            f" {nearest.description}: {nearest.assessment.reason}",
         )
-    ranked = sorted(
-        valid, key=lambda i: (-(i.steering or 0), _or_infinite(i.assessment.edge_j), i.key)
-    )
-    return tuple(ranked[:count])
+
+    def order(i: Individual) -> tuple[float, int, float, NetworkKey]:
+        return -(i.steering or 0), -i.epochs, _or_infinite(i.assessment.edge_j), i.key
+
+    return tuple(sorted(valid, key=order)[:count])
 
 
 def _or_infinite(value: float | None) -> float:

@@ -5,7 +5,8 @@ read and cut off before it is continued. From the history alone an interrupted s
 every figure of a finished one is drawn.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from optimizer.individual import Goal, Individual, NetworkKey
 from optimizer.progress import Advance
 from optimizer.recipe import SearchConfig
 from optimizer.run_folder import HISTORY, RunFolder
-from optimizer.search import GenerationRecord, Scores
+from optimizer.search_record import GenerationRecord
+from optimizer.search_training import Scores, TrainingKey
 
 NO_SCORE = -1.0
 
@@ -37,15 +39,8 @@ class SearchHistory:
     """After each generation."""
     winner: Individual | None = None
     """What was chosen at the end, as it was last judged; None before the search is over."""
-
-    @property
-    def scores(self) -> dict[NetworkKey, Scores]:
-        """The scores of every network that was trained."""
-        return {
-            i.key: (i.score, i.final_score)
-            for i in self.individuals
-            if i.score is not None and i.final_score is not None
-        }
+    scores: Mapping[TrainingKey, Scores] = field(default_factory=dict)
+    """Of every training: a network that came to several rungs has several."""
 
 
 def read_history(path: Path) -> SearchHistory:
@@ -58,6 +53,7 @@ def read_history(path: Path) -> SearchHistory:
     individuals: dict[NetworkKey, Individual] = {}
     generations: dict[int, GenerationRecord] = {}
     winner: Individual | None = None
+    scores: dict[TrainingKey, Scores] = {}
     for number, line in enumerate(_lines(path), start=1):
         try:
             record: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
@@ -67,7 +63,11 @@ def read_history(path: Path) -> SearchHistory:
             elif event == "individual":
                 record.pop("generation")
                 individual = msgspec.convert(record, Individual)
+                individuals.pop(individual.key, None)  # known from an earlier rung
                 individuals[individual.key] = individual
+                if individual.score is not None and individual.final_score is not None:
+                    both = individual.score, individual.final_score
+                    scores[individual.key, individual.epochs] = both
             elif event == "generation":
                 generation = msgspec.convert(record, GenerationRecord)
                 generations[generation.generation] = generation
@@ -82,7 +82,8 @@ def read_history(path: Path) -> SearchHistory:
     archive.add(individuals.values())
     told = tuple(generations[number] for number in sorted(generations))
     volumes = tuple(record.hypervolume for record in told)
-    return SearchHistory(goals, told, tuple(individuals.values()), archive.front, volumes, winner)
+    last = tuple(individuals.values())
+    return SearchHistory(goals, told, last, archive.front, volumes, winner, scores)
 
 
 class SearchHistoryWriter:
@@ -106,8 +107,10 @@ class SearchHistoryWriter:
         self._config = config
         self._folder = folder
         self._advance = advance
-        individuals = earlier.individuals if earlier else ()
-        self._written = {(i.key, i.score is None) for i in individuals}
+        self._written: set[tuple[NetworkKey, int | None]] = set()
+        if earlier:
+            self._written.update(earlier.scores)
+            self._written.update((i.key, None) for i in earlier.individuals)
         self._generations = len(earlier.generations) if earlier else 0
         self._winner = earlier.winner if earlier else None
         self._best = NO_SCORE
@@ -115,10 +118,10 @@ class SearchHistoryWriter:
         self._front = 0
 
     def individual(self, generation: int, individual: Individual) -> None:
-        """Write a network when all is known of it."""
+        """Write a network when all is known of it, or when a rung has scored it."""
         if individual.score is not None:
             self._best = max(self._best, individual.score)
-        name = individual.key, individual.score is None
+        name = individual.key, None if individual.score is None else individual.epochs
         if name not in self._written:
             self._written.add(name)
             line = {"event": "individual", "generation": generation, **_plain(individual)}

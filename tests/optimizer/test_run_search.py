@@ -17,8 +17,8 @@ from headtail.bundle.keys import Trust
 from headtail.errors import DataError, SearchError
 from optimizer.progress import Terminal
 from optimizer.run_folder import RunFolder
-from optimizer.search import SearchRecord
 from optimizer.search_history import read_history
+from optimizer.search_record import SearchRecord
 
 pytestmark = [
     pytest.mark.tf,

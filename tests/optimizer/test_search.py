@@ -21,7 +21,9 @@ from optimizer.package_points import Profiles
 from optimizer.pareto import nondominated
 from optimizer.partition import Bounds
 from optimizer.recipe import NetworkConfig, SearchConfig
-from optimizer.search import GenerationRecord, Problem, Scores, SearchRecord, search
+from optimizer.search import Problem, search
+from optimizer.search_record import GenerationRecord, SearchRecord
+from optimizer.search_training import Scores
 
 NETWORK = NetworkConfig((64, 16, 32, 4), (1, 1, 1, 1))
 CONFIG = SearchConfig(channels=(1, 2, 3), lengths=(0,), population=24, generations=20)
@@ -127,7 +129,7 @@ def test_winner_is_that_of_exhaustive_enumeration(bounds: dict[str, float]) -> N
 def test_networks_outside_the_bounds_are_never_trained_and_none_twice() -> None:
     """Costs come first; equal networks are one."""
     trainer, watcher = Trainer(), Quiet()
-    search(problem(trainer, edge_j=9e-6, flash_bytes=300), 1, watcher)
+    search(problem(trainer, changed(draws=1), edge_j=9e-6, flash_bytes=300), 1, watcher)
     assert trainer.trained
     assert all(assess(g, terms(edge_j=9e-6, flash_bytes=300)).is_feasible for g in trainer.trained)
     assert len(trainer.trained) == len(set(trainer.trained))
@@ -196,7 +198,7 @@ def test_other_half_decides_among_the_finalists() -> None:
 
 def test_lengths_that_do_not_divide_are_abandoned() -> None:
     """A wider space holds lengths with no kernel = stride between them."""
-    config = msgspec.structs.replace(CONFIG, lengths=(0, 24, 48, 8))
+    config = changed(lengths=(0, 24, 48, 8), repair=False, draws=1)
     watcher = Quiet()
     search(problem(Trainer(), config), 1, watcher)
     reasons = {i.assessment.reason for _, i in watcher.individuals}
@@ -244,7 +246,7 @@ def test_scores_of_an_interrupted_search_are_not_measured_again() -> None:
     whole = search(problem(Trainer()), 5, watcher)
     trained = [i for _, i in watcher.individuals if i.score is not None]
     for count in (0, 1, len(trained) // 2, len(trained)):
-        restored = {i.key: (i.score, i.final_score) for i in trained[:count]}
+        restored = {(i.key, 0): (i.score, i.final_score) for i in trained[:count]}
         trainer = Trainer()
         assert whole == search(problem(trainer, given={"restored": restored}), 5, Quiet())
         assert len(trained) - count == len(trainer.trained)
@@ -252,10 +254,11 @@ def test_scores_of_an_interrupted_search_are_not_measured_again() -> None:
 
 def test_random_search_measures_as_many_and_selects_none() -> None:
     """Its later generations are no better than its first ones on the whole."""
-    found = search(problem(Trainer(), changed(method="random")), 1, Quiet())
+    config = changed(method="random", draws=1)
+    found = search(problem(Trainer(), config), 1, Quiet())
     assert CONFIG.generations + 1 == len(found.generations)
     assert found.generations[-1].best < found.winner.score
-    assert found == search(problem(Trainer(), changed(method="random")), 1, Quiet())
+    assert found == search(problem(Trainer(), config), 1, Quiet())
 
 
 @pytest.mark.parametrize("method", ["parameters", "flops"])

@@ -14,8 +14,9 @@ from optimizer.package_points import Profiles
 from optimizer.partition import Bounds
 from optimizer.recipe import NetworkConfig, SearchConfig
 from optimizer.run_folder import HISTORY, RunFolder
-from optimizer.search import Problem, SearchRecord, search
+from optimizer.search import Problem, search
 from optimizer.search_history import SearchHistoryWriter, continue_history, read_history
+from optimizer.search_record import SearchRecord
 
 GOALS = ("accuracy", "edge_energy")
 CONFIG = SearchConfig(

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from headtail.errors import ConfigError
 from headtail.profile import list_device_profiles, list_link_profiles
+from headtail.wire import Encoding
 from optimizer.cut import Cut, Selection, legal_cuts
 from optimizer.graph import Graph
 from optimizer.package_table import format_bytes, points_table
@@ -90,7 +91,12 @@ def _add_contents(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="X.npz",
         help="windows as the model takes them, an array per input (or `x`), optionally labels `y`:"
-        " verifies on them, calibrates int8 and measures accuracy",
+        " verifies on them, calibrates int8 and int4 and measures accuracy",
+    )
+    parser.add_argument(
+        "--encodings",
+        metavar="NAME,...",
+        help="how the activation may travel beside float32: float16, int8, int4 (all but int4)",
     )
     parser.add_argument("--labels", type=Path, metavar="FILE", help="class names, one a line")
     parser.add_argument("--name", help="bundle name (the file's name)")
@@ -132,6 +138,7 @@ def _request(arguments: argparse.Namespace) -> SplitRequest:
         links=tuple(arguments.link_profile or defaults.links),
         bounds=_bounds({n: getattr(arguments, n) for n in limits}),
         objective=arguments.objective,
+        encodings=parse_encodings(arguments.encodings),
         samples=arguments.samples,
         labels=arguments.labels,
         key=arguments.key,
@@ -150,6 +157,23 @@ def parse_points(text: str) -> Selection:
     if not all(p.strip().isascii() and p.strip().isdigit() and len(p) < 9 for p in parts):
         raise ConfigError("--points", f"expected auto, all, list or I,J,..., received '{text}'")
     return tuple(int(p) for p in parts)
+
+
+def parse_encodings(text: str | None) -> tuple[Encoding, ...] | None:
+    """Read `--encodings`: names with commas between them; None stays None.
+
+    Raises:
+        ConfigError: If a name is none of an encoding.
+    """
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    known = [e.value for e in Encoding]
+    if wrong := [name for name in names if name not in known]:
+        raise ConfigError(
+            "--encodings", f"expected some of {', '.join(known)}, received '{wrong[0]}'"
+        )
+    return tuple(Encoding(name) for name in names)
 
 
 def _bounds(limits: dict[str, float | None]) -> Bounds:

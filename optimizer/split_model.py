@@ -14,6 +14,7 @@ from headtail.bundle.manifest import VERSION_PATTERN, Lineage, Metric, is_name
 from headtail.errors import ConfigError, ExportError
 from headtail.profile import profile_digest, read_device_profile, read_link_profile
 from headtail.segment import Tensors
+from headtail.wire import STORED_RANGES, USUAL_ENCODINGS, Encoding
 from optimizer.cut import Cut, Selection, cut_model, legal_cuts, select_cuts
 from optimizer.graph import Graph, read_graph
 from optimizer.package import Description, Offer, Packed, Verified, pack, package_versions
@@ -41,6 +42,8 @@ class SplitRequest:
     links: tuple[str, ...] = ("ethernet",)
     bounds: Bounds = NO_BOUNDS
     objective: Objective = "edge_energy"
+    encodings: tuple[Encoding, ...] | None = None
+    """Wire encodings to offer beside float32; None offers the usual ones that can be measured."""
     samples: Path | None = None
     labels: Path | None = None
     key: Path | None = None
@@ -80,6 +83,7 @@ def split_model(request: SplitRequest, reporter: Reporter) -> SplitResult:
             behind at `request.out` then.
     """
     name = _checked_name(request)
+    _check_encodings(request)
     signer = read_signer(request.key)
     profiles = Profiles(
         tuple(read_device_profile(d) for d in request.devices),
@@ -98,7 +102,7 @@ def split_model(request: SplitRequest, reporter: Reporter) -> SplitResult:
         error = verify(model, source.reference, data.windows, before_softmax(graph))
     with reporter.stage("measure the encodings"):
         windows = _windows(data)
-        points = build_points(model, windows, profiles)
+        points = build_points(model, windows, profiles, request.encodings or USUAL_ENCODINGS)
     choice = choose(
         points,
         within_device(request.bounds, profiles.devices[0]),
@@ -163,6 +167,8 @@ def _lineage(request: SplitRequest, source: Source, data: SplitData, profiles: P
         "objective": request.objective,
         "bounds": {k: v for k, v in msgspec.to_builtins(request.bounds).items() if v is not None},
     }
+    if request.encodings is not None:
+        recipe["encodings"] = list(request.encodings)
     return Lineage(
         recipe=recipe,
         data=data.fingerprint,
@@ -172,6 +178,13 @@ def _lineage(request: SplitRequest, source: Source, data: SplitData, profiles: P
         profiles={d.name: profile_digest(d) for d in profiles.devices}
         | {link.name: profile_digest(link) for link in profiles.links},
     )
+
+
+def _check_encodings(request: SplitRequest) -> None:
+    """Refuse early what could not be offered at all."""
+    ranged = [e.value for e in request.encodings or () if e in STORED_RANGES]
+    if ranged and request.samples is None:
+        raise ConfigError("--encodings", f"{', '.join(ranged)} need --samples to learn ranges from")
 
 
 def _checked_name(request: SplitRequest) -> str:

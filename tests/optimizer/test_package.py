@@ -18,7 +18,7 @@ from headtail.operations import Operations
 from headtail.profile import read_device_profile, read_link_profile
 from headtail.segment import Chain
 from headtail.tensor import Array
-from headtail.wire import Encoding, calibrate
+from headtail.wire import USUAL_ENCODINGS, Encoding, calibrate
 from optimizer.cut import CutModel, cut_model, legal_cuts
 from optimizer.graph import read_graph
 from optimizer.graph_probe import random_windows
@@ -82,22 +82,53 @@ def test_int8_spans_what_calibration_windows_showed(cut: CutModel, x: dict[str, 
     assert wire.affine == {"r1": calibrate(load_runner(cut).run(x)["r1"])}
 
 
+def test_int4_is_offered_where_it_is_named(cut: CutModel, x: dict[str, Array]) -> None:
+    """Half the bytes of int8; float32 always; without calibration windows neither."""
+    named = [Encoding.INT4, Encoding.INT8]
+    points = build_points(cut, Windows(x, calibration=x), PROFILES, named)
+    assert [e.encoding.value for e in points[2].encodings] == ["float32", "int8", "int4"]
+    assert [e.bytes for e in points[2].encodings] == [256, 64, 32]
+    assert [c.encoding for c in points[2].costs[:3]] == [e.encoding for e in points[2].encodings]
+    assert points[2].costs[2].tx_j == predict_transmission(PROFILES.links[0], 32).joules
+    plain = build_points(cut, Windows(x), PROFILES, named)
+    assert {tuple(e.encoding for e in p.encodings) for p in plain} == {(Encoding.FLOAT32,)}
+
+
+def test_int4_ranges_are_those_of_least_squared_error(cut: CutModel, x: dict[str, Array]) -> None:
+    """On the values of all batches together, tried one by one with a finer grid."""
+    points = build_points(cut, Windows(x, calibration=x), PROFILES, list(Encoding))
+    wire = points[1].wire(Encoding.INT4)
+    assert wire is not None
+    values = load_runner(cut).run(x)["r1"]
+    errors = {}
+    for scale in [*np.linspace(0.1, 1, 200) * values.max() / 15, wire.affine["r1"].scale]:
+        stored = np.clip(np.rint(values / scale), 0, 15)  # after a ReLU all levels are above zero
+        errors[scale] = float(np.mean((stored * scale - values) ** 2))
+    assert errors[wire.affine["r1"].scale] <= 1.01 * min(errors.values())
+    assert wire.affine["r1"].zero_point == -8
+    assert wire.affine["r1"].scale < 0.9 * values.max() / 15
+
+
 def test_accuracy_is_that_of_what_travelled(cut: CutModel, x: dict[str, Array]) -> None:
     """Labels that are the float32 answers make float32 perfect and bound the others."""
     labels = load_runner(cut).run(x)["y"].argmax(axis=1)
     windows = Windows(x, calibration=x, labelled=x, labels=labels)
-    for point in build_points(cut, windows, PROFILES):
+    for point in build_points(cut, windows, PROFILES, list(Encoding)):
         accuracies = {e.encoding: e.accuracy for e in point.encodings}
         assert accuracies[Encoding.FLOAT32] == 1.0
-        assert all(a is not None and 0.8 <= a <= 1 for a in accuracies.values())
+        assert all(
+            a is not None and (0.4 if e is Encoding.INT4 else 0.8) <= a <= 1
+            for e, a in accuracies.items()
+        )
 
 
 def test_encoding_errors_are_small_and_known(cut: CutModel, x: dict[str, Array]) -> None:
-    points = build_points(cut, Windows(x, calibration=x), PROFILES)
+    points = build_points(cut, Windows(x, calibration=x), PROFILES, list(Encoding))
     errors = {e.encoding: e.largest_error for e in points[1].encodings}
     assert errors[Encoding.FLOAT32] == 0
     assert 0 < errors[Encoding.FLOAT16] < 2e-3
     assert errors[Encoding.FLOAT16] < errors[Encoding.INT8] < 0.2
+    assert errors[Encoding.INT8] < errors[Encoding.INT4] < 1
 
 
 def test_costs_are_the_energy_model(cut: CutModel, x: dict[str, Array]) -> None:
@@ -172,6 +203,18 @@ def test_written_bundle_is_what_was_packed(
     report = msgspec.json.decode(bundle.report)
     assert (report["is_synthetic"], report["default"]["point"]) == (True, 2)
     assert len(report["rows"]) == sum(len(p.costs) for p in packed.manifest.points)
+
+
+@pytest.mark.parametrize(("encodings", "version"), [(USUAL_ENCODINGS, 1), (Encoding, 2)])
+def test_format_is_the_oldest_that_can_hold_the_points(
+    cut: CutModel, x: dict[str, Array], key_folder: Path, trust: Trust, tmp_path: Path,
+    encodings: tuple[Encoding, ...], version: int,
+) -> None:  # fmt: skip
+    """Without int4 a bundle is what older readers know."""
+    points = build_points(cut, Windows(x, calibration=x), PROFILES, encodings)
+    path, signer = tmp_path / "small.bundle", read_signer(key_folder / "test.key")
+    pack(path, cut, Offer(points, 1, Encoding.INT8), DESCRIPTION, x, signer)
+    assert read_bundle(path, trust).manifest.format_version == version
 
 
 def test_same_inputs_give_the_same_digest(

@@ -116,6 +116,39 @@ def test_samples_calibrate_and_labels_measure(
     np.testing.assert_array_equal(bundle.samples.inputs["x"], x[:8])
 
 
+def test_named_encodings_are_offered(
+    split: Run, model: Path, tmp_path: Path, key_folder: Path, trust: Trust,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """int4 with half the bytes of int8, in the bundle and in the tables; its lineage says so."""
+    x = np.random.default_rng(4).standard_normal((100, 3, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "own.npz", x=x)
+    flags = ["--samples", str(tmp_path / "own.npz"), "--encodings", "float32, int8,int4"]
+    assert split(model, *flags, "--points", "1") == 0
+    assert "int4" in capsys.readouterr().out
+    manifest = read_bundle(tmp_path / "out.bundle", trust).manifest
+    assert [(e.encoding.value, e.bytes) for e in manifest.points[1].encodings] == [
+        ("float32", 256), ("int8", 64), ("int4", 32),
+    ]  # fmt: skip
+    assert manifest.lineage.recipe["encodings"] == ["float32", "int8", "int4"]
+    keys = str(key_folder / "trust")
+    assert main(["inspect", str(tmp_path / "out.bundle"), "--trust", keys]) == 0
+    assert "int4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [("int4", "int4 need"), ("int8,int4", "int8, int4 need --samples"), ("float16,int3", "'int3'"),
+     ("", "expected some of float32, float16, int8, int4, received ''")],
+)  # fmt: skip
+def test_impossible_encodings_are_one_line(
+    split: Run, model: Path, capsys: pytest.CaptureFixture[str], names: str, message: str
+) -> None:
+    """Before anything is read."""
+    assert split(model, "--encodings", names) == 1
+    assert message in capsys.readouterr().err
+
+
 def test_few_samples_are_made_up_to_64(
     split: Run, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

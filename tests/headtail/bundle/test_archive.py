@@ -253,6 +253,19 @@ def test_a_newer_format_is_refused_by_its_number(
         read_bundle(resign(bundle_path, contents, key_folder), trust)
 
 
+def test_a_bundle_of_the_first_format_is_read(
+    bundle_path: Path, trust: Trust, key_folder: Path
+) -> None:
+    """It knows nothing of int4."""
+    contents = members(bundle_path)
+    raw = msgspec.json.decode(contents[MANIFEST]) | {"format_version": 1}
+    for point in raw["points"]:
+        point["encodings"] = [e for e in point["encodings"] if e["encoding"] != "int4"]
+    contents[MANIFEST] = msgspec.json.encode(raw, order="sorted")
+    bundle = read_bundle(resign(bundle_path, contents, key_folder), trust)
+    assert bundle.manifest.format_version == 1
+
+
 def test_a_manifest_in_another_form_is_refused(
     bundle_path: Path, trust: Trust, key_folder: Path
 ) -> None:

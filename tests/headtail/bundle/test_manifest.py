@@ -82,6 +82,9 @@ def test_the_tail_s_name_is_that_of_the_wire(manifest: Manifest) -> None:
         (("points", 2, "encodings", 0, "affine"), {"a": {"scale": 1.0, "zero_point": 0}}, "affine"),
         (("points", 2, "encodings", 2, "affine", "a", "scale"), 0.0, "scale must be positive"),
         (("points", 2, "encodings", 2, "encoding"), "float16", "comes twice|affine"),
+        (("format_version",), 1, "point 0: int4 is not of format version 1"),
+        (("points", 2, "encodings", 3, "affine", "b"), None, "int4 must have an affine"),
+        (("points", 2, "encodings", 3, "affine", "b", "zero_point"), 8, "must be -8 to 7, is 8"),
     ],
 )
 def test_a_broken_rule_is_named(
@@ -90,6 +93,24 @@ def test_a_broken_rule_is_named(
     """Each rule has its own words."""
     with pytest.raises(msgspec.ValidationError, match=message):
         msgspec.json.decode(edited(manifest, path, value), type=Manifest)
+
+
+def test_int4_of_windows_of_any_size_is_refused(manifest: Manifest) -> None:
+    """Nobody could say how many values a packed window holds."""
+    spec = TensorSpec("a", "float32", (-1, -1, 8))
+    (first, second, third), points = manifest.segments, list(manifest.points)
+    points[1] = msgspec.structs.replace(points[1], activation=(spec,))
+    points[2] = msgspec.structs.replace(points[2], activation=(spec, *points[2].activation[1:]))
+    with pytest.raises(ValueError, match="point 1: int4 cannot carry"):
+        msgspec.structs.replace(
+            manifest,
+            segments=(
+                msgspec.structs.replace(first, outputs=(spec,)),
+                msgspec.structs.replace(second, inputs=(spec,)),
+                msgspec.structs.replace(third, inputs=(spec, *third.inputs[1:])),
+            ),
+            points=tuple(points),
+        )
 
 
 def test_crossing_tensors_at_the_ends_are_the_model_s_own(manifest: Manifest) -> None:

@@ -209,15 +209,7 @@ def _points(
         labelled=None if labelled is None else {name: labelled.x},
         labels=None if labelled is None else labelled.y,
     )
-    offered = job.recipe.partition.encodings
-    return tuple(
-        msgspec.structs.replace(
-            point,
-            encodings=tuple(e for e in point.encodings if e.encoding in offered),
-            costs=tuple(c for c in point.costs if c.encoding in offered),
-        )
-        for point in build_points(cut, windows, job.profiles)
-    )
+    return build_points(cut, windows, job.profiles, job.recipe.partition.encodings)
 
 
 def _choose(job: _Job, points: tuple[Point, ...], bounds: Bounds) -> Choice:

@@ -161,6 +161,27 @@ def test_model_file_is_the_model_in_the_bundle(finished_runs: Finished, trust: T
         assert relative_error(expected, actual) <= 1e-5
 
 
+def test_named_int4_is_measured_chosen_and_reported(
+    tmp_path: Path, key_folder: Path, trust: Trust
+) -> None:
+    """Of 8 values at point 1 four bytes are sent; the accuracy is that of what they say."""
+    recipe = write_recipe(tmp_path)
+    named = '[partition]\nencodings = ["float32", "int4"]\n[partition.bounds]'
+    recipe.write_text(recipe.read_text().replace("[partition.bounds]", named))
+    result, _ = run(recipe, tmp_path / "out", key_folder)
+    manifest = read_bundle(result.bundle, trust).manifest
+    offered = [[(e.encoding.value, e.bytes) for e in p.encodings] for p in manifest.points]
+    assert offered == [
+        [("float32", 128), ("int4", 16)], [("float32", 32), ("int4", 4)], [("float32", 8)],
+    ]  # fmt: skip
+    chosen = manifest.points[manifest.default_point].wire(manifest.default_encoding)
+    assert (manifest.format_version, manifest.default_encoding) == (2, Encoding.INT4)
+    assert chosen is not None
+    assert chosen.accuracy is not None
+    assert 0 < chosen.largest_error < 1
+    assert "int4" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
 def test_finished_run_is_not_repeated(
     finished_runs: Finished, tmp_path: Path, key_folder: Path
 ) -> None:

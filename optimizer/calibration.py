@@ -39,7 +39,7 @@ class Distribution:
     def add(self, array: Array) -> None:
         """Count the values of `array`, any shape, all within the range."""
         values = array.astype(np.float64).reshape(-1)
-        per_unit = _BINS / max(self.high - self.low, np.finfo(np.float64).tiny)
+        per_unit = _BINS / max(self.high - self.low, float(np.finfo(np.float32).tiny))
         index = np.minimum(((values - self.low) * per_unit).astype(np.int64), _BINS - 1)
         self._counts += np.bincount(index, minlength=_BINS)
         self._sums += np.bincount(index, weights=values, minlength=_BINS)
@@ -92,3 +92,15 @@ def _errors(
     stored -= means
     stored *= stored
     return np.asarray(stored @ counts)
+
+
+def fit_affine(array: Array, encoding: Encoding) -> Affine:
+    """Return the affine that a bundle would have for values as these, any shape, finite.
+
+    That of int8 spans the range, that of int4 has the least squared error.
+    """
+    if encoding is not Encoding.INT4:
+        return calibrate(array, encoding)
+    spread = Distribution(float(array.min()), float(array.max()))
+    spread.add(array)
+    return spread.affine(encoding)

@@ -168,6 +168,9 @@ class SearchConfig(_Section, frozen=True):
     """Figure on one half of the validation split by which networks are compared."""
     finalists: Positive = 3
     """Best networks of the search, among which the other half of the validation split decides."""
+    extraction: Natural = 0
+    """Passes of a longer training of the finalists before that half decides; 0 takes the scores
+    that they have from the search."""
 
     def __post_init__(self) -> None:
         if self.tournament > self.population:
@@ -244,6 +247,15 @@ class ExportConfig(_Section, frozen=True):
     """Most windows of the test split written to test.npz."""
 
 
+class StatisticsConfig(_Section, frozen=True):
+    """Section [statistics]: train the network again, to see how far its figures depend on chance."""
+
+    seeds: Natural = 5
+    """Trainings on the run's own split, with the recipe's seed and those after it."""
+    splits: Natural = 5
+    """Further splits of the data, drawn with the seeds after the data's own, a training on each."""
+
+
 class Recipe(_Section, frozen=True):
     """A whole recipe."""
 
@@ -266,7 +278,9 @@ class Recipe(_Section, frozen=True):
     search: SearchConfig | None = None
     """How its layers are searched for; without this section the given network is trained."""
     executor: ExecutorConfig = ExecutorConfig()
-    """What trains the networks of a search."""
+    """What trains the networks of a search, the teachers and the repeats."""
+    statistics: StatisticsConfig | None = None
+    """How often the network is trained again; not at all without this section."""
     partition: PartitionConfig = PartitionConfig()
     """Where it is cut."""
     compare: CompareConfig | None = None
@@ -300,17 +314,23 @@ def read_recipe(path: Path, seed: int | None = None) -> Recipe:
     if seed is not None:
         recipe = msgspec.structs.replace(recipe, seed=seed)
     for index in range(len(recipe.search.inputs) + 1 if recipe.search else 1):
-        where = f"[[search.inputs]] {index}" if index else "[[preprocess]]"
+        where = f"{path}: [[search.inputs]] {index}" if index else str(path)
         try:
             if Pipeline(recipe.steps(index)).has_signal_steps:
-                raise ConfigError(where, "expected window steps only; the data brings others")
+                raise ConfigError(
+                    "[[preprocess]]", "expected window steps only; the data brings others"
+                )
         except ConfigError as error:
-            raise ConfigError(str(path), str(error)) from error
+            raise ConfigError(where, str(error)) from error
     return recipe
 
 
-def describe_recipe(recipe: Recipe, found: NetworkConfig | None = None) -> dict[str, Any]:
+def describe_recipe(
+    recipe: Recipe, found: NetworkConfig | None = None, index: int = 0
+) -> dict[str, Any]:
     """Return the recipe as plain values for the lineage, with the network that a search found.
+
+    Where that takes another input than the recipe's own, 0, its window steps are with it.
 
     Without the data's path: where a file lies on one machine says nothing, its fingerprint does.
     Nor does it say where networks were trained, or what the one was compared with.
@@ -323,6 +343,9 @@ def describe_recipe(recipe: Recipe, found: NetworkConfig | None = None) -> dict[
         plain.pop("search")
     if found is not None:
         plain["found"] = msgspec.json.decode(msgspec.json.encode(found))
+        if index:
+            steps = msgspec.json.decode(msgspec.json.encode(recipe.steps(index)))
+            plain["found"]["preprocess"] = steps
     return plain
 
 

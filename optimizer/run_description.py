@@ -30,6 +30,7 @@ def describe(
         found: What was searched for; None where the recipe's network was trained.
         verified: How the export was checked.
     """
+    index = found.winner.input if found else 0
     metrics = tuple(
         Metric(name, value, dataset.protocol, split)
         for split, scores in (
@@ -39,7 +40,7 @@ def describe(
         for name, value in (("accuracy", scores.accuracy), ("macro_f1", scores.macro_f1))
     )
     lineage = Lineage(
-        recipe=describe_recipe(recipe, found.network if found else None),
+        recipe=describe_recipe(recipe, found.network if found else None, index),
         data=dataset.lineage,
         is_synthetic=dataset.is_synthetic,
         seed=recipe.seed,
@@ -52,7 +53,7 @@ def describe(
         version=recipe.version,
         task=recipe.task,
         labels=dataset.labels,
-        preprocess=(*dataset.steps, *recipe.preprocess),
+        preprocess=(*dataset.steps, *recipe.steps(index)),
         metrics=metrics,
         lineage=lineage,
         verified=verified,

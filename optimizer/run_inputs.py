@@ -1,9 +1,11 @@
 """A data set as the network takes it, and the windows of it that each later stage looks at."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from headtail.bundle.manifest import Step
 from headtail.errors import DataError, HeadtailError, ShapeMismatch
 from headtail.preprocess.pipeline import Pipeline
 from headtail.tensor import Array
@@ -22,6 +24,12 @@ class Inputs:
     train: Labelled
     validation: Labelled
     test: Labelled
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Length and channels of each window."""
+        length, channels = self.train.x.shape[1:]
+        return length, channels
 
     @property
     def calibration(self) -> Array:
@@ -56,25 +64,53 @@ class Inputs:
         return windows
 
 
-def build_inputs(dataset: Dataset, recipe: Recipe) -> Inputs:
-    """Run the recipe's window steps over every window of a data set.
+def build_inputs(
+    dataset: Dataset, recipe: Recipe, preprocess: Sequence[Step] | None = None
+) -> Inputs:
+    """Run window steps over every window of a data set.
+
+    Args:
+        dataset: Windows as the data brings them.
+        recipe: Holds the steps and the network that takes what they give.
+        preprocess: Other steps in place of the recipe's; what they give may have any length and
+            number of channels, the same for all windows.
 
     Raises:
-        DataError: If a window cannot be brought to the network's input; names the split.
+        DataError: If a window cannot be brought to the input; names the split and other steps.
     """
-    pipeline = Pipeline(recipe.preprocess)
-    expected = (recipe.network.lengths[0], recipe.network.channels[0])
+    is_own = preprocess is None
+    steps = recipe.preprocess if preprocess is None else tuple(preprocess)
+    pipeline = Pipeline(steps)
+    named = "" if is_own else f", steps {', '.join(step.name for step in steps)}"
+    expected = recipe.network.lengths[0], recipe.network.channels[0]
 
     def build(name: str, split: Split) -> Labelled:
+        nonlocal expected
         try:
-            x = np.stack([pipeline.window(window) for window in split.x])
-            if x.shape[1:] != expected:
-                raise ShapeMismatch("window after the preprocess steps", expected, x.shape[1:])
+            windows = [pipeline.window(window) for window in split.x]
+            if not is_own and name == "train":
+                expected = windows[0].shape if windows[0].ndim == len(expected) else (-1, -1)
+            for shape in dict.fromkeys(window.shape for window in windows):
+                if shape != expected:
+                    raise ShapeMismatch("window after the preprocess steps", expected, shape)
         except HeadtailError as error:
-            raise DataError(f"data '{dataset.name}', split '{name}'", str(error)) from error
-        return Labelled(x, split.y)
+            raise DataError(f"data '{dataset.name}', split '{name}'{named}", str(error)) from error
+        return Labelled(np.stack(windows), split.y)
 
     return Inputs(**{name: build(name, split) for name, split in dataset.splits.items()})
+
+
+def build_every_input(dataset: Dataset, recipe: Recipe) -> tuple[Inputs, ...]:
+    """Return what the recipe's own steps give, then what those of [[search.inputs]] do.
+
+    Raises:
+        DataError: If a window cannot be brought to an input; names the split and the steps.
+    """
+    others = recipe.search.inputs if recipe.search else ()
+    return (
+        build_inputs(dataset, recipe),
+        *(build_inputs(dataset, recipe, other.preprocess) for other in others),
+    )
 
 
 def draw_test_windows(dataset: Dataset, count: int, rng: np.random.Generator) -> Split:

@@ -84,4 +84,8 @@ def open_meter(manifest: Manifest, device: str, link: str) -> ProfileMeter | NoM
 
 
 def _meter(manifest: Manifest, device: str, link: str) -> ProfileMeter:
-    return ProfileMeter(manifest, read_device_profile(device), read_link_profile(link))
+    profile = read_device_profile(device)
+    whole = sum((s.operations for s in manifest.segments), Operations())
+    if reason := profile.beyond_domain(whole):
+        log.warning("energy may be far off: %s", reason)
+    return ProfileMeter(manifest, profile, read_link_profile(link))

@@ -25,6 +25,8 @@ from headtail.cost_model import (
     check_unit,
 )
 from headtail.errors import ConfigError
+from headtail.operations import Operations
+from headtail.profile_domain import Domain
 
 ProfileName = Annotated[
     str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_]*(-[a-z0-9_]+)*$", max_length=64)
@@ -41,6 +43,8 @@ class DeviceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Memory for the program and its weights, where known."""
     ram: Constant | None = None
     """Memory for activations, where known."""
+    domain: Domain | None = None
+    """What the model was fitted to, where known; far beyond it nothing is predicted."""
 
     def __post_init__(self) -> None:
         for field in ("flash", "ram"):
@@ -57,6 +61,11 @@ class DeviceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def ram_bytes(self) -> int | None:
         """Memory for activations, in bytes."""
         return None if self.ram is None else int(self.ram.si)
+
+    def beyond_domain(self, operations: Operations) -> str:
+        """Return in words why the profile cannot price a run; empty where it can."""
+        reason = "" if self.domain is None else self.domain.beyond(operations)
+        return reason and f"device profile '{self.name}' does not reach so far: {reason}"
 
 
 class LinkProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,6 +18,7 @@ from headtail.cost_model import CpuTime
 from headtail.errors import DataError
 from headtail.operations import Operations
 from headtail.profile import DeviceProfile
+from headtail.profile_domain import Domain
 from headtail.profile_kit import KINDS, Kind, Kit, KitLayer
 from headtail.profile_measure import Timing
 from headtail.surrogate import Agreement, Surrogate, fit_surrogate, measure_agreement
@@ -57,6 +58,8 @@ class Fit:
     """Time above the overhead, predicted by *layer*."""
     whole_rows: tuple[Row, ...]
     """Whole calls, predicted by *layer* and the overhead."""
+    domain: Domain
+    """What *run* was fitted to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ def fit_kit(kit: Kit, timing: Timing, rng: np.random.Generator) -> Fit:
         _rows(kinds, held_out, timing.run_s, run_s),
         _rows(kinds, held_out, timing.layer_s, layer_s),
         _rows(kinds, held_out, timing.run_s, overhead_s + layer_s),
+        Domain(*(int(n) for n in run_features[~held_out, 1:].max(axis=0))),
     )
 
 
@@ -134,7 +138,7 @@ def make_profile(name: str, description: str, fit: Fit, power: Power, source: st
         dense_time=dense_time,
         run_time=run_time,
     )
-    return DeviceProfile(name=name, description=description, model=model)
+    return DeviceProfile(name=name, description=description, model=model, domain=fit.domain)
 
 
 def _run_features(operations: Operations) -> tuple[int, ...]:

@@ -32,6 +32,9 @@ def encode_profile(profile: DeviceProfile) -> bytes:
         lines += [f"{key} = {_quote(getattr(constant, key))}" for key in ("unit", "kind", "source")]
         if constant.uncertainty is not None:
             lines.append(f"uncertainty = {float(constant.uncertainty)!r}")
+    if profile.domain is not None:
+        lines += ["", "[domain]"]
+        lines += [f"{k} = {n}" for k, n in msgspec.structs.asdict(profile.domain).items()]
     return ("\n".join(lines) + "\n").encode()
 
 

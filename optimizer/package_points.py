@@ -10,7 +10,7 @@ import numpy as np
 from headtail.bundle.archive import describe_member
 from headtail.bundle.manifest import Cost, Point, Segment, WireEncoding, crossing_specs
 from headtail.energy import predict_compute, predict_transmission
-from headtail.errors import DataError
+from headtail.errors import DataError, SearchError
 from headtail.operations import Operations
 from headtail.profile import DeviceProfile, LinkProfile
 from headtail.segment import relative_error
@@ -89,9 +89,14 @@ def build_points(
 
     Raises:
         DataError: If labels do not fit the model's outputs.
+        SearchError: If the model is far beyond what a device profile was fitted to.
     """
-    runner = load_runner(model)
     segments = segment_records(model)
+    for device in profiles.devices:
+        whole = reduce(Operations.__add__, (s.operations for s in segments), Operations())
+        if reason := device.beyond_domain(whole):
+            raise SearchError("partition", reason)
+    runner = load_runner(model)
     crossing = [
         crossing_specs(segments, model.inputs, model.outputs, k) for k in range(len(segments) + 1)
     ]

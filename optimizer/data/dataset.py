@@ -136,8 +136,9 @@ class Dataset:
         present = np.unique(self.train.y)
         if len(present) < 2:
             raise DataError(
-                f"data '{self.name}'",
-                f"expected at least two classes to learn from, received {len(present)}",
+                f"data '{self.name}', split 'train'",
+                "expected at least two classes to learn from, received"
+                f" '{self.labels[present[0]]}' alone",
             )
 
     @property

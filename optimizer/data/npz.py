@@ -114,9 +114,13 @@ def _split(arrays: dict[str, Array], suffix: str, names: list[str] | None, path:
             f"expected windows of shape {arrays['x'].shape[1:]} and as many labels,"
             f" received {x.shape} and {y.shape}",
         )
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        bad = int(np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))[0])
-        raise DataError(where, f"window {bad} holds NaN or infinity")
+    if x.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # becomes infinity
+            x = x.astype(np.float32)
+        is_finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
+        if not is_finite.all():
+            bad = int(np.argmin(is_finite))
+            raise DataError(where, f"window {bad} holds NaN or infinity, or more than float32 can")
     return Split(x if x.dtype.kind == "u" else x.astype(np.float32), _numbers(y, names, where))
 
 

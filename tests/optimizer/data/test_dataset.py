@@ -79,7 +79,8 @@ def test_lineage_counts_each_class_of_each_split() -> None:
 
 def test_single_class_is_refused() -> None:
     with pytest.raises(
-        DataError, match=r"data 'mine': expected at least two classes .* received 1"
+        DataError,
+        match=r"data 'mine', split 'train': expected at least two classes .* received 'a' alone",
     ):
         dataset(split(10, classes=1))
 

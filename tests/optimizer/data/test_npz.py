@@ -71,7 +71,7 @@ NAN[7, 3] = np.nan
         ({"x": X, "y": Y, "x_test": X}, "expected all of .* or none"),
         ({"x": NAN, "y": Y}, "'x': window 7 holds NaN or infinity"),
         ({"x": X, "y": Y[:-1]}, "'x': expected windows of shape .* received .*39"),
-        ({"x": X, "y": Y * 0}, "expected at least two classes to learn from, received 1"),
+        ({"x": X, "y": Y * 0}, "expected at least two classes to learn from, received '0' alone"),
         ({"x": X, "y": Y - 1}, "'y': expected class numbers from 0"),
         ({"x": X, "y": Y * 1.0}, "'y': expected class numbers from 0"),
         ({"x": X, "y": Y * 99999}, "'y': expected at most 10000 classes"),

@@ -25,6 +25,7 @@ INT4_MIN, INT4_MAX = -8, 7
 _LOWEST_8, _HIGHEST_8 = np.array(INT8_MIN, np.float32), np.array(INT8_MAX, np.float32)
 _LOWEST_4, _HIGHEST_4 = np.array(INT4_MIN, np.float32), np.array(INT4_MAX, np.float32)
 _NIBBLES, _NIBBLE_BITS = np.array(0x0F0F, np.uint16), np.array(4, np.uint16)
+_PAIR, _FLOAT32 = np.dtype("<u2"), np.dtype(np.float32)  # a pair's first value in the low byte
 _TABLE_VALUES = 1024  # up to here looking values up costs less than working them out (measured)
 # Keyed by the two numbers: they hash faster than the record.
 _AFFINES = 256  # tables kept, of 1 or 2 KiB each; more only means that they are made again
@@ -174,7 +175,7 @@ def _pack(stored: Array, is_batchable: bool) -> Array:
         even = np.zeros((*rows, values + 1), np.int8)
         even[..., :-1] = stored.reshape(*rows, values)
         stored, values = even, values + 1
-    pairs = stored.reshape(*rows, values).view("<u2")
+    pairs = stored.reshape(*rows, values).view(_PAIR)
     if pairs.size <= _TABLE_VALUES // 2:
         return _packed().take(pairs, mode="wrap")
     return _squeeze(pairs)
@@ -189,7 +190,7 @@ def _squeeze(pairs: Array) -> Array:
 
 def _unpack(array: Array, spec: TensorSpec, affine: Affine) -> Array:
     """Return the real values of packed windows, in the shape of `spec`."""
-    real = _pair_table(affine.scale, affine.zero_point).take(array, mode="wrap").view(np.float32)
+    real = _pair_table(affine.scale, affine.zero_point).take(array, mode="wrap").view(_FLOAT32)
     shape = (*array.shape[:-1], *spec.shape[spec.is_batchable :])
     if real.size != math.prod(shape):
         real = real[..., :-1]

@@ -144,7 +144,7 @@ def test_kept_windows_are_answered_first(run_agent, expected, point):
 @pytest.mark.parametrize(
     ("point", "encoding", "is_activation", "size"),
     [("0", "float32", False, 128), ("1", "float32", False, 128), ("1", "int8", True, 32),
-     ("3", "float32", True, 12)],
+     ("1", "int4", True, 16), ("3", "float32", True, 12)],
 )  # fmt: skip
 def test_what_is_smaller_is_kept(chain, windows, point, encoding, is_activation, size):
     """And becomes the same tensors again, whatever was kept; at the last point the outputs are."""

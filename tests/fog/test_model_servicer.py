@@ -43,13 +43,18 @@ def test_server_says_what_it_is_and_runs_on(stub):
     assert "execution_provider:CPUExecutionProvider" in metadata.extensions
 
 
-def test_model_metadata_describes_what_travels(stub):
-    """An int8 tail takes INT8; -1 is the batch axis."""
-    metadata = stub.ModelMetadata(oip.ModelMetadataRequest(name="chain-tail2-int8"))
+@pytest.mark.parametrize(
+    ("encoding", "inputs"),
+    [
+        ("int8", [("a", "INT8", [-1, 4, 8]), ("b", "INT8", [-1, 6, 4])]),
+        ("int4", [("a", "UINT8", [-1, 16]), ("b", "UINT8", [-1, 12])]),
+    ],
+)
+def test_model_metadata_describes_what_travels(encoding, inputs, stub):
+    """An int8 tail takes INT8, an int4 tail packed bytes; -1 is the batch axis."""
+    metadata = stub.ModelMetadata(oip.ModelMetadataRequest(name=f"chain-tail2-{encoding}"))
     assert metadata.versions == ["1.9.0", "1.10.0"]
-    assert [("a", "INT8", [-1, 4, 8]), ("b", "INT8", [-1, 6, 4])] == [
-        (t.name, t.datatype, list(t.shape)) for t in metadata.inputs
-    ]
+    assert inputs == [(t.name, t.datatype, list(t.shape)) for t in metadata.inputs]
     assert [("y", "FP32", [-1, 3])] == [
         (t.name, t.datatype, list(t.shape)) for t in metadata.outputs
     ]

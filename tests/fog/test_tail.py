@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from headtail.bundle import read_bundle
+from headtail.inference.grpc_service_pb2 import ModelInferRequest
+from headtail.inference.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from headtail.segment import Chain
 from headtail.wire import Encoding, decode, encode
 
@@ -94,6 +96,28 @@ A, B = np.zeros((2, 4, 8), np.float32), np.zeros((3, 6, 4), np.float32)
         ),
         ("chain-tail2-float32", {"a": A}, "inputs: expected a, b, received a"),
         ("chain-tail1-int8", {"a": A}, "input 'a': expected int8, received float32"),
+        ("chain-tail1-int4", {"a": A}, "input 'a': expected uint8, received float32"),
+        ("chain-tail1-int4", {"a": A.astype("i1")}, "input 'a': expected uint8, received int8"),
+        (
+            "chain-tail1-int4",
+            {"a": A.astype("u1")},
+            "tensor 'a': expected shape (any, 16), received (2, 4, 8)",
+        ),
+        (
+            "chain-tail1-int4",
+            {"a": np.zeros((2, 15), np.uint8)},
+            "tensor 'a': expected shape (any, 16), received (2, 15)",
+        ),
+        (
+            "chain-tail1-int4",
+            {"a": np.zeros((257, 16), np.uint8)},
+            "at most 256 windows a request, received 257",
+        ),
+        (
+            "fixed-tail1-int4",
+            {"gain": np.array([3]), "a": np.zeros(9, np.uint8)},
+            "tensor 'a': expected shape (3), received (9)",
+        ),
         ("chain-tail1-float16", {"a": NAN[:, :4, :1].repeat(8, 2).astype("f2")}, "finite values"),
     ],
 )
@@ -103,3 +127,23 @@ def test_unfit_tensors_are_named_with_what_was_expected(model, arrays, message, 
         client.infer(model, arrays)
     assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert message in error.value.details()
+
+
+@pytest.mark.parametrize("size", [0, 1, 31, 33, 64, 128])
+def test_packed_bytes_that_do_not_match_their_shape_are_refused(size, client):
+    """Two windows of 32 values have 32 bytes: by the call's status, and on a stream by its own."""
+    message = ModelInferRequest(model_name="chain-tail1-int4", id="7")
+    message.inputs.add(name="a", datatype="UINT8", shape=[2, 16])
+    message.raw_input_contents.append(bytes(size))
+    expected = f"tensor 'a': expected 32 bytes, received {size}"
+    with pytest.raises(grpc.RpcError) as error:
+        GRPCInferenceServiceStub(client.channel).ModelInfer(message, timeout=20)
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert expected in error.value.details()
+    assert "\n" not in error.value.details()
+    sent = {"a": np.zeros((2, 16), np.uint8)}
+    frames = [message.SerializeToString(), client.request("chain-tail1-int4", sent)]
+    refused, answered = client.stream(frames)
+    assert (refused.id, refused.parameters["status"]) == ("7", "INVALID_ARGUMENT")
+    assert expected in refused.error
+    assert client.output(answered).shape == (2, 3)

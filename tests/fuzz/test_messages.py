@@ -9,17 +9,20 @@ from hypothesis import strategies as st
 
 from edge_agent.plan import choose_plan
 from edge_agent.tail_codec import TailCodec
+from fog_server.tail import tails
 from fuzzing import damaged, fuzz
 from headtail.bundle import Bundle
 from headtail.errors import HeadtailError, RequestInvalid
 from headtail.inference.grpc_service_pb2 import ModelInferRequest, ModelStreamInferResponse
 from headtail.oip import (
+    RAW_INPUT_FIELD,
     RAW_OUTPUT_FIELD,
     InferWriter,
     read_request,
     read_response,
     read_stream_response,
 )
+from headtail.segment import Chain
 from headtail.tensor import TensorSpec
 
 MAX_BYTES = 64 << 20
@@ -64,9 +67,24 @@ def check_answer(bundle: Bundle, data: st.DataObject) -> None:
         assert {"y": ((1, 3), np.float32)} == {n: (a.shape, a.dtype) for n, a in outputs.items()}
 
 
+def check_packed(bundle: Bundle, data: st.DataObject) -> None:
+    """What the fog unpacks has the activation's shape, or the request is refused in our words."""
+    plan = choose_plan(bundle.manifest, "2", "int4")
+    (tail,) = (t for t in tails(bundle.manifest, Chain(bundle)) if t.name == plan.tail_name)
+    arrays = [np.full((3, *s.shape[1:]), 0x5A, np.uint8) for s in plan.wire_specs]
+    writer = InferWriter(tail.name, tail.version, plan.wire_specs, RAW_INPUT_FIELD)
+    good = writer.write("7", {"deadline_ms": 100}, arrays)
+    with suppress(HeadtailError):
+        activation = tail.decode(read_request(data.draw(damaged(good))).inputs, 256)
+        for spec in plan.point.activation:
+            spec.check(activation[spec.name], "activation")
+        assert len({len(array) for array in activation.values()}) == 1
+
+
 test_requests, test_requests_for_long = fuzz(check_request, data=st.data())
 test_responses, test_responses_for_long = fuzz(check_response, data=st.data())
 test_answers, test_answers_for_long = fuzz(check_answer, data=st.data())
+test_packed, test_packed_for_long = fuzz(check_packed, data=st.data())
 
 
 def field(number: int, content: bytes) -> bytes:

@@ -29,6 +29,8 @@ from optimizer.executor_item import (
     count_cores,
 )
 
+# A signal that comes just before a wait does not end it; its handler runs when the wait is over.
+WAKE_S = 1.0
 GRACE_S = 5.0  # for a worker that hung up by itself to be gone
 
 
@@ -66,7 +68,7 @@ class LocalExecutor:
         try:
             while ledger.is_open:
                 self._staff(ledger)
-                for connection in wait(list(self._workers)):
+                for connection in wait(list(self._workers), WAKE_S):
                     assert isinstance(connection, Connection), "nothing else is waited for"
                     heard = self._hear(self._workers[connection], ledger)
                     self._staff(ledger)  # the worker goes on while the caller sees to the result

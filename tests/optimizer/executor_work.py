@@ -1,6 +1,7 @@
 """What the tests of the executors evaluate; workers import it, so it stands alone."""
 
 import ctypes
+import itertools
 import os
 import signal
 import socket
@@ -32,8 +33,7 @@ class Work:
 
     def __call__(self, item: int) -> float:
         """Return the item's square plus the sum of the data."""
-        attempts = len(list(self.folder.glob(f"{item}.*")))
-        (self.folder / f"{item}.{attempts}").write_text(str(os.getpid()))
+        attempts = self._note(item)
         if attempts < self.deaths.get(item, 0):
             os.kill(os.getpid(), signal.SIGKILL)
         if item == self.refuses:
@@ -50,6 +50,17 @@ class Work:
         time.sleep(self.naps_s)
         self.data[0] += 0  # arrays can be written to, as in the caller
         return float(item * item + self.data.sum())
+
+    def _note(self, item: int) -> int:
+        """Write a file of its own for this attempt; return how many came before it."""
+        for attempts in itertools.count():
+            try:
+                with (self.folder / f"{item}.{attempts}").open("x") as file:
+                    file.write(str(os.getpid()))
+            except FileExistsError:
+                continue
+            return attempts
+        raise AssertionError("counts for ever")
 
     def expected(self, count: int) -> dict[int, float]:
         """Return what `count` items give."""

@@ -20,7 +20,7 @@ from headtail.errors import SearchError, ShapeMismatch
 from optimizer.executor_item import SINGLE_THREAD, ItemFailed
 from optimizer.executor_local import LocalExecutor
 
-DEADLINE_S = 60
+DEADLINE_S = 300  # of a test on a machine with other work; one that hangs fails
 # A program started in the background ignores SIGINT, and so do its children: not this one.
 PROGRAM = """
 import signal, sys
@@ -168,7 +168,7 @@ def test_interrupted_program_leaves_no_worker(sign: signal.Signals, tmp_path: Pa
         try:
             _wait_until(lambda: len(work.pids()) == 2)
             program.send_signal(sign)
-            assert -sign == program.wait(DEADLINE_S / 2)
+            assert -sign == program.wait(DEADLINE_S / 4)
         finally:
             program.kill()
     _wait_until(lambda: not any(_is_running(pid) for pid in work.pids()))
@@ -200,7 +200,7 @@ def _is_running(pid: int) -> bool:
 
 
 def _wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + DEADLINE_S / 2
+    end = time.monotonic() + DEADLINE_S / 4
     while not is_so():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -1,5 +1,7 @@
 """The meter against a calculation by hand, and what a run reports of it."""
 
+from importlib import resources
+
 import msgspec
 import pytest
 
@@ -56,6 +58,16 @@ def test_flags_name_other_profiles(manifest):
     assert ("raspberry-pi-4", "ble-1m", "packet") == (
         meter.device.name, meter.link.name, meter.link.mode,
     )  # fmt: skip
+
+
+def test_profile_fitted_to_far_less_is_told_of(manifest, tmp_path, caplog):
+    """The fixture's whole model has 1,230 convolution MACs, over ten times 122."""
+    shipped = resources.files("headtail") / "profiles" / "devices" / "raspberry-pi-4.toml"
+    for most, expected in ((123, 0), (122, 1)):
+        domain = f"\n[domain]\nconv_macs = {most}\ndepthwise_macs = 0\ndense_macs = 0\n"
+        (tmp_path / "own.toml").write_text(shipped.read_text() + domain)
+        open_meter(manifest, str(tmp_path / "own.toml"), "ble-1m")
+        assert expected == caplog.text.count("1230 conv MACs are over 10 times the 122 that it was")
 
 
 def test_unknown_profile_is_named(manifest):

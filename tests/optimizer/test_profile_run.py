@@ -91,6 +91,11 @@ def test_profile_of_this_machine_end_to_end(
     assert [row["held_out"]["count"] for row in figures["run_agreement"]] == [2, 2, 2, 2, 8]
     profile = read_device_profile(str(out))
     assert profile.name == "device"
+    fitted = [y.operations for y in read_kit(kit_path).manifest.layers if not y.is_held_out]
+    assert profile.domain is not None
+    assert max(o.conv_macs for o in fitted) == profile.domain.conv_macs
+    assert max(o.dense_macs for o in fitted) == profile.domain.dense_macs
+    assert max(o.depthwise_macs for o in fitted) == profile.domain.depthwise_macs
     assert profile.model.run_time.kind == "fitted"
     assert profile.model.run_time.uncertainty is not None
     assert "kit " + figures["kit"][:12] in profile.model.conv_time.source

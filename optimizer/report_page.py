@@ -1,190 +1,239 @@
 """The report as one HTML page that needs nothing but a browser."""
 
-import html
-from collections.abc import Mapping, Sequence
-from string import Template
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from optimizer.report_text import (
-    SYNTHETIC,
-    confusion_table,
-    describe_scores,
-    format_j,
-    points_table,
-    trivial,
+from optimizer.report_comparison import comparison_table, noise
+from optimizer.report_network import genome, layers_on_edge
+from optimizer.report_points import radio_rows
+from optimizer.report_printed import printed_tables
+from optimizer.report_repeats import repeats_table
+from optimizer.report_tables import UNKNOWN, Table, class_table, split_table
+from optimizer.report_template import (
+    PAGE,
+    beside,
+    escape,
+    folded,
+    plots,
+    section,
+    table,
+    tile,
+    wide,
 )
+from optimizer.report_text import SYNTHETIC, describe_scores, points_table, show_j, trivial
 from optimizer.run_summary import RunSummary
 
-_PAGE = Template("""\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>
-:root { color: #1f2937; background: #f3f4f6; font: 15px/1.5 system-ui, sans-serif; }
-body { margin: 0; }
-main { max-width: 62rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
-h1 { font-size: 1.7rem; margin: 0; }
-h2 { font-size: 1.1rem; margin: 0 0 .75rem; }
-.sub { color: #6b7280; margin: .25rem 0 1.5rem; }
-.warning { background: #b91c1c; color: white; font-weight: 700; padding: .9rem 1.25rem;
-  border-radius: .5rem; margin-bottom: 1.5rem; font-size: 1.05rem; }
-.tiles { display: grid; gap: .75rem;
-  grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); }
-.tile, section { background: white; border: 1px solid #e5e7eb; border-radius: .6rem;
-  padding: 1rem 1.25rem; }
-section { margin-top: 1rem; overflow-x: auto; }
-.tile b { display: block; font-size: 1.3rem; line-height: 1.3; }
-.tile span { color: #6b7280; font-size: .85rem; display: block; line-height: 1.35; }
-table { border-collapse: collapse; width: 100%; font-size: .85rem;
-  font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .28rem .6rem; border-bottom: 1px solid #eef0f3;
-  white-space: nowrap; }
-th { color: #6b7280; font-weight: 600; }
-th:last-child, td:last-child { text-align: left; white-space: normal; }
-th:nth-child(2), td:nth-child(2) { text-align: left; }
-tr.chosen td { background: #ecfdf3; font-weight: 600; }
-tr.out td { color: #9ca3af; }
-.confusion { display: flex; flex-wrap: wrap; gap: 2rem; align-items: center; }
-.confusion table { width: auto; }
-.confusion th:nth-child(2), .confusion td:nth-child(2) { text-align: right; }
-svg { max-width: 100%; height: auto; display: block; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.25rem; margin: 0;
-  font-size: .9rem; }
-dt { color: #6b7280; } dd { margin: 0; overflow-wrap: anywhere; }
-pre { background: #f9fafb; padding: .75rem; border-radius: .4rem; overflow-x: auto;
-  font-size: .8rem; margin: .5rem 0 0; }
-summary { cursor: pointer; color: #6b7280; margin-top: .9rem; }
-</style>
-</head>
-<body><main>
-<h1>$title</h1>
-<p class="sub">$subtitle</p>
-$warning
-<div class="tiles">$tiles</div>
-<section><h2>Edge energy at every partition point</h2>
-<p class="sub">$energy_note</p>
-$plot_points
-</section>
-<section><h2>Partition points</h2>$points</section>
-<section><h2>Classes on the test split</h2>
-<div class="confusion"><div>$plot_confusion</div><div>$confusion</div></div></section>
-<section><h2>Training</h2>$plot_training</section>
-<section><h2>Where it comes from</h2>$facts
-<details><summary>the recipe as it was read</summary><pre>$recipe</pre></details></section>
-</main></body>
-</html>
-""")
+SEARCH_PLOTS = ("front_edge", "front_total", "generations", "hypervolume")
 
 
-def render_page(summary: RunSummary, plots: Mapping[str, str]) -> str:
-    """Return the page; `plots` holds SVG texts by name: points, training, confusion."""
+def render_page(summary: RunSummary, drawn: Mapping[str, str]) -> str:
+    """Return the page.
+
+    Args:
+        summary: What it tells.
+        drawn: Drawings as SVG texts by name; sections whose drawings or data are missing are left
+            out.
+    """
     recipe = summary.recipe
-    cost = summary.choice.cost
     warning = f'<div class="warning">{SYNTHETIC}</div>' if summary.is_synthetic else ""
-    return _PAGE.substitute(
-        title=_escape(f"{recipe.name} {recipe.version}"),
-        subtitle=_escape(f"{recipe.task} · digest {summary.packed.digest[:12]}"),
+    return PAGE.substitute(
+        title=escape(f"{recipe.name} {recipe.version}"),
+        subtitle=escape(f"{recipe.task} · digest {summary.packed.digest[:12]}"),
         warning=warning,
         tiles="".join(_tiles(summary)),
-        energy_note=_escape(
-            f"Modelled for {cost.device_profile} over {cost.link_profile}, mode {cost.mode}. At"
-            " point k the first k segments run on the edge; point 0 sends the raw window."
-        ),
-        plot_points=plots["points"],
-        plot_training=plots["training"],
-        plot_confusion=plots["confusion"],
-        points=_points(summary),
-        confusion=_table(*confusion_table(summary)),
-        facts=_facts(summary),
-        recipe=_escape(_recipe(summary)),
+        sections="\n".join(s for s in _sections(summary, drawn) if s),
     )
 
 
-def _tiles(summary: RunSummary) -> list[str]:
+def _sections(summary: RunSummary, drawn: Mapping[str, str]) -> Iterator[str]:
+    yield _network(summary, drawn)
+    yield _search(summary, drawn)
+    yield _points(summary, drawn)
+    yield _radio(summary, drawn)
+    yield _comparison(summary, drawn)
+    yield _printed(summary)
+    yield _classes(summary, drawn)
+    yield _repeats(summary, drawn)
+    yield _training(summary, drawn)
+    yield _protocol(summary)
+    yield _time(summary)
+
+
+def _tiles(summary: RunSummary) -> Iterator[str]:
     row, test = summary.chosen, summary.training.test_scores
-    last = summary.rows[-1].point
     protocol = summary.data["protocol"]
-    return [
-        _tile(
-            f"point {row.point} of {last}, {row.encoding.value}",
-            f"chosen: {summary.wire_bytes(row)} bytes a window on the wire",
-        ),
-        _tile(
-            format_j(row.edge_j).replace("uJ", "µJ"),
-            f"modelled edge energy a window; the raw window in the fog costs {_raw(summary)}",
-        ),
-        _tile(
-            f"{100 * test.accuracy:.1f} %",
-            f"test accuracy, protocol {protocol}; the commonest class alone gives"
-            f" {100 * trivial(summary):.1f} %",
-        ),
-        _tile(f"{test.macro_f1:.3f}", f"test macro-F1, protocol {protocol}"),
-        _tile(
-            f"{summary.parameters}",
-            f"parameters, {row.flash_bytes // 4} of them on the edge",
-        ),
-    ]
-
-
-def _raw(summary: RunSummary) -> str:
     cheapest = min((r for r in summary.rows if r.point == 0), key=lambda r: r.edge_j)
-    return f"{format_j(cheapest.edge_j).replace('uJ', 'µJ')} as {cheapest.encoding.value}"
+    yield tile(
+        f"point {row.point} of {summary.rows[-1].point}, {row.encoding.value}",
+        f"chosen: {summary.wire_bytes(row)} bytes a window on the wire",
+    )
+    yield tile(
+        show_j(row.edge_j),
+        "modelled edge energy a window; the raw window in the fog costs"
+        f" {show_j(cheapest.edge_j)} as {cheapest.encoding.value}",
+    )
+    yield tile(
+        f"{100 * test.accuracy:.1f} %",
+        f"test accuracy, standard error {100 * noise(summary).error:.1f} points, protocol"
+        f" {protocol}; the commonest class alone gives {100 * trivial(summary):.1f} %",
+    )
+    yield tile(f"{test.macro_f1:.3f}", f"test macro-F1, protocol {protocol}")
+    yield tile(f"{summary.parameters}", f"parameters, {row.flash_bytes // 4} of them on the edge")
 
 
-def _points(summary: RunSummary) -> str:
+def _network(summary: RunSummary, drawn: Mapping[str, str]) -> str:
+    network, cut = genome(summary), layers_on_edge(summary)
+    note = (
+        f"{len(network.layers())} layers, {cut} of them on the edge. A box is a map, length x"
+        " channels; on an arrow the layer with kernel (k) and stride (s)."
+    )
+    return section("network", "Network and cut", note, wide(drawn["network"]))
+
+
+def _search(summary: RunSummary, drawn: Mapping[str, str]) -> str:
+    found, shown = summary.found, [drawn[name] for name in SEARCH_PLOTS if name in drawn]
+    if found is None or not shown:
+        return ""
+    last = found.generations[-1]
+    goals = " and ".join(goal.replace("_", " ") for goal in found.goals)
+    note = (
+        f"{last.known} networks seen, {last.trained} trained briefly, the others out of bounds;"
+        f" {len(found.front)} on the front of {goals}. Scores are of one half of the validation"
+        " split; the other half chose among the finalists, so they are above what a test shows."
+    )
+    return section("search", "Search", note, plots(shown))
+
+
+def _points(summary: RunSummary, drawn: Mapping[str, str]) -> str:
+    cost = summary.choice.cost
+    note = (
+        f"Modelled for {cost.device_profile} over {cost.link_profile}, mode {cost.mode}. At point k"
+        " the first k segments run on the edge; point 0 sends the raw window. A bar that would"
+        " dwarf the others is broken off."
+    )
     head, rows = points_table(summary)
     marks = [
-        "chosen" if row == summary.chosen else "" if row.is_feasible else "out"
-        for row in summary.rows
+        "own" if row == summary.chosen else "" if row.is_feasible else "out" for row in summary.rows
     ]
-    return _table(head, rows, marks)
+    shown = folded("all figures of every point", table(Table("points", head, rows), marks))
+    return section("points", "Energy at every partition point", note, wide(drawn["points"]), shown)
 
 
-def _facts(summary: RunSummary) -> str:
+def _radio(summary: RunSummary, drawn: Mapping[str, str]) -> str:
+    rows = radio_rows(summary)
+    note = (
+        f"The chosen point's {rows[0].payload_bytes} B over the paper's radio, which sends payload"
+        " bits alone, and over Bluetooth LE packet by packet with headers, acknowledgements and"
+        " connection events. Keeping the link idle is in no"
+        " message; the best point is the one with the least edge energy over that link."
+    )
+    head = ["link", "mode", "computing", "sending", "edge", "beyond an idle link"]
+    head += ["idle link", "best point"]
+    cells = [
+        [
+            r.link,
+            r.mode,
+            *(show_j(joules) for joules in (r.head_j, r.radio_j, r.edge_j)),
+            UNKNOWN if r.marginal_j is None else show_j(r.marginal_j),
+            f"{1e6 * r.idle_w:.3g} µW",
+            f"{r.best_point}, {r.best_encoding}: {show_j(r.best_j)}",
+        ]
+        for r in rows
+    ]
+    return section(
+        "radio",
+        "The chosen point under each radio model",
+        note,
+        wide(drawn["radio"]),
+        table(Table("radio", head, cells)),
+    )
+
+
+def _comparison(summary: RunSummary, drawn: Mapping[str, str]) -> str:
+    if summary.comparison is None:
+        return ""
+    note = (
+        f"{noise(summary).text} Measured: trained here, in the same harness, on the same splits."
+        " Printed: the paper's own figures, one run each. Calculated: priced, not trained. Bars are"
+        " one standard deviation over the repeats, of a single run its standard error."
+    )
+    head, rows = comparison_table(summary.comparison.rows)
+    shown = wide(drawn["comparison"]) if "comparison" in drawn else ""
+    return section("comparison", "Comparison", note, shown, table(Table("comparison", head, rows)))
+
+
+def _printed(summary: RunSummary) -> str:
+    tables = printed_tables(summary)
+    if not tables:
+        return ""
+    note = (
+        "Energy-aware NAS with partitioning, as printed, one run each; below each table this run,"
+        f" test accuracy under protocol {summary.data['protocol']}. {noise(summary).text}"
+    )
+    shown = [f"<h3>{escape(t.name)}</h3>{table(t)}" for t in tables]
+    return section("printed", "The paper's tables beside this run", note, *shown)
+
+
+def _classes(summary: RunSummary, drawn: Mapping[str, str]) -> str:
+    test = summary.training.test_scores
+    note = (
+        f"Accuracy {100 * test.accuracy:.1f} %, macro-F1 {test.macro_f1:.3f} on"
+        f" {noise(summary).windows} windows. Sensitivity: share of a class's windows"
+        " that were given it. PPV, positive predictive value: share of the windows given it that"
+        " have it."
+    )
+    shown = beside(drawn["confusion"], table(class_table(summary)))
+    return section("classes", "Classes on the test split", note, shown)
+
+
+def _repeats(summary: RunSummary, drawn: Mapping[str, str]) -> str:
+    record = summary.statistics
+    if record is None or not record.repeats:
+        return ""
+    shown = plots([drawn["repeats_accuracy"], drawn["repeats_macro_f1"]])
+    note = f"{record.protocol}. A band is the mean with one standard deviation on either side."
+    return section("repeats", "Repeats", note, shown, table(repeats_table(record)))
+
+
+def _training(summary: RunSummary, drawn: Mapping[str, str]) -> str:
+    note = f"Epoch {summary.training.best_epoch} was kept: the best on the validation split."
+    shown = plots([drawn["loss"], drawn["validation"]])
+    return section("training", "Training", note, shown)
+
+
+def _protocol(summary: RunSummary) -> str:
     training, data = summary.training, summary.data
     facts = {
         "data": f"{data['name']}, protocol {data['protocol']}",
-        **{f"{s} windows": _counts(c) for s, c in data["counts"].items()},
         "data fingerprint": data["fingerprint"],
         "seed": str(summary.recipe.seed),
         **({"network found by search": str(summary.found)} if summary.found else {}),
         "validation": f"{describe_scores(training.validation_scores)}; chose epoch"
         f" {training.best_epoch} of {len(training.epochs)}",
-        "test": describe_scores(training.test_scores),
+        "test": f"{describe_scores(training.test_scores)}; looked at once",
         "verified": f"segments equal Keras before softmax within {summary.verified_error:.1e} of"
         f" the largest output, on {summary.verified_windows} windows",
         "bundle": f"{summary.bundle}, {summary.packed.size_bytes} bytes",
         "digest": summary.packed.digest,
     }
-    lines = (f"<dt>{_escape(k)}</dt><dd>{_escape(v)}</dd>" for k, v in facts.items())
-    return f"<dl>{''.join(lines)}</dl>"
+    lines = (f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items())
+    read = msgspec.json.format(msgspec.json.encode(summary.recipe), indent=2).decode("utf-8")
+    return section(
+        "protocol",
+        "Protocol, splits and seed",
+        "",
+        f"<dl>{''.join(lines)}</dl>\n<h3>Windows by split and class</h3>",
+        table(split_table(summary)),
+        folded("the recipe as it was read", f"<pre>{escape(read)}</pre>"),
+    )
 
 
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{label} {count}" for label, count in counts.items())
-
-
-def _recipe(summary: RunSummary) -> str:
-    return msgspec.json.format(msgspec.json.encode(summary.recipe), indent=2).decode("utf-8")
-
-
-def _tile(figure: str, text: str) -> str:
-    return f'<div class="tile"><b>{_escape(figure)}</b><span>{_escape(text)}</span></div>'
-
-
-def _table(
-    head: Sequence[str], rows: Sequence[Sequence[str]], marks: Sequence[str] | None = None
-) -> str:
-    lines = ["".join(f"<th>{_escape(cell)}</th>" for cell in head)]
-    lines += ["".join(f"<td>{_escape(cell)}</td>" for cell in row) for row in rows]
-    classes = ["", *(marks or [""] * len(rows))]
-    body = "".join(f'<tr class="{c}">{x}</tr>' for c, x in zip(classes, lines, strict=True))
-    return f"<table>{body}</table>"
-
-
-def _escape(text: str) -> str:
-    return html.escape(text.replace("**", "").replace(" uJ", " µJ"))
+def _time(summary: RunSummary) -> str:
+    if not summary.seconds:
+        return ""
+    total = sum(summary.seconds.values())
+    rows = [[name, f"{s:.1f} s", f"{100 * s / total:.0f} %"] for name, s in summary.seconds.items()]
+    rows.append(["all", f"{total:.1f} s", "100 %"])
+    shown = table(Table("time", ["stage", "time", "share"], rows))
+    return section("time", "Time spent", "On this machine, in this run.", beside(shown))

@@ -18,6 +18,16 @@ def format_j(joules: float) -> str:
     return f"{_three_figures(joules)} J"
 
 
+def show_j(joules: float) -> str:
+    """Return an energy as `format_j` does, with the Greek letter of pages and drawings."""
+    return format_j(joules).replace("uJ", "µJ")
+
+
+def energy_unit(joules: float) -> tuple[float, str]:
+    """Return the unit, in joules and by name, in which a drawing up to `joules` is laid out."""
+    return (1e-6, "µJ") if joules < 1e-3 else (1e-3, "mJ") if joules < 1 else (1.0, "J")
+
+
 def describe_scores(scores: Scores) -> str:
     """Return accuracy and macro-F1 of a split with the number of its windows."""
     return (
@@ -37,6 +47,8 @@ def terminal_lines(summary: RunSummary) -> Iterator[str]:
     if summary.found:
         yield f"search  {summary.found}"
     yield f"test    {describe_scores(summary.training.test_scores)}"
+    if summary.statistics:
+        yield f"repeats {summary.statistics}"
     yield f"point   {row.point} of {summary.rows[-1].point}, {row.encoding.value} on the wire"
     yield (
         f"edge    {format_j(row.edge_j)} a window, modelled: {format_j(cost.head_j)} computing on"
@@ -60,6 +72,7 @@ def markdown(summary: RunSummary) -> str:
         f" {training.best_epoch}:"
         f" {describe_scores(training.validation_scores)}",
         f"- network found by search: {summary.found}" if summary.found else "",
+        f"- repeated: {summary.statistics}" if summary.statistics else "",
         f"- always the commonest class of the test split: accuracy {trivial(summary):.3f}",
         f"- segments against Keras before softmax: largest error {summary.verified_error:.1e} of"
         f" the largest output, on {summary.verified_windows} windows",

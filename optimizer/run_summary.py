@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optimizer.compare import ComparisonRecord
 from optimizer.package import Packed
 from optimizer.partition import Choice, Row
 from optimizer.recipe import Recipe
-from optimizer.run_training import TrainingRecord
 from optimizer.search_record import SearchRecord
+
+if TYPE_CHECKING:  # both train networks, which takes libraries that a report does without
+    from optimizer.run_statistics import StatisticsRecord
+    from optimizer.run_training import TrainingRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class RunSummary:
     """The data set's lineage: name, protocol, fingerprint, counts per split and class."""
     labels: tuple[str, ...]
     is_synthetic: bool
-    training: TrainingRecord
+    training: "TrainingRecord"
     rows: tuple[Row, ...]
     """Every point with every encoding, priced and held against the bounds."""
     choice: Choice
@@ -34,6 +37,8 @@ class RunSummary:
     """Largest error of the chain of segments against Keras, relative to the largest output."""
     found: SearchRecord | None = None
     """How the network was found; None where the recipe's own was trained."""
+    statistics: "StatisticsRecord | None" = None
+    """How the network does with other seeds and on other splits; None where nothing was asked."""
     comparison: ComparisonRecord | None = None
     """What it is held against; None where nothing was asked for."""
     seconds: Mapping[str, float] = field(default_factory=dict)

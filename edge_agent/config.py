@@ -40,7 +40,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     point: str = "auto"
     """Partition point: the number of leading segments run here; auto: the manifest's default."""
     encoding: str = "auto"
-    """How the activation travels: float32, float16, int8; auto: the manifest's default."""
+    """How the activation travels: float32, float16, int8, int4; auto: the manifest's default."""
     key: str = ""
     """Key file to trust (PEM, the public half or the pair), beside those of `trust`."""
     trust: str = ""

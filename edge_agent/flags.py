@@ -22,7 +22,9 @@ def _add_what(run: argparse.ArgumentParser) -> None:
         "--point", metavar="auto|K", help="segments that run here; default: the bundle's"
     )
     group.add_argument(
-        "--encoding", metavar="auto|NAME", help="float32, float16 or int8; default: the bundle's"
+        "--encoding",
+        metavar="auto|NAME",
+        help="float32, float16, int8 or int4; default: the bundle's",
     )
     group.add_argument("--key", metavar="FILE", help="key file to trust, beside those of --trust")
     group.add_argument(

@@ -1,7 +1,6 @@
 """The running server: its services, thread pools, options, and how it starts and drains."""
 
 import logging
-import socket
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from fog_server.activity import Activity
 from fog_server.admission import Admission
 from fog_server.authorization import Authorization, guard
-from fog_server.config import Config, Tls, Wire
+from fog_server.config import Config, Tls
 from fog_server.control_servicer import ControlServicer
 from fog_server.credentials import server_credentials, tls_files, watch_allow_list
 from fog_server.handlers import reader
@@ -27,13 +26,12 @@ from fog_server.liveness import Health, SelfCall
 from fog_server.memory import HeapTrim
 from fog_server.metrics import Metrics
 from fog_server.model_servicer import ModelServicer
+from fog_server.port import bind, server_options
 from fog_server.providers import choose_providers
 from fog_server.quota import Quotas
 from fog_server.rpc import guarded
 from fog_server.store import BundleStore, load_store
 from headtail.bundle.keys import read_trust
-from headtail.config import parse_address
-from headtail.errors import ConfigError
 from headtail.inference import grpc_service_pb2 as oip
 from headtail.liveness import STALL_S, Check, Progress, first_of
 from headtail.metrics import LIVE, READY, MetricsPage
@@ -47,8 +45,6 @@ INFERENCE_SERVICE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full
 CONTROL_SERVICE = control_pb2.DESCRIPTOR.services_by_name["Control"].full_name
 # Calls that carry no tensor; a bundle being fetched holds one of these threads.
 _CONTROL_THREADS = 8
-_LOOKAHEAD_BYTES = 1 << 20
-_PING_TIMEOUT_MS = 20_000  # grpcio 1.85 waits a minute unless both of its options say so
 
 
 class FogServer:
@@ -91,7 +87,7 @@ class FogServer:
                 resources.callback(self_call.close)
                 self.check_live = first_of([self._alive, self_call.check])
             credentials = None if files is None else server_credentials(files)
-            self.address = _bind(self._server, config.listen, credentials)
+            self.address = bind(self._server, config.listen, credentials)
             self.metrics_address = ""
             if config.metrics:
                 probes = {LIVE: self.check_live, READY: self.check_ready}
@@ -237,48 +233,7 @@ def _serialize(message: Any) -> bytes:
     return content
 
 
-def server_options(wire: Wire) -> list[tuple[str, int]]:
-    """Return the options of the gRPC server."""
-    return [
-        # Two servers on one port would share its connections at random.
-        ("grpc.so_reuseport", 0),
-        # What an agent may have sent ahead, per stream. gRPC's own guess grows with the speed of
-        # the link to tens of megabytes, which under overload is all of it memory; a mebibyte a
-        # round trip is 20 MB/s at 50 ms.
-        ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", _LOOKAHEAD_BYTES),
-        ("grpc.max_receive_message_length", wire.max_message_bytes),
-        ("grpc.max_send_message_length", wire.max_message_bytes),
-        # By gRPC's default whoever connects and says nothing stays for two minutes.
-        ("grpc.server_handshake_timeout_ms", round(wire.handshake_s * 1e3)),
-        ("grpc.keepalive_time_ms", wire.keepalive_s * 1000),
-        ("grpc.keepalive_timeout_ms", _PING_TIMEOUT_MS),
-        ("grpc.http2.ping_timeout_ms", _PING_TIMEOUT_MS),
-        ("grpc.keepalive_permit_without_calls", 1),
-        # The default refuses clients that ping more often than every 300 s. A second's grace.
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", wire.keepalive_s * 1000 - 1000),
-    ]
-
-
 def _load(config: Config, providers: tuple[str, ...]) -> BundleStore:
     trust = read_trust(Path(config.trust) if config.trust else None)
     options = SessionOptions(providers=providers, threads=config.inference.threads)
     return load_store(Path(config.bundles), trust, options, allow_older=config.allow_older)
-
-
-def _bind(server: grpc.Server, listen: str, credentials: grpc.ServerCredentials | None) -> str:
-    host, port = parse_address(listen, "--listen")
-    try:
-        # gRPC says why it cannot listen only in a log line of its own; the system says it here.
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        socket.create_server((host, port), family=family).close()
-        if credentials is None:
-            bound = server.add_insecure_port(listen)
-        else:
-            bound = server.add_secure_port(listen, credentials)
-    except OSError as error:
-        reason = error.strerror or error
-        raise ConfigError("--listen", f"cannot listen on {listen}: {reason}") from error
-    except RuntimeError as error:
-        raise ConfigError("--listen", f"cannot listen on {listen}") from error
-    return f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"

@@ -1,0 +1,58 @@
+"""The gRPC port: the options of the server behind it, and how it is opened."""
+
+import socket
+
+import grpc
+
+from fog_server.config import Wire
+from headtail.config import parse_address
+from headtail.errors import ConfigError
+
+_LOOKAHEAD_BYTES = 1 << 20
+_PING_TIMEOUT_MS = 20_000  # grpcio 1.85 waits a minute unless both of its options say so
+
+
+def server_options(wire: Wire) -> list[tuple[str, int]]:
+    """Return the options of the gRPC server."""
+    return [
+        # Two servers on one port would share its connections at random.
+        ("grpc.so_reuseport", 0),
+        # What an agent may have sent ahead, per stream. gRPC's own guess grows with the speed of
+        # the link to tens of megabytes, which under overload is all of it memory; a mebibyte a
+        # round trip is 20 MB/s at 50 ms.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", _LOOKAHEAD_BYTES),
+        ("grpc.max_receive_message_length", wire.max_message_bytes),
+        ("grpc.max_send_message_length", wire.max_message_bytes),
+        # By gRPC's default whoever connects and says nothing stays for two minutes.
+        ("grpc.server_handshake_timeout_ms", round(wire.handshake_s * 1e3)),
+        ("grpc.keepalive_time_ms", wire.keepalive_s * 1000),
+        ("grpc.keepalive_timeout_ms", _PING_TIMEOUT_MS),
+        ("grpc.http2.ping_timeout_ms", _PING_TIMEOUT_MS),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # The default refuses clients that ping more often than every 300 s. A second's grace.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", wire.keepalive_s * 1000 - 1000),
+    ]
+
+
+def bind(server: grpc.Server, listen: str, credentials: grpc.ServerCredentials | None) -> str:
+    """Open the port and return its address with the number it got.
+
+    Raises:
+        ConfigError: If the address is none, or is taken.
+    """
+    host, port = parse_address(listen, "--listen")
+    try:
+        # gRPC says why it cannot listen only in a log line of its own; the system says it here.
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
+        if credentials is None:
+            bound = server.add_insecure_port(listen)
+        else:
+            bound = server.add_secure_port(listen, credentials)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError("--listen", f"cannot listen on {listen}: {reason}") from error
+    except RuntimeError as error:
+        raise ConfigError("--listen", f"cannot listen on {listen}") from error
+    return f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"

@@ -16,10 +16,11 @@ import numpy as np
 from headtail.constant import Constant
 from headtail.cost_model import CpuTime
 from headtail.errors import DataError
+from headtail.layer_shape import KINDS, Kind
 from headtail.operations import Operations
 from headtail.profile import DeviceProfile
 from headtail.profile_domain import Domain
-from headtail.profile_kit import KINDS, Kind, Kit, KitLayer
+from headtail.profile_kit import Kit, KitLayer
 from headtail.profile_measure import Timing
 from headtail.surrogate import Agreement, Surrogate, fit_surrogate, measure_agreement
 from headtail.tensor import Array

@@ -5,9 +5,10 @@ import numpy as np
 
 from headtail.constant import Constant
 from headtail.cost_model import CpuTime
+from headtail.layer_shape import KINDS
 from headtail.profile import DeviceProfile
 from headtail.profile_fit import LAYER_TERMS, RUN_TERMS, Fit, Row
-from headtail.profile_kit import KINDS, Kit
+from headtail.profile_kit import Kit
 from headtail.profile_measure import Timing
 from headtail.surrogate import Agreement
 

@@ -9,13 +9,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from headtail.bundle.archive import describe_member
 from headtail.errors import ConfigError
+from headtail.layer_shape import KINDS, Kind, LayerShape, activation_bytes
 from headtail.profile_kit import (
-    KINDS,
     MAX_LAYERS,
-    Kind,
     KitLayer,
-    LayerShape,
-    activation_bytes,
     write_kit,
 )
 from headtail.tensor import Array

@@ -14,9 +14,10 @@ import pytest
 from onnx import helper
 
 from headtail.errors import DataError
+from headtail.layer_shape import KINDS, LayerShape
 from headtail.operations import Operations
 from headtail.profile_graph import check_graph
-from headtail.profile_kit import KINDS, Kit, LayerShape, read_kit
+from headtail.profile_kit import Kit, read_kit
 from optimizer.count import count_operations
 from optimizer.graph import read_graph
 from optimizer.profile_kit import build_graph, write_sample

@@ -19,6 +19,7 @@ _BINS = 4096  # the finest step that is tried is some ten bins wide
 _RATIOS = np.geomspace(1.06, 0.04, 120)
 """Steps tried, as shares of the step that spans the range. A rounded zero point moves the range, so
 a little more than all of it is tried too."""
+_STRIDE = 5  # every so many of them first, with all zero points; then those about the best
 
 
 @dataclass(slots=True)
@@ -54,21 +55,19 @@ class Distribution:
             encoding: int8 or int4.
         """
         spanning = calibrate(np.array([self.low, self.high]), encoding)
-        seen = self._counts > 0
-        counts = self._counts[seen]
-        means = self._sums[seen] / counts
         least, largest = STORED_RANGES[encoding]
         width = max(0.0, self.high) - min(0.0, self.low)
         scales = (width / (largest - least) * _RATIOS).astype(np.float32).astype(np.float64)
-        scales = scales[scales >= np.finfo(np.float32).tiny]
-        best = spanning
-        best_error = _errors(means, counts, np.array([best.scale]), best.zero_point, encoding)[0]
-        for zero_point in self._zero_points(least, largest) if len(scales) else ():
-            errors = _errors(means, counts, scales, zero_point, encoding)
-            at = int(errors.argmin())
-            if errors[at] < best_error:
-                best, best_error = Affine(float(scales[at]), zero_point), errors[at]
-        return best
+        if scales[-1] < np.finfo(np.float32).tiny:
+            return spanning
+        coarse = self._best(scales[::_STRIDE], self._zero_points(least, largest), encoding)
+        at = int(np.abs(scales - coarse.scale).argmin())
+        near = scales[max(0, at - _STRIDE) : at + _STRIDE + 1]
+        zero_points = range(
+            max(least, coarse.zero_point - 1), min(largest, coarse.zero_point + 1) + 1
+        )
+        found = self._best(near, zero_points, encoding)
+        return min(spanning, found, key=lambda affine: self._error(affine, encoding))
 
     def _zero_points(self, least: int, largest: int) -> range:
         """Return those worth trying: values of one sign need no levels beyond zero."""
@@ -78,20 +77,27 @@ class Distribution:
             return range(largest, largest + 1)
         return range(least, largest + 1)
 
+    def _best(self, scales: Array, zero_points: range, encoding: Encoding) -> Affine:
+        errors = np.array([self._squared(scales, z, encoding) for z in zero_points])
+        z, s = np.unravel_index(errors.argmin(), errors.shape)
+        return Affine(float(scales[s]), zero_points[int(z)])
 
-def _errors(
-    means: Array, counts: Array, scales: Array, zero_point: int, encoding: Encoding
-) -> Array:
-    """Return the sum of squared errors for each scale, shape (S,)."""
-    least, largest = STORED_RANGES[encoding]
-    steps = scales[:, None]
-    stored = means / steps
-    np.rint(stored, out=stored)
-    np.clip(stored, least - zero_point, largest - zero_point, out=stored)
-    stored *= steps
-    stored -= means
-    stored *= stored
-    return np.asarray(stored @ counts)
+    def _error(self, affine: Affine, encoding: Encoding) -> float:
+        return float(self._squared(np.array([affine.scale]), affine.zero_point, encoding)[0])
+
+    def _squared(self, scales: Array, zero_point: int, encoding: Encoding) -> Array:
+        """Return the sum of squared errors for each scale, shape (S,)."""
+        least, largest = STORED_RANGES[encoding]
+        seen = self._counts > 0
+        counts = self._counts[seen]
+        means, steps = self._sums[seen] / counts, scales[:, None]
+        stored = means / steps
+        np.rint(stored, out=stored)
+        np.clip(stored, least - zero_point, largest - zero_point, out=stored)
+        stored *= steps
+        stored -= means
+        stored *= stored
+        return np.asarray(stored @ counts)
 
 
 def fit_affine(array: Array, encoding: Encoding) -> Affine:

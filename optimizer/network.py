@@ -1,4 +1,4 @@
-"""The 1-D network family of the search: genome, layers, operations, footprints, Keras model.
+"""The 1-D network family of the search: genome, layers, operations, footprints.
 
 Source of the family and its formulae: energy-aware NAS with partitioning. Layer i maps a map of
 `in_length` x `in_channels` to `out_length` x `out_channels`: a convolution where the length
@@ -9,20 +9,13 @@ neighbours overlap.
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import msgspec
-import numpy as np
 
-from headtail.errors import ShapeMismatch
 from headtail.operations import Operations
-from headtail.tensor import Array
-
-if TYPE_CHECKING:
-    import keras
 
 BYTES_PER_VALUE = 4  # float32, in Flash and in RAM
-MIN_DEVIATION = 1e-6  # below it a channel is constant on the calibration data
 
 Size = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
 LengthGene = Annotated[int, msgspec.Meta(ge=0, le=1 << 20)]
@@ -181,79 +174,3 @@ class Genome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 HeadFootprint(point, operations, flash_bytes, ram_bytes, layer.out_values)
             )
         return tuple(footprints)
-
-
-def build_keras(genome: Genome, seed: int) -> "keras.Model":
-    """Build the network: input "x" of (length, channels), output "y" of class probabilities.
-
-    A ReLU follows every convolution as a layer of its own; the dense layer is "logits" and the
-    softmax after it "y". Weights are Glorot uniform with zero bias, the same for the same seed.
-    """
-    import keras
-
-    layers = genome.layers()
-    seeds = np.random.SeedSequence(seed).generate_state(len(layers))
-    x = keras.Input((genome.lengths[0], genome.channels[0]), name="x")
-    h = x
-    for i, (layer, layer_seed) in enumerate(zip(layers, seeds, strict=True)):
-        glorot = keras.initializers.GlorotUniform(seed=int(layer_seed))
-        if layer.kind == "dense":
-            h = keras.layers.Flatten(name="flatten")(h)
-            h = keras.layers.Dense(genome.classes, kernel_initializer=glorot, name="logits")(h)
-            continue
-        is_conv = layer.kind == "conv"
-        kind = keras.layers.Conv1D if is_conv else keras.layers.Conv1DTranspose
-        h = kind(
-            layer.out_channels,
-            layer.kernel,
-            strides=layer.stride,
-            padding="same" if layer.multiple > 1 else "valid",
-            kernel_initializer=glorot,
-            name=f"{layer.kind}{i}",
-        )(h)
-        h = keras.layers.ReLU(name=f"relu{i}")(h)
-    return keras.Model(x, keras.layers.Softmax(name="y")(h))
-
-
-def initialise(model: "keras.Model", x: Array) -> None:
-    """Scale every convolution so that its channels leave with unit variance and mean +0.5.
-
-    With few channels, inputs in [0, 1] and zero biases, most random networks of this family have
-    dead ReLUs and never learn; this takes the trap away. Source: Mishkin & Matas,
-    arXiv:1511.06422 (layer by layer on data), with the mean at +0.5 standard deviations.
-
-    Args:
-        model: A network of `build_keras`; its convolutions are changed in place.
-        x: Calibration windows from the training split, shape (N, length, channels), float32.
-
-    Raises:
-        ShapeMismatch: If `x` is not what the model takes.
-    """
-    import keras
-
-    expected = (-1, *model.input_shape[1:])
-    if x.ndim != len(expected) or x.shape[1:] != expected[1:] or not len(x):
-        raise ShapeMismatch("calibration windows", expected, x.shape)
-    h = keras.ops.convert_to_tensor(x)
-    for layer in model.layers[1:]:
-        if isinstance(layer, keras.layers.Conv1D | keras.layers.Conv1DTranspose):
-            _standardise(layer, np.asarray(layer(h), dtype=np.float64))
-        h = layer(h)
-
-
-def _standardise(layer: "keras.layers.Layer", outputs: Array) -> None:
-    """Change `layer` so that `outputs`, shape (N, length, channels), become standardised."""
-    import keras
-
-    mean, deviation = outputs.mean(axis=(0, 1)), outputs.std(axis=(0, 1))
-    scale = 1.0 / np.where(deviation > MIN_DEVIATION, deviation, 1.0)
-    kernel, bias = layer.get_weights()
-    is_transposed = isinstance(layer, keras.layers.Conv1DTranspose)
-    # Kernels are (width, in, out), of a transposed convolution (width, out, in).
-    kernel_scale = scale[:, np.newaxis] if is_transposed else scale
-    layer.set_weights(
-        [
-            (kernel * kernel_scale).astype(np.float32),
-            ((bias - mean) * scale + 0.5).astype(np.float32),
-        ]
-    )

@@ -30,6 +30,32 @@ class Reporter(Protocol):
         """Show that a stage goes on until the block ends, and how long it took."""
 
 
+class StageClock:
+    """A reporter that passes all on to another, and keeps how long each stage took.
+
+    Attributes:
+        seconds: By the stage's name; of stages of one name the sum.
+    """
+
+    def __init__(self, reporter: Reporter, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take the reporter and the clock to measure with."""
+        self.seconds: dict[str, float] = {}
+        self._reporter = reporter
+        self._clock = clock
+
+    def say(self, text: str) -> None:
+        """Show one line."""
+        self._reporter.say(text)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Advance]:
+        """Show that a stage goes on until the block ends; note how long it took."""
+        began = self._clock()
+        with self._reporter.stage(name) as advance:
+            yield advance
+        self.seconds[name] = self.seconds.get(name, 0.0) + self._clock() - began
+
+
 class Terminal:
     """A reporter that writes to a rich console: live bars on a terminal, plain lines elsewhere."""
 

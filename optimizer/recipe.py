@@ -151,7 +151,7 @@ class SearchConfig(_Section, frozen=True):
     """Whether lengths of which neighbours do not divide one another are repaired: drawn as they
     fit, and changed as little as need be where networks are bred. The paper does not; such networks
     are then out of bounds."""
-    draws: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
+    draws: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
     """Networks drawn or bred for each place of a generation, of which the first one is taken that
     is within the bounds and new; 1 takes what comes, as the paper does."""
     epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 4

@@ -1,5 +1,6 @@
 """One run: recipe in; trained, cut, verified and priced network out, as a signed bundle."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,39 +10,35 @@ import msgspec
 import numpy as np
 
 from headtail.bundle.keys import Signer, read_signer
-from headtail.bundle.manifest import Point
 from headtail.profile import read_device_profile, read_link_profile
 from headtail.tensor import Array
-from optimizer.cut import CutModel, cut_model, legal_cuts, select_cuts
+from optimizer.compare import ComparisonRecord
+from optimizer.compare_contest import Contest
+from optimizer.compare_run import compare_or_restore
 from optimizer.data.dataset import Dataset
 from optimizer.data.load import load
-from optimizer.genome_cost import Terms
-from optimizer.graph import Graph, read_graph
+from optimizer.executor import Executor, open_executor
+from optimizer.fitting import fit_and_test
+from optimizer.graph import Graph
+from optimizer.individual import Candidate
+from optimizer.keras_engine import predict
 from optimizer.keras_onnx import before_softmax, export_keras
-from optimizer.labelled import Labelled
-from optimizer.network import build_keras
 from optimizer.package import Offer, Verified, pack
-from optimizer.package_points import Profiles, Windows, build_points
-from optimizer.partition import (
-    Bounds,
-    Choice,
-    Row,
-    before_training,
-    choose,
-    list_rows,
-    within_device,
-)
-from optimizer.progress import Reporter
-from optimizer.recipe import NetworkConfig, Recipe, read_recipe
+from optimizer.package_points import Profiles
+from optimizer.progress import Reporter, StageClock
+from optimizer.recipe import Recipe, read_recipe
 from optimizer.report import write_report
 from optimizer.run_description import describe
 from optimizer.run_folder import RunFolder, open_run
-from optimizer.run_inputs import Inputs, build_inputs, draw_test_windows
-from optimizer.run_search import ShortTraining, search_or_restore
+from optimizer.run_inputs import Inputs, build_every_input, draw_test_windows
+from optimizer.run_points import Pricing
+from optimizer.run_search import search_or_restore
+from optimizer.run_short_training import ShortTraining
+from optimizer.run_statistics import StatisticsRecord, repeat_or_restore
 from optimizer.run_summary import RunSummary
-from optimizer.run_training import train_or_restore
-from optimizer.search import SearchRecord
-from optimizer.train import predict
+from optimizer.run_training import Task, train_or_restore
+from optimizer.search_record import SearchRecord
+from optimizer.teaching import teach_or_restore
 from optimizer.verify import Reference, verify
 from optimizer.verify import before_softmax as tensors_before_softmax
 
@@ -78,9 +75,9 @@ class _Job:
     reporter: Reporter
 
     @property
-    def bounds(self) -> Bounds:
-        """The recipe's bounds, and the device's own memory where that is less."""
-        return within_device(self.recipe.partition.bounds, self.profiles.devices[0])
+    def pricing(self) -> Pricing:
+        """What points are priced with and held against."""
+        return Pricing(self.recipe, self.profiles)
 
 
 def run_recipe(request: RunRequest, reporter: Reporter) -> RunResult:
@@ -109,30 +106,59 @@ def run_recipe(request: RunRequest, reporter: Reporter) -> RunResult:
 
 
 def _run(job: _Job) -> RunSummary:
-    recipe, reporter = job.recipe, job.reporter
-    with reporter.stage("load the data") as advance:
+    recipe, clock = job.recipe, StageClock(job.reporter)
+    with clock.stage("load the data") as advance:
         dataset = load(recipe.data, lambda what, done, total: advance(done, total, what))
-        inputs = build_inputs(dataset, recipe)
+        inputs = build_every_input(dataset, recipe)
     if dataset.is_synthetic:
-        reporter.say("SYNTHETIC data: what follows says nothing about real patients")
-    windows = inputs.verification(recipe.export.verify_windows)
+        clock.say("SYNTHETIC data: what follows says nothing about real patients")
+    with open_executor(recipe.executor) as executor:
+        made = _make(_Bench(job, dataset, inputs, executor, clock))
+    with clock.stage("write the report"):
+        _write_test_windows(job, dataset)
+        summary = dataclasses.replace(made, seconds=dict(clock.seconds))
+        write_report(summary, job.folder)
+        job.folder.finish(summary.bundle, summary.packed.digest)
+    return summary
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """What the stages of a run work with."""
+
+    job: _Job
+    dataset: Dataset
+    inputs: tuple[Inputs, ...]
+    """The recipe's own, then those of [[search.inputs]]."""
+    executor: Executor
+    reporter: Reporter
+
+
+def _make(bench: _Bench) -> RunSummary:
+    job, dataset, reporter = bench.job, bench.dataset, bench.reporter
+    bench.inputs[0].verification(job.recipe.export.verify_windows)  # too few fail early
+    taught = teach_or_restore(job.recipe, dataset, bench.executor, job.folder, reporter)
     found = None
-    if recipe.search is not None:
-        found = _search(job, inputs, len(dataset.labels))
-        recipe = msgspec.structs.replace(recipe, network=found.network, search=None)
+    if job.recipe.search is not None:
+        found = _search(bench, job.recipe, job.folder, taught)
+    recipe, index = _settled(job.recipe, found)
+    inputs, classes = bench.inputs[index], len(dataset.labels)
+    windows = inputs.verification(recipe.export.verify_windows)
     with reporter.stage("check the bounds"):
-        _check_bounds(job, recipe.network, inputs, len(dataset.labels))
-    model, record = train_or_restore(recipe, inputs, len(dataset.labels), job.folder, reporter)
+        job.pricing.check(recipe.network.genome(classes), inputs)
+        candidate = job.pricing.candidate(recipe.network.genome(classes), index)
+    task = Task(recipe, candidate, inputs, taught)
+    model, record = train_or_restore(task, job.folder, reporter)
     with reporter.stage("export and cut"):
         content = export_keras(model, recipe.export.opset)
         job.folder.write("model.onnx", content)
-        graph, cut = _cut(job, content)
+        graph, cut = job.pricing.cut(content)
     with reporter.stage("verify against Keras"):
         feed = {graph.inputs[0].name: windows}
         error = verify(cut, _reference(model, graph), feed, tensors_before_softmax(graph))
     with reporter.stage("price the points"):
-        points = _points(job, cut, inputs, inputs.validation)
-        choice = _choose(job, points, job.bounds)
+        points = job.pricing.points(cut, inputs, inputs.validation)
+        choice = job.pricing.choose(points)
     with reporter.stage("write and test the bundle"):
         offer = Offer(points, choice.point, choice.encoding)
         verified = Verified(len(windows), f"{dataset.name}, validation split", "keras")
@@ -140,13 +166,13 @@ def _run(job: _Job) -> RunSummary:
         bundle = f"{recipe.name}-{recipe.version}.bundle"
         samples = {graph.inputs[0].name: inputs.samples}
         packed = pack(job.folder.path / bundle, cut, offer, described, samples, job.signer)
-    summary = RunSummary(
+    return RunSummary(
         recipe=job.recipe,
         data=described.lineage.data,
         labels=dataset.labels,
         is_synthetic=dataset.is_synthetic,
         training=record,
-        rows=_rows(job, points),
+        rows=job.pricing.rows(points),
         choice=choice,
         packed=packed,
         bundle=bundle,
@@ -154,38 +180,62 @@ def _run(job: _Job) -> RunSummary:
         verified_windows=len(windows),
         verified_error=error,
         found=found,
+        statistics=_repeat(bench, task),
+        comparison=_compare(bench, found, taught),
     )
-    with reporter.stage("write the report"):
-        _write_test_windows(job, dataset)
-        write_report(summary, job.folder)
-        job.folder.finish(bundle, packed.digest)
-    return summary
 
 
-def _search(job: _Job, inputs: Inputs, classes: int) -> SearchRecord:
-    partition = job.recipe.partition
-    terms = Terms(
-        job.profiles, job.bounds, partition.objective, partition.encodings, partition.fog_factor
+def _search(bench: _Bench, recipe: Recipe, folder: RunFolder, taught: Array | None) -> SearchRecord:
+    trainer = ShortTraining(recipe, bench.inputs, len(bench.dataset.labels), taught)
+    terms = Pricing(recipe, bench.job.profiles).terms
+    return search_or_restore(recipe, terms, trainer, bench.executor, folder, bench.reporter)
+
+
+def _settled(recipe: Recipe, found: SearchRecord | None) -> tuple[Recipe, int]:
+    """Return the recipe with what a search found in the place of what was searched."""
+    if found is None:
+        return recipe, 0
+    index, train = found.winner.input, recipe.train
+    if train.teacher is not None and train.teacher.preprocess is None:
+        # The teachers keep the recipe's own input whatever the search found.
+        teacher = msgspec.structs.replace(train.teacher, preprocess=recipe.preprocess)
+        train = msgspec.structs.replace(train, teacher=teacher)
+    settled = msgspec.structs.replace(
+        recipe, network=found.network, preprocess=recipe.steps(index), train=train, search=None
     )
-    trainer = ShortTraining(job.recipe, inputs, classes)
-    return search_or_restore(job.recipe, terms, trainer, job.folder, job.reporter)
+    return settled, index
 
 
-def _check_bounds(job: _Job, network: NetworkConfig, inputs: Inputs, classes: int) -> None:
-    """Raise what `choose` would raise after the training, as far as it can be known now.
-
-    No cost depends on the weights, but the export leaves out a bias that is zero.
-    """
-    model = build_keras(network.genome(classes), job.recipe.seed)
-    model.set_weights([w + np.float32(0.01) for w in model.get_weights()])
-    _, cut = _cut(job, export_keras(model, job.recipe.export.opset))
-    _choose(job, _points(job, cut, inputs, None), before_training(job.bounds))
+def _repeat(bench: _Bench, task: Task) -> StatisticsRecord | None:
+    if task.recipe.statistics is None:
+        return None
+    return repeat_or_restore(task, bench.executor, bench.job.folder, bench.reporter)
 
 
-def _cut(job: _Job, content: bytes) -> tuple[Graph, CutModel]:
-    graph = read_graph(content)
-    cuts = select_cuts(legal_cuts(graph), job.recipe.partition.points)
-    return graph, cut_model(graph, cuts)
+def _compare(
+    bench: _Bench, found: SearchRecord | None, taught: Array | None
+) -> ComparisonRecord | None:
+    recipe = bench.job.recipe
+    if recipe.compare is None:
+        return None
+
+    def look(other: Recipe, folder: RunFolder, reporter: Reporter) -> SearchRecord:
+        own = dataclasses.replace(bench, reporter=reporter)
+        return _search(own, other, folder, taught)
+
+    def retrain(candidate: Candidate, inputs: Inputs, seed: int) -> tuple[Array, Array]:
+        scores = fit_and_test(candidate, inputs, taught, recipe.train, seed)
+        return scores[0].confusion, scores[1].confusion
+
+    contest = Contest(
+        recipe,
+        bench.dataset,
+        bench.inputs,
+        bench.job.pricing.terms,
+        look if recipe.search else None,
+        retrain,
+    )
+    return compare_or_restore(contest, found, bench.job.folder, bench.reporter)
 
 
 def _reference(model: keras.Model, graph: Graph) -> Reference:
@@ -196,33 +246,6 @@ def _reference(model: keras.Model, graph: Graph) -> Reference:
         return {y: predict(logits, feed[x])}
 
     return run
-
-
-def _points(
-    job: _Job, cut: CutModel, inputs: Inputs, labelled: Labelled | None
-) -> tuple[Point, ...]:
-    """Return the priced points with the encodings that the recipe offers."""
-    name = cut.inputs[0].name
-    windows = Windows(
-        samples={name: inputs.samples},
-        calibration={name: inputs.calibration},
-        labelled=None if labelled is None else {name: labelled.x},
-        labels=None if labelled is None else labelled.y,
-    )
-    return build_points(cut, windows, job.profiles, job.recipe.partition.encodings)
-
-
-def _choose(job: _Job, points: tuple[Point, ...], bounds: Bounds) -> Choice:
-    device, link = job.profiles.devices[0].name, job.profiles.links[0].name
-    partition, asked = job.recipe.partition, job.recipe.search
-    if asked is not None and asked.method == "no_partition":
-        points = points[-1:]
-    return choose(points, bounds, partition.objective, device, link, partition.fog_factor)
-
-
-def _rows(job: _Job, points: tuple[Point, ...]) -> tuple[Row, ...]:
-    device, link = job.profiles.devices[0].name, job.profiles.links[0].name
-    return list_rows(points, job.bounds, device, link, job.recipe.partition.fog_factor)
 
 
 def _write_test_windows(job: _Job, dataset: Dataset) -> None:

@@ -2,34 +2,31 @@
 
 import dataclasses
 
-import keras
 import msgspec
-import numpy as np
 
 from headtail.energy import predict_compute
-from headtail.errors import DataError, SearchError
+from headtail.errors import SearchError
 from headtail.operations import Operations
-from headtail.tensor import Array
-from optimizer.executor import open_executor
+from optimizer.executor import Executor
 from optimizer.genome_cost import Terms, assess
-from optimizer.individual import Candidate, Goal
-from optimizer.keras_onnx import before_softmax
-from optimizer.labelled import Labelled
-from optimizer.network import build_keras, initialise
+from optimizer.individual import Goal
 from optimizer.progress import Reporter
-from optimizer.recipe import Recipe
+from optimizer.recipe import Recipe, SearchConfig
 from optimizer.run_folder import SEARCH, RunFolder
-from optimizer.run_inputs import Inputs
-from optimizer.scores import score
+from optimizer.run_short_training import ShortTraining
 from optimizer.search import Problem, search
 from optimizer.search_history import SearchHistoryWriter, continue_history
 from optimizer.search_record import SearchRecord
 from optimizer.search_training import Evaluate
-from optimizer.train import Epoch, make_deterministic, predict, train
 
 
 def search_or_restore(
-    recipe: Recipe, terms: Terms, trainer: "ShortTraining", folder: RunFolder, reporter: Reporter
+    recipe: Recipe,
+    terms: Terms,
+    trainer: ShortTraining,
+    executor: Executor,
+    folder: RunFolder,
+    reporter: Reporter,
 ) -> SearchRecord:
     """Return what the recipe's search finds, from the folder where it is finished.
 
@@ -47,17 +44,47 @@ def search_or_restore(
         check_speeds(goals, terms)
         earlier = continue_history(folder, goals, recipe.seed)
         scores = trainer.scores  # one object: the executor's workers get it once
-        with open_executor(recipe.executor) as executor, reporter.stage("search") as advance:
+        with reporter.stage("search") as advance:
             problem = _problem(
                 recipe, terms, trainer.classes, lambda networks: executor.run(scores, networks)
             )
             problem = dataclasses.replace(problem, restored=earlier.scores)
             writer = SearchHistoryWriter(recipe.search, folder, advance, earlier)
             record = search(problem, recipe.seed, writer)
-            writer.found(record.winner)
+        record = _extract(record, recipe.search, trainer, executor, reporter)
+        writer.found(record.winner)
         folder.write_record(SEARCH, record)
     reporter.say(f"found {record}")
     return record
+
+
+def _extract(
+    record: SearchRecord,
+    config: SearchConfig,
+    trainer: ShortTraining,
+    executor: Executor,
+    reporter: Reporter,
+) -> SearchRecord:
+    """Return the record with finalists trained for longer, where that is asked for.
+
+    The winner is the best on the half of the validation split that did not steer.
+    """
+    if not config.extraction:
+        return record
+    longer = [f.candidate(trainer.classes, config.extraction) for f in record.finalists]
+    finalists = list(record.finalists)
+    with reporter.stage("train the finalists") as advance:
+        advance(0, len(longer), "")
+        for done, (index, scores) in enumerate(executor.run(trainer.scores, longer), start=1):
+            finalists[index] = msgspec.structs.replace(
+                finalists[index],
+                score=scores[0],
+                final_score=scores[1],
+                epochs=config.extraction,
+            )
+            advance(done, len(longer), "")
+    winner = max(finalists, key=lambda i: i.final_score or 0.0)
+    return msgspec.structs.replace(record, winner=winner, finalists=tuple(finalists))
 
 
 def front_goals(recipe: Recipe) -> tuple[Goal, ...]:
@@ -105,66 +132,3 @@ def _problem(recipe: Recipe, terms: Terms, classes: int, evaluate: Evaluate) -> 
         },
         reassess=(lambda g: assess(g, terms)) if config.method == "partition_after" else None,
     )
-
-
-class ShortTraining:
-    """Trains networks briefly: the same windows and draws for all, whatever came before.
-
-    Attributes:
-        classes: Outputs of each network.
-        halves: The validation split in two, drawn at random: one steers the search, one decides.
-    """
-
-    def __init__(self, recipe: Recipe, inputs: Inputs, classes: int) -> None:
-        """Draw the windows.
-
-        Raises:
-            DataError: If the validation split is too small to be halved.
-        """
-        assert recipe.search is not None, "asked for"
-        if len(inputs.validation.y) < 2:
-            raise DataError("data", "expected at least 2 validation windows to search with")
-        rng = np.random.default_rng(recipe.seed)
-        training, validation = inputs.train, rng.permutation(len(inputs.validation.y))
-        drawn = rng.permutation(len(training.y))[: recipe.search.windows]
-        half = len(validation) // 2
-        self.classes = classes
-        self.halves = (
-            _take(inputs.validation, validation[:half]),
-            _take(inputs.validation, validation[half:]),
-        )
-        self._seed = recipe.seed
-        self._select = recipe.search.select
-        self._config = msgspec.structs.replace(recipe.train, epochs=recipe.search.epochs)
-        self._training = _take(training, drawn)
-        self._calibration = inputs.calibration
-
-    def scores(self, candidate: Candidate) -> tuple[float, float]:
-        """Train a network; return its scores on the steering and on the deciding half.
-
-        The best epoch is chosen on the steering half, as [train] says.
-        """
-        make_deterministic(self._seed)
-        model = build_keras(candidate.genome, self._seed)
-        initialise(model, self._calibration)
-        rng = np.random.default_rng(self._seed)
-        config = self._config
-        if candidate.epochs:
-            config = msgspec.structs.replace(config, epochs=candidate.epochs)
-        train(model, self._training, self.halves[0], config, rng, _ignore)
-        steering, deciding = (self._score(model, half) for half in self.halves)
-        keras.backend.clear_session()  # what Keras keeps of every model would pile up
-        return steering, deciding
-
-    def _score(self, model: keras.Model, labelled: Labelled) -> float:
-        given = predict(before_softmax(model), labelled.x).argmax(axis=1)
-        scores = score(labelled.y, given, self.classes)
-        return scores.accuracy if self._select == "accuracy" else scores.macro_f1
-
-
-def _take(labelled: Labelled, chosen: Array) -> Labelled:
-    return Labelled(labelled.x[chosen], labelled.y[chosen])
-
-
-def _ignore(epoch: Epoch) -> None:
-    """Tell nobody of a pass of a short training."""

@@ -1,5 +1,6 @@
 """The training stage of a run: done once, its outcome kept in the run's folder."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -8,14 +9,16 @@ import numpy as np
 
 from headtail.errors import ConfigError
 from headtail.tensor import Array
-from optimizer.keras_onnx import before_softmax
-from optimizer.network import build_keras, initialise
+from optimizer.fitting import first_weights, wire
+from optimizer.individual import Candidate
+from optimizer.keras_engine import KerasEngine, make_deterministic
+from optimizer.network_keras import build_keras
 from optimizer.progress import Reporter
 from optimizer.recipe import Recipe
 from optimizer.run_folder import MODEL, TRAINING, RunFolder
 from optimizer.run_inputs import Inputs
 from optimizer.scores import Scores, score
-from optimizer.train import Epoch, make_deterministic, predict, train
+from optimizer.training import Epoch, Lessons, run_training
 
 
 class TrainingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,8 +42,20 @@ class TrainingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Scores(np.asarray(self.test))
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the run's network is trained with."""
+
+    recipe: Recipe
+    candidate: Candidate
+    """The network, where it is cut and how its activation travels."""
+    inputs: Inputs
+    taught: Array | None
+    """What teachers say of the training windows, shape (N, classes)."""
+
+
 def train_or_restore(
-    recipe: Recipe, inputs: Inputs, classes: int, folder: RunFolder, reporter: Reporter
+    task: Task, folder: RunFolder, reporter: Reporter
 ) -> tuple[keras.Model, TrainingRecord]:
     """Return the trained model and its record, from the folder where a training is finished.
 
@@ -51,20 +66,22 @@ def train_or_restore(
     if record is not None:
         reporter.say(f"training finished earlier: epoch {record.best_epoch} is kept")
         return _load(folder.path / MODEL), record
-    model, record = _train(recipe, inputs, classes, folder, reporter)
+    model, record = _train(task, folder, reporter)
     folder.write_with(MODEL, model.save)
     folder.write_record(TRAINING, record)
     return model, record
 
 
-def _train(
-    recipe: Recipe, inputs: Inputs, classes: int, folder: RunFolder, reporter: Reporter
-) -> tuple[keras.Model, TrainingRecord]:
-    make_deterministic(recipe.seed)
-    model = build_keras(recipe.network.genome(classes), recipe.seed)
-    initialise(model, inputs.calibration)
-    total = recipe.train.epochs
-    folder.append({"event": "training", "seed": recipe.seed, "epochs": total})
+def _train(task: Task, folder: RunFolder, reporter: Reporter) -> tuple[keras.Model, TrainingRecord]:
+    recipe, candidate, inputs = task.recipe, task.candidate, task.inputs
+    seed, total = recipe.seed, recipe.train.epochs
+    make_deterministic(seed)
+    weights = first_weights(candidate.genome, seed, inputs.calibration)
+    model = build_keras(candidate.genome, weights=weights)
+    engine = KerasEngine(model)
+    cut = wire(recipe.train, candidate.point, candidate.encoding, inputs.calibration)
+    lessons = Lessons(inputs.train, inputs.validation, task.taught, cut)
+    folder.append({"event": "training", "seed": seed, "epochs": total})
     with reporter.stage("train") as advance:
         advance(0, total, "compiling")
 
@@ -76,17 +93,13 @@ def _train(
             )
             advance(epoch.epoch, total, note)
 
-        rng = np.random.default_rng(recipe.seed)
-        done = train(model, inputs.train, inputs.validation, recipe.train, rng, on_epoch)
-    test = score(inputs.test.y, _classes(model, inputs.test.x), classes)
+        done = run_training(engine, lessons, recipe.train, np.random.default_rng(seed), on_epoch)
+    given = engine.logits(inputs.test.x, done.wire).argmax(axis=1)
+    test = score(inputs.test.y, given, engine.classes)
     record = TrainingRecord(
         done.epochs, done.best_epoch, done.validation.confusion.tolist(), test.confusion.tolist()
     )
     return model, record
-
-
-def _classes(model: keras.Model, x: Array) -> Array:
-    return np.asarray(predict(before_softmax(model), x).argmax(axis=1))
 
 
 def _load(path: Path) -> keras.Model:

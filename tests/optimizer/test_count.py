@@ -184,7 +184,8 @@ def test_exported_networks_count_as_the_paper_does(name: str) -> None:
     count for anything.
     """
     from optimizer.keras_onnx import export_keras
-    from optimizer.network import Genome, build_keras
+    from optimizer.network import Genome
+    from optimizer.network_keras import build_keras
 
     lengths, channels, partition, parameters, macz = GOLDEN[name]
     genome = Genome(lengths[:-1], channels[:-1], lengths[-1])

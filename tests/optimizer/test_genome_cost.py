@@ -44,7 +44,7 @@ def test_prices_are_those_of_the_exported_network(genome: Genome) -> None:
     from optimizer.cut import cut_model, legal_cuts, select_cuts
     from optimizer.graph import read_graph
     from optimizer.keras_onnx import export_keras
-    from optimizer.network import build_keras
+    from optimizer.network_keras import build_keras
 
     model = build_keras(genome, 1)
     # A bias of zeros, as all are before training, would not be exported, and two equal ones once.

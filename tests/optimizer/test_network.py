@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from headtail.energy import predict_compute, predict_transmission
 from headtail.operations import Operations
 from headtail.profile import read_device_profile, read_link_profile
-from optimizer.network import Genome, HeadFootprint, Layer, build_keras, initialise
+from optimizer.fast.engine import FastEngine
+from optimizer.fast.weights import glorot, initialise
+from optimizer.network import Genome, HeadFootprint, Layer
+from optimizer.training import softmax
 
 DEVICE, LINK = read_device_profile("stm32l476-paper"), read_link_profile("ble-paper")
 MAX_ERROR = 0.0175  # of the fitted compute energy, against the paper's layer groups
@@ -334,6 +337,8 @@ OVERLAPPING = Genome((64, 16, 0, 32, 4), (1, 3, 2, 2, 4), 5, (1, 2, 1, 3, 5))
 @pytest.mark.parametrize("genome", [SMALL, OVERLAPPING, *(s.genome for s in SOLUTIONS.values())])
 def test_keras_has_the_same_shapes_and_parameters(genome: Genome) -> None:
     """The formulae count what is built."""
+    from optimizer.network_keras import build_keras
+
     model = build_keras(genome, seed=1)
     built = [layer for layer in model.layers if layer.weights]
     for layer, keras_layer in zip(genome.layers(), built, strict=True):
@@ -352,6 +357,7 @@ def test_exported_graph_counts_the_same(name: str) -> None:
     from optimizer.cut import cut_model, legal_cuts
     from optimizer.graph import read_graph
     from optimizer.keras_onnx import export_keras
+    from optimizer.network_keras import build_keras
 
     genome = SOLUTIONS[name].genome
     model = build_keras(genome, seed=1)
@@ -371,7 +377,6 @@ def test_exported_graph_counts_the_same(name: str) -> None:
             assert footprint.ram_bytes == exported[key]
 
 
-@pytest.mark.tf
 @pytest.mark.parametrize("name", ["SD-2", "AC-1", "AC-2"])
 def test_initialise_wakes_dead_networks(name: str) -> None:
     """Fed in [0, 1], a fresh network answers every window alike; initialised ones never do."""
@@ -379,8 +384,9 @@ def test_initialise_wakes_dead_networks(name: str) -> None:
     x = np.cumsum(rng.standard_normal((64, 2048, 1)), axis=1).astype(np.float32)
     x = (x - x.min(axis=1, keepdims=True)) / np.ptp(x, axis=1, keepdims=True)
     for seed in range(3):
-        model = build_keras(SOLUTIONS[name].genome, seed)
-        fresh = np.asarray(model(x)).std(axis=0).max()
-        initialise(model, x)
+        genome = SOLUTIONS[name].genome
+        weights = glorot(genome, seed)
+        fresh = softmax(FastEngine(genome, weights).logits(x)).std(axis=0).max()
+        awake = FastEngine(genome, initialise(genome, weights, x)).logits(x)
         assert fresh < 0.01
-        assert np.asarray(model(x)).std(axis=0).max() > 0.05
+        assert softmax(awake).std(axis=0).max() > 0.05

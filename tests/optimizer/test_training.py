@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from headtail.errors import ConfigError, DataError
+from optimizer.labelled import Labelled
+from optimizer.network import Genome
 from optimizer.recipe import AugmentConfig, TrainConfig
+from optimizer.scores import score
+from optimizer.training import Epoch, Lessons, run_training
 
 pytestmark = pytest.mark.tf
 CONFIG = TrainConfig(epochs=4, batch=16, learning_rate=0.02)
@@ -18,10 +22,12 @@ def _tensorflow() -> None:
     load_tensorflow()
 
 
+def ignore(epoch: Epoch) -> None:
+    """Tell nobody of a pass."""
+
+
 def bumps(count: int, seed: int):
     """Return windows with a bump early (class 0), late (1) or not at all (2)."""
-    from optimizer.labelled import Labelled
-
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 3, count)
     x = rng.normal(0, 0.1, (count, 16, 1)).astype(np.float32)
@@ -32,15 +38,17 @@ def bumps(count: int, seed: int):
 
 def fit(config: TrainConfig = CONFIG, seed: int = 1, training=None):
     """Train a small network; return the model and how it went."""
-    from optimizer.network import Genome, build_keras, initialise
-    from optimizer.train import make_deterministic, train
+    from optimizer.fast.weights import glorot, initialise
+    from optimizer.keras_engine import KerasEngine, make_deterministic
+    from optimizer.network_keras import build_keras
 
     training = training or bumps(96, 0)
     make_deterministic(seed)
-    model = build_keras(Genome((16, 4, 2), (1, 2, 3), 3), seed)
-    initialise(model, training.x)
+    genome = Genome((16, 4, 2), (1, 2, 3), 3)
+    model = build_keras(genome, weights=initialise(genome, glorot(genome, seed), training.x))
     rng = np.random.default_rng(seed)
-    return model, train(model, training, bumps(60, 1), config, rng, lambda epoch: None)
+    engine = KerasEngine(model)
+    return model, run_training(engine, Lessons(training, bumps(60, 1)), config, rng, ignore)
 
 
 def test_same_seed_gives_the_same_weights_bit_by_bit() -> None:
@@ -63,8 +71,7 @@ def test_another_seed_gives_other_weights() -> None:
 
 def test_it_learns_and_keeps_the_weights_of_its_best_epoch() -> None:
     """What the model says afterwards is what was recorded for that epoch."""
-    from optimizer.scores import score
-    from optimizer.train import predict
+    from optimizer.keras_engine import predict
 
     model, trained = fit(TrainConfig(epochs=12, batch=16, learning_rate=0.02))
     validation = bumps(60, 1)
@@ -79,8 +86,8 @@ def test_steps_equal_those_of_keras_fit() -> None:
     """The compiled pass is Adam on the mean cross-entropy, as Keras itself does it."""
     import keras
 
-    from optimizer.network import Genome, build_keras
-    from optimizer.train import train
+    from optimizer.keras_engine import KerasEngine
+    from optimizer.network_keras import build_keras
 
     training = bumps(64, 0)
     config = TrainConfig(
@@ -90,15 +97,14 @@ def test_steps_equal_those_of_keras_fit() -> None:
     order = np.random.default_rng(5).permutation(64)
     theirs.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
     theirs.fit(training.x[order], training.y[order], 16, epochs=1, shuffle=False, verbose=0)
-    train(ours, training, bumps(30, 1), config, np.random.default_rng(5), lambda epoch: None)
+    engine, rng = KerasEngine(ours), np.random.default_rng(5)
+    run_training(engine, Lessons(training, bumps(30, 1)), config, rng, ignore)
     for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def test_loss_that_is_no_number_ends_with_a_hint() -> None:
     """Named with its epoch and the key to change."""
-    from optimizer.labelled import Labelled
-
     wild = bumps(32, 0)
     huge = Labelled(wild.x * np.float32(1e30), wild.y)
     with pytest.raises(ConfigError, match=r"the loss is nan in epoch [12]; lower learning_rate"):
@@ -107,42 +113,11 @@ def test_loss_that_is_no_number_ends_with_a_hint() -> None:
 
 def test_empty_split_is_refused() -> None:
     """Before anything is compiled."""
-    from optimizer.labelled import Labelled
-    from optimizer.network import Genome, build_keras
-    from optimizer.train import train
+    from optimizer.keras_engine import KerasEngine
+    from optimizer.network_keras import build_keras
 
     nothing = Labelled(np.empty((0, 16, 1), np.float32), np.empty(0, np.int64))
     model = build_keras(Genome((16,), (1,), 3), 1)
     rng = np.random.default_rng(1)
     with pytest.raises(DataError, match="validation split"):
-        train(model, bumps(8, 0), nothing, CONFIG, rng, lambda epoch: None)
-
-
-def test_augmentation_that_is_off_returns_the_windows_themselves() -> None:
-    """No copy, no change."""
-    from optimizer.train import augment
-
-    x = bumps(8, 0).x
-    assert augment(x, AugmentConfig(), np.random.default_rng(1)) is x
-
-
-def test_shift_moves_every_window_and_repeats_its_ends() -> None:
-    """Each one by its own number of samples within the limit."""
-    from optimizer.train import augment
-
-    x = np.arange(16, dtype=np.float32).reshape(1, 16, 1).repeat(200, axis=0)
-    moved = augment(x, AugmentConfig(shift=2), np.random.default_rng(1))[:, :, 0]
-    expected = {tuple(np.clip(np.arange(16) + n, 0, 15)) for n in range(-2, 3)}
-    assert expected == {tuple(int(v) for v in row) for row in moved}
-
-
-def test_gain_scales_each_window_within_its_limit() -> None:
-    """One factor per window."""
-    from optimizer.train import augment
-
-    x = np.ones((100, 16, 1), np.float32)
-    scaled = augment(x, AugmentConfig(gain=0.2), np.random.default_rng(1))
-    assert np.all(scaled == scaled[:, :1])
-    assert 0.8 <= float(scaled.min()) < 0.85
-    assert 1.15 < float(scaled.max()) <= 1.2
-    assert scaled.dtype == np.float32
+        run_training(KerasEngine(model), Lessons(bumps(8, 0), nothing), CONFIG, rng, ignore)

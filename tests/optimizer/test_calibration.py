@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from headtail.tensor import Array, TensorSpec
 from headtail.wire import STORED_RANGES, Affine, Encoding, calibrate, decode, encode
-from optimizer.calibration import Distribution
+from optimizer.calibration import Distribution, fit_affine
 
 INT4 = Encoding.INT4
 ARRAYS = hnp.arrays(
@@ -94,3 +94,11 @@ def test_int8_gains_little() -> None:
     values = np.random.default_rng(3).normal(size=20_000).astype(np.float32)
     spanning = calibrate(values)
     assert found(values, Encoding.INT8).scale > 0.85 * spanning.scale
+
+
+def test_what_a_training_sees_is_what_a_bundle_would_have() -> None:
+    """int8 spans the range, int4 is cut off."""
+    values = np.random.default_rng(4).laplace(size=(50, 6)).astype(np.float32)
+    assert calibrate(values) == fit_affine(values, Encoding.INT8)
+    assert found(values) == fit_affine(values, INT4)
+    assert calibrate(values, INT4).scale > 1.1 * found(values).scale

@@ -6,7 +6,6 @@ where fitness is relative to the generation, so its keeping and saving are off a
 through as children, evaluated anew. Its checkpoints are pickles, so none is written.
 """
 
-import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,58 +16,10 @@ import numpy as np
 import pygad
 
 from headtail.tensor import Array
+from optimizer.chromosomes import Chromosomes, Space
 
-Chromosomes = tuple[tuple[int, ...], ...]
-"""One individual: the genes of each chromosome."""
 Evaluate = Callable[[Sequence[Chromosomes]], Sequence[float]]
 """Returns the fitness of a whole generation, which may be relative to it."""
-Uniform = Callable[[], float]
-"""Draws from 0 up to, but not including, 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Space:
-    """What there is to search; as it stands, every value of a gene goes with all of the others."""
-
-    chromosomes: tuple[tuple[tuple[int, ...], ...], ...]
-    """The values that a gene may take, by chromosome and gene."""
-
-    def __post_init__(self) -> None:
-        if not self.genes or not all(self.genes):
-            raise ValueError("a space needs at least one gene, and each gene a value")
-
-    @property
-    def genes(self) -> tuple[tuple[int, ...], ...]:
-        """The values of every gene, the chromosomes one after another."""
-        return tuple(itertools.chain.from_iterable(self.chromosomes))
-
-    @property
-    def slices(self) -> tuple[slice, ...]:
-        """Where each chromosome lies among the genes."""
-        ends = list(itertools.accumulate(len(c) for c in self.chromosomes))
-        return tuple(itertools.starmap(slice, itertools.pairwise([0, *ends])))
-
-    def decode(self, genes: Array) -> Chromosomes:
-        """Return the individual of a flat vector, shape (genes,)."""
-        return tuple(tuple(int(gene) for gene in genes[part]) for part in self.slices)
-
-    def encode(self, individual: Chromosomes) -> list[int]:
-        """Return the flat vector of an individual."""
-        return list(itertools.chain.from_iterable(individual))
-
-    def draw(self, uniform: Uniform) -> Chromosomes:
-        """Return a random individual, every value of a gene equally likely."""
-        return tuple(tuple(pick(values, uniform) for values in c) for c in self.chromosomes)
-
-    def repair(self, individual: Chromosomes, uniform: Uniform) -> Chromosomes:
-        """Return a bred individual with genes changed that do not go together: here none."""
-        del uniform
-        return individual
-
-    def is_wanted(self, individual: Chromosomes) -> bool:
-        """Return whether there is no reason to draw or breed another in its place."""
-        del individual
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +36,8 @@ class Settings:
     elite: int = 1
     """Fittest individuals of a generation that enter the next unchanged."""
     draws: int = 1
-    """Individuals drawn or bred for each place until one is wanted; the last one is taken."""
+    """Individuals drawn or bred for each place until one is wanted; 1 takes what comes. Where none
+    bred is wanted, as many are drawn at random; where none of those is, the last one bred stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,21 +163,24 @@ def mutate(children: Array, space: Space, ratio: float, rng: Any) -> Array:
 def _breeding(space: Space, settings: Settings) -> Callable[[Array, tuple[int, int], Any], Array]:
     def breed(parents: Array, size: tuple[int, int], ga: Any) -> Array:
         """Return the next generation: the elite, then the children of two parents each."""
-        rng = ga.numpy_random_generator
+        rng, slices = ga.numpy_random_generator, space.slices
         fitness = np.asarray(ga.last_generation_fitness)
         elite = np.argsort(-fitness, kind="stable")[: settings.elite]
 
         def child(i: int) -> Chromosomes:
             pair = parents[[i % len(parents), (i + 1) % len(parents)]]
-            children = mutate(
-                cross(pair, 1, space.slices, rng), space, settings.mutation_ratio, rng
-            )
+            children = mutate(cross(pair, 1, slices, rng), space, settings.mutation_ratio, rng)
             return space.repair(space.decode(children[0]), rng.random_sample)
 
-        children = [
-            space.encode(_first_wanted(partial(child, i), space, settings.draws))
-            for i in range(size[0] - settings.elite)
-        ]
+        def place(i: int) -> Chromosomes:
+            bred, is_wanted = _first_wanted(partial(child, i), space, settings.draws)
+            if is_wanted:
+                return bred
+            draw = partial(space.draw, rng.random_sample)
+            drawn, is_wanted = _first_wanted(draw, space, settings.draws)
+            return drawn if is_wanted else bred
+
+        children = [space.encode(place(i)) for i in range(size[0] - settings.elite)]
         return np.concatenate([ga.population[elite], np.reshape(children, (-1, parents.shape[1]))])
 
     return breed
@@ -235,25 +190,24 @@ def _drawn(
     space: Space, settings: Settings, rng: np.random.Generator, first: Sequence[Chromosomes]
 ) -> list[list[int]]:
     given = first[: settings.population]
+    draw = partial(space.draw, rng.random)
     drawn = [
-        _first_wanted(lambda: space.draw(rng.random), space, settings.draws)
+        _first_wanted(draw, space, settings.draws)[0]
         for _ in range(len(given), settings.population)
     ]
     return [space.encode(individual) for individual in (*given, *drawn)]
 
 
-def _first_wanted(make: Callable[[], Chromosomes], space: Space, draws: int) -> Chromosomes:
-    """Return the first individual made that is wanted, or the last of all `draws`."""
+def _first_wanted(
+    make: Callable[[], Chromosomes], space: Space, draws: int
+) -> tuple[Chromosomes, bool]:
+    """Return the first individual made that is wanted, or the last of all, and whether it is."""
+    individual = make()
     for _ in range(draws - 1):
-        individual = make()
         if space.is_wanted(individual):
-            return individual
-    return make()
-
-
-def pick(values: Sequence[int], uniform: Uniform) -> int:
-    """Return one of the values, all equally likely."""
-    return values[int(uniform() * len(values))]
+            return individual, True
+        individual = make()
+    return individual, draws == 1 or space.is_wanted(individual)
 
 
 def _silent() -> logging.Logger:

@@ -4,11 +4,10 @@ The paper's lengths are powers of two, of which every two go together. Drawn fro
 as powers of two and divisors of 192, most random lists hold a pair that does not.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-Uniform = Callable[[], float]
-"""Draws from 0 up to, but not including, 1."""
+from optimizer.chromosomes import Uniform
 
 
 class _Ends(NamedTuple):

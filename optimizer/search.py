@@ -13,7 +13,8 @@ import msgspec
 
 from headtail.errors import SearchError
 from optimizer.archive import Archive
-from optimizer.evolution import Chromosomes, Settings, evolve, sample
+from optimizer.chromosomes import Chromosomes
+from optimizer.evolution import Settings, evolve, sample
 from optimizer.individual import Assessment, Goal, Individual, NetworkKey
 from optimizer.network import Genome
 from optimizer.recipe import ZERO_SHOT, NetworkConfig, SearchConfig

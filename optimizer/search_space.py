@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from optimizer.evolution import Chromosomes, Space, Uniform, pick
+from optimizer.chromosomes import Chromosomes, Space, Uniform, pick
 from optimizer.individual import Assessment, Individual
 from optimizer.length_chain import LengthChain
 from optimizer.recipe import NetworkConfig, SearchConfig

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headtail.errors import SearchError
-from optimizer.evolution import Chromosomes, Settings, Space, cross, evolve, mutate, sample
+from optimizer.chromosomes import Chromosomes, Space
+from optimizer.evolution import Settings, cross, evolve, mutate, sample
 
 # Three lengths that may be dropped and three channels: 512 individuals.
 SMALL = Space((((0, 64), (0, 16), (0, 4)), ((1, 2, 3, 4),) * 3))

@@ -10,11 +10,11 @@ from edge_agent.lane import Request
 from edge_agent.link import FogLink
 from edge_agent.meter import EnergyMeter
 from edge_agent.plan import Plan
-from edge_agent.result import Result, Where
 from edge_agent.sources.frame import Frame, FrameSource
 from edge_agent.sources.intake import stack
 from edge_agent.stop import Stop
 from edge_agent.tail_codec import TailCodec, seconds
+from edge_agent.underway import Finish, Results, Underway
 from edge_agent.writer import Writer
 from headtail.errors import (
     DeadlineExceeded,
@@ -53,30 +53,6 @@ class Settings:
     """Digest that results name, where it is not the one of the sink."""
 
 
-@dataclass(frozen=True, slots=True)
-class Underway:
-    """Windows whose head has run, with all that is needed to finish them on the edge."""
-
-    frames: Sequence[Frame]
-    activation: Tensors
-    arrived_s: float
-    head_s: float
-    tx_bytes: int = 0
-    """Of the message that carries them; 0 where none was sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """Where and how long the windows of a message were finished."""
-
-    where: Where
-    stop_s: float
-    tail_s: float
-    network_s: float | None = None
-    queue_s: float | None = None
-    fallback: str | None = None
-
-
 class Keep(Protocol):
     """Where windows are kept until their results are in the sink; the spool's committer."""
 
@@ -113,13 +89,13 @@ class Agent:
         """
         self._chain = chain
         self._plan = plan
-        self._meter = meter
         self._writer = writer
         self._stop = stop
         self._settings = settings
         self._clock = settings.clock
         self._is_batchable = plan.manifest.is_batchable
         self._codec = TailCodec(plan, settings.name)
+        self._results = Results(plan, meter, settings.bundle)
         self._refusal: RemoteError | None = None
         self._is_fog_failing = False
         self._underway: dict[str, Underway] = {}
@@ -213,7 +189,8 @@ class Agent:
         tail_s = seconds(response, "compute_ns")
         queue_s = seconds(response, "queue_ns")
         network_s = max(0.0, received_s - request.sent_s - tail_s - queue_s)
-        self._finish(work, outputs, Finish("fog", self._clock(), tail_s, network_s, queue_s))
+        finish = Finish("fog", self._clock(), tail_s, network_s, queue_s)
+        self._writer.add(self._results.of(work, outputs, finish))
         return True
 
     def failed(self, request: Request, error: RemoteError) -> None:
@@ -259,45 +236,5 @@ class Agent:
         if reason == OTHER_REASON and not self._is_fog_failing:
             self._is_fog_failing = True
             log.warning("fog failing: %s; finishing on the edge", error)
-        self._finish(work, outputs, Finish("edge", stop_s, stop_s - start_s, fallback=reason))
-
-    def _finish(self, work: Underway, outputs: Tensors, finish: Finish) -> None:
-        """Hand the windows' results to the writer."""
-        count = len(work.frames)
-        first = outputs[self._plan.manifest.outputs[0].name]
-        rows = first.reshape(count, -1).tolist()
-        segments = len(self._plan.manifest.segments)
-        compute_j = self._meter.compute_j(0, self._plan.point.index)
-        if finish.where == "edge" and compute_j is not None:
-            compute_j += self._meter.compute_j(self._plan.point.index, segments) or 0.0
-        sent_bytes = count * self._plan.payload_bytes if work.tx_bytes else 0
-        tx_j = self._meter.tx_j(sent_bytes)
-        self._writer.add(
-            [
-                Result(
-                    sequence=frame.sequence,
-                    sample=frame.sample,
-                    label=self._label(row),
-                    output=row,
-                    where=finish.where,
-                    partition_point=self._plan.point.index,
-                    encoding=self._plan.encoding.value,
-                    latency_s=finish.stop_s - work.arrived_s,
-                    head_s=work.head_s,
-                    tail_s=finish.tail_s,
-                    network_s=finish.network_s,
-                    queue_s=finish.queue_s,
-                    tx_bytes=work.tx_bytes // count + (i < work.tx_bytes % count),
-                    compute_j=compute_j,
-                    tx_j=None if tx_j is None else tx_j / count,
-                    fallback=finish.fallback,
-                    truth=frame.truth,
-                    bundle=self._settings.bundle,
-                )
-                for i, (frame, row) in enumerate(zip(work.frames, rows, strict=True))
-            ]
-        )
-
-    def _label(self, row: list[float]) -> str | None:
-        labels = self._plan.manifest.labels
-        return labels[row.index(max(row))] if len(labels) == len(row) else None
+        finish = Finish("edge", stop_s, stop_s - start_s, fallback=reason)
+        self._writer.add(self._results.of(work, outputs, finish))

@@ -1,0 +1,95 @@
+"""Windows between their head and their result."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_agent.meter import EnergyMeter
+from edge_agent.plan import Plan
+from edge_agent.result import Result, Where
+from edge_agent.sources.frame import Frame
+from headtail.segment import Tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """Windows whose head has run, with all that is needed to finish them on the edge."""
+
+    frames: Sequence[Frame]
+    activation: Tensors
+    arrived_s: float
+    head_s: float
+    tx_bytes: int = 0
+    """Of the message that carries them; 0 where none was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Where and how long the windows of a message were finished."""
+
+    where: Where
+    stop_s: float
+    tail_s: float
+    network_s: float | None = None
+    queue_s: float | None = None
+    fallback: str | None = None
+
+
+class Results:
+    """Makes results of finished windows, energies priced."""
+
+    def __init__(self, plan: Plan, meter: EnergyMeter, bundle: str) -> None:
+        """Prepare.
+
+        Args:
+            plan: What runs where.
+            meter: Prices it.
+            bundle: Digest that results name; empty for that of the sink.
+        """
+        self._plan = plan
+        self._meter = meter
+        self._bundle = bundle
+
+    def of(self, work: Underway, outputs: Tensors, finish: Finish) -> list[Result]:
+        """Return the result of each window, in their order.
+
+        Args:
+            work: The windows.
+            outputs: Of the model, for all of them.
+            finish: Where and how long they were finished.
+        """
+        count = len(work.frames)
+        first = outputs[self._plan.manifest.outputs[0].name]
+        rows = first.reshape(count, -1).tolist()
+        segments = len(self._plan.manifest.segments)
+        compute_j = self._meter.compute_j(0, self._plan.point.index)
+        if finish.where == "edge" and compute_j is not None:
+            compute_j += self._meter.compute_j(self._plan.point.index, segments) or 0.0
+        sent_bytes = count * self._plan.payload_bytes if work.tx_bytes else 0
+        tx_j = self._meter.tx_j(sent_bytes)
+        return [
+            Result(
+                sequence=frame.sequence,
+                sample=frame.sample,
+                label=self._label(row),
+                output=row,
+                where=finish.where,
+                partition_point=self._plan.point.index,
+                encoding=self._plan.encoding.value,
+                latency_s=finish.stop_s - work.arrived_s,
+                head_s=work.head_s,
+                tail_s=finish.tail_s,
+                network_s=finish.network_s,
+                queue_s=finish.queue_s,
+                tx_bytes=work.tx_bytes // count + (i < work.tx_bytes % count),
+                compute_j=compute_j,
+                tx_j=None if tx_j is None else tx_j / count,
+                fallback=finish.fallback,
+                truth=frame.truth,
+                bundle=self._bundle,
+            )
+            for i, (frame, row) in enumerate(zip(work.frames, rows, strict=True))
+        ]
+
+    def _label(self, row: list[float]) -> str | None:
+        labels = self._plan.manifest.labels
+        return labels[row.index(max(row))] if len(labels) == len(row) else None

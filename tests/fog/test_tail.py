@@ -147,3 +147,17 @@ def test_packed_bytes_that_do_not_match_their_shape_are_refused(size, client):
     assert (refused.id, refused.parameters["status"]) == ("7", "INVALID_ARGUMENT")
     assert expected in refused.error
     assert client.output(answered).shape == (2, 3)
+
+
+def test_foreign_clients_may_send_packed_values_as_typed_contents(bundles, client):
+    """What the protocol offers for UINT8 does as well as raw bytes."""
+    bundle, chain = bundles["chain"]
+    (spec,) = bundle.manifest.points[1].activation
+    affine = bundle.manifest.points[1].wire(Encoding.INT4).affine[spec.name]
+    packed = encode(chain.head(bundle.samples.inputs, 1)[spec.name], Encoding.INT4, affine)
+    message = ModelInferRequest(model_name="chain-tail1-int4")
+    tensor = message.inputs.add(name=spec.name, datatype="UINT8", shape=packed.shape)
+    tensor.contents.uint_contents.extend(packed.reshape(-1).tolist())
+    answer = GRPCInferenceServiceStub(client.channel).ModelInfer(message, timeout=20)
+    raw = client.output(client.infer("chain-tail1-int4", {spec.name: packed}))
+    assert raw.tobytes() == answer.raw_output_contents[0]

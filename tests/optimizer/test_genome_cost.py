@@ -71,6 +71,22 @@ def test_encodings_are_those_asked_for_and_float32_at_the_end() -> None:
     assert [64 * 4, 64] == [e.bytes for e in points[0].encodings]
 
 
+def test_int4_is_priced_by_half_bytes_and_only_where_it_is_named() -> None:
+    """45, 15 and 3 values take 23, 8 and 2 bytes of 8 x 20.1 nJ each; it is then the cheapest."""
+    genome, terms = Genome((45, 15, 3), (1, 1, 1), 4), profiles("stm32l476-paper")
+    assert {"float32", "float16", "int8"} == {
+        e.encoding.value for p in price(genome, terms) for e in p.encodings
+    }
+    points = price(genome, terms, (Encoding.FLOAT32, Encoding.INT4))
+    wires = [(p.encodings[1], p.costs[1]) for p in points[:-1]]
+    assert [23, 8, 2] == [wire.bytes for wire, _ in wires]
+    for wire, cost in wires:
+        assert Encoding.INT4 is wire.encoding is cost.encoding
+        assert cost.tx_j == pytest.approx(wire.bytes * 8 * 20.1e-9)
+    choice = choose(points, Bounds(), "edge_energy", "stm32l476-paper", "ble-paper")
+    assert (2, Encoding.INT4) == (choice.point, choice.encoding)
+
+
 def test_paper_network_has_the_papers_energy_at_its_cut() -> None:
     """AC-2: 311 parameters on the edge, 24 values crossing, 0.253 mJ."""
     genome = Genome((2048, 32, 8, 128, 256, 1024), (1, 4, 3, 4, 4, 2), 5)

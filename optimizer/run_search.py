@@ -48,7 +48,9 @@ def search_or_restore(
             problem = _problem(
                 recipe, terms, trainer.classes, lambda networks: executor.run(scores, networks)
             )
-            problem = dataclasses.replace(problem, restored=earlier.scores)
+            problem = dataclasses.replace(
+                problem, restored=earlier.scores, inputs=trainer.shapes[1:]
+            )
             writer = SearchHistoryWriter(recipe.search, folder, advance, earlier)
             record = search(problem, recipe.seed, writer)
         record = _extract(record, recipe.search, trainer, executor, reporter)

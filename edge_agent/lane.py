@@ -1,9 +1,12 @@
 """One stream to a fog, and the requests that wait on it."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from edge_agent.fog_client import FogStream
 from edge_agent.fogs import Fog
+from headtail.errors import RemoteError
+from headtail.oip import InferResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +18,25 @@ class Request:
     sent_s: float
     deadline_s: float
     """On the link's clock."""
+
+
+class Outcome(Protocol):
+    """What becomes of a request: exactly one of `answered` and `failed`, on any thread."""
+
+    def answered(self, request: Request, response: InferResponse, received_s: float) -> bool:
+        """Take the fog's answer; return whether it was of use."""
+        ...
+
+    def failed(self, request: Request, error: RemoteError) -> None:
+        """Finish the window without the fog."""
+        ...
+
+    def refused(self, error: RemoteError) -> None:
+        """End the run: every fog refused what no repetition will mend.
+
+        The link's lock may be held: call nothing of it.
+        """
+        ...
 
 
 @dataclass(slots=True, eq=False)

@@ -9,45 +9,13 @@ why no window is lost and none is finished twice.
 import random
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
-from edge_agent.fog_client import FogClient, FogStream, stream_error
+from edge_agent.fog_client import FogClient, FogStream
 from edge_agent.fogs import Fog
-from edge_agent.lane import Lane, Request
-from edge_agent.lanes import DENIALS, REFUSALS, Lanes, Policy, outcome_of
-from headtail.errors import (
-    DeadlineExceeded,
-    FogUnavailable,
-    HeadtailError,
-    Overloaded,
-    RemoteError,
-    RemoteFailed,
-)
-from headtail.oip import InferResponse, read_stream_response
-
-DRAINING = "draining"
-"""Parameter by which a fog says that it will end its streams soon."""
-NAMED = ("overloaded", "refused", "denied")
-"""Ends of a stream that are not just the link's."""
-
-
-class Outcome(Protocol):
-    """What becomes of a request: exactly one of `answered` and `failed`, on any thread."""
-
-    def answered(self, request: Request, response: InferResponse, received_s: float) -> bool:
-        """Take the fog's answer; return whether it was of use."""
-        ...
-
-    def failed(self, request: Request, error: RemoteError) -> None:
-        """Finish the window without the fog."""
-        ...
-
-    def refused(self, error: RemoteError) -> None:
-        """End the run: every fog refused what no repetition will mend.
-
-        The link's lock may be held: call nothing of it.
-        """
-        ...
+from edge_agent.lane import Lane, Outcome, Request
+from edge_agent.lanes import REFUSALS, Lanes, Policy
+from edge_agent.replies import Replies
+from headtail.errors import DeadlineExceeded, FogUnavailable, Overloaded, RemoteError
 
 
 class FogLink:
@@ -79,6 +47,7 @@ class FogLink:
         self._is_keeper_idle = False
         self._is_closed = False
         self._readers: list[threading.Thread] = []
+        self._replies = Replies(self.lanes, self._lock, outcome, clock, self._lose, self._tell)
         self._keeper = threading.Thread(target=self._keep, name="fog-keeper", daemon=True)
         self._connector = threading.Thread(target=self._connect, name="fog-connector", daemon=True)
 
@@ -172,7 +141,7 @@ class FogLink:
                 return
             lane = self.lanes.adopt(fog, stream, self._clock())
             reader = threading.Thread(
-                target=self._read, args=(lane,), name="fog-reader", daemon=True
+                target=self._replies.read, args=(lane,), name="fog-reader", daemon=True
             )
             self._readers = [*(r for r in self._readers if r.is_alive()), reader]
             reader.start()
@@ -217,75 +186,6 @@ class FogLink:
         for request in late:
             allowed_s = request.deadline_s - request.sent_s
             self._outcome.failed(request, DeadlineExceeded(f"fog {fog}", allowed_s))
-
-    def _read(self, lane: Lane) -> None:
-        """Take what comes back on a lane, until it ends."""
-        try:
-            for data in lane.stream.replies():
-                self._take(lane, data)
-        except RemoteError as error:
-            lane.fog.client.learn(error)
-            reason = outcome_of(error)
-            self._lose(lane, error, reason if reason in NAMED else "broken")
-
-    def _take(self, lane: Lane, data: bytes) -> None:
-        received_s = self._clock()
-        try:
-            response = read_stream_response(data)
-        except HeadtailError as error:
-            with self._lock:
-                self.lanes.counts.drops["malformed"] += 1
-            fault = RemoteFailed(f"fog {lane.fog.client.fog}", f"sent what is no answer: {error}")
-            self._lose(lane, fault, "malformed")
-            return
-        if response.error:
-            self._take_error(lane, response, received_s)
-            return
-        with self._lock:
-            request = lane.pending.pop(response.id, None)
-            lane.last_heard_s = received_s
-            if not lane.is_proved:
-                self.lanes.prove(lane, received_s)
-                self._tell()
-            if response.parameters.get(DRAINING):
-                self.lanes.leave(lane, "draining", None, received_s)
-                self._tell()
-            if request is None:
-                self.lanes.counts.drops["late"] += 1
-        if request is None or self._outcome.answered(request, response, received_s):
-            lane.fog.breaker.misses = 0
-        elif lane.fog.breaker.missed():
-            where = f"fog {lane.fog.client.fog}"
-            self._lose(lane, RemoteFailed(where, "its answers are of no use"), "missed")
-
-    def _take_error(self, lane: Lane, response: InferResponse, received_s: float) -> None:
-        """Take the fog's error about one window, and see what it says of the fog."""
-        error = stream_error(response, lane.fog.client)
-        with self._lock:
-            request = lane.pending.pop(response.id, None)
-            lane.last_heard_s = received_s
-            reason = self._fault(lane, error, received_s)
-            if response.parameters.get(DRAINING):
-                reason = "draining"
-            if request is None:
-                self.lanes.counts.drops["late"] += 1
-            if reason in ("overloaded", "draining"):
-                self.lanes.leave(lane, reason, error, received_s)
-                self._tell()
-        if reason in ("refused", "denied", "missed"):
-            self._lose(lane, error, reason)
-        if request is not None:
-            self._outcome.failed(request, error)
-
-    def _fault(self, lane: Lane, error: RemoteError, now_s: float) -> str:
-        """Return why a fog that answered so is to be left; "" where it is not."""
-        if isinstance(error, Overloaded):
-            return self.lanes.pause(lane, error, now_s)
-        if isinstance(error, FogUnavailable):
-            return "draining"
-        if isinstance(error, REFUSALS + DENIALS):
-            return outcome_of(error)
-        return "missed" if lane.fog.breaker.missed() else ""
 
     def _lose(self, lane: Lane, error: RemoteError, reason: str) -> None:
         """Drop a lane, unless it is dropped already, and fail all that waits for it."""

@@ -1,10 +1,11 @@
 """Cutting: at every legal cut, head then tail equals the whole, whatever the graph looks like."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
 import pytest
+from cut_case import CONV, Model, W, X, conv, crossings, node
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
@@ -12,38 +13,6 @@ from onnx import TensorProto, helper
 from headtail.tensor import TensorSpec
 from optimizer.cut import cut_model, legal_cuts
 from optimizer.graph import read_graph
-from optimizer.graph_probe import random_windows
-from optimizer.verify import MIN_WINDOWS, TOLERANCE, before_softmax, onnx_reference, verify
-
-Model = Callable[..., bytes]
-node = helper.make_node
-CONV = {"kernel_shape": [3], "pads": [1, 1]}
-
-
-def crossings(content: bytes) -> list[list[str]]:
-    """Cut at every legal cut, alone and all together, verify, and return what crosses where."""
-    graph = read_graph(content)
-    cuts = legal_cuts(graph)
-    windows = random_windows(graph.inputs, MIN_WINDOWS, np.random.default_rng(3))
-    for chosen in (cuts, *((cut,) for cut in cuts)):
-        model = cut_model(graph, chosen)
-        error = verify(model, onnx_reference(graph), windows, before_softmax(graph))
-        assert error <= TOLERANCE
-    return [[s.name for s in cut.tensors] for cut in cuts]
-
-
-def conv(source: str, out: str, weight: str = "w") -> onnx.NodeProto:
-    """Return a 1-D convolution that keeps 2 channels."""
-    return node("Conv", [source, weight], [out], **CONV)
-
-
-W = {"w": np.random.default_rng(0).standard_normal((2, 2, 3))}
-X = {"x": ("N", 2, 8)}
-
-
-def test_chain_is_cut_after_activations_and_pools(small_cnn: bytes) -> None:
-    """Never between a convolution and its normalisation or activation."""
-    assert crossings(small_cnn) == [["r1"], ["p1"], ["r2"], ["g"]]
 
 
 def test_branches_are_finished_one_by_one(onnx_model: Model) -> None:
@@ -223,99 +192,6 @@ def test_batch_size_is_known_in_every_segment(onnx_model: Model) -> None:
         "zero": np.array([0]), "two_eight": np.array([2, 8]), "token": np.ones((1, 2, 8))
     }  # fmt: skip
     assert crossings(onnx_model(nodes, X, weights=weights)) == [["a"], ["c"]]
-
-
-def test_nothing_but_elementwise_operators_has_no_cut(onnx_model: Model) -> None:
-    """There is nothing to gain between operators that all rewrite the input."""
-    nodes = [node("Relu", ["x"], ["a"]), node("Neg", ["a"], ["b"]), node("Exp", ["b"], ["y"])]
-    content = onnx_model(nodes, X)
-    assert crossings(content) == []
-    assert len(cut_model(read_graph(content), ()).segments) == 1
-
-
-def test_sizes_that_depend_on_values_do_not_cross(onnx_model: Model) -> None:
-    """Where NonZero's output is alive there is no cut; before it there is."""
-    nodes = [
-        conv("x", "a"),
-        node("NonZero", ["a"], ["n"]),
-        node("ReduceMax", ["n"], ["m"], axes=[1], keepdims=0),
-        node("Cast", ["m"], ["f"], to=TensorProto.FLOAT),
-        node("ReduceSum", ["f"], ["y"]),
-    ]
-    content = onnx_model(nodes, {"x": (1, 2, 8)}, weights=W)
-    assert crossings(content) == [["a"], ["f"]]
-
-
-def test_crop_and_bias_stay_with_their_transposed_convolution(onnx_model: Model) -> None:
-    """What exporters put between a transposed convolution and its activation is no place to cut.
-
-    Nor is what they put in front of the next convolution: the reshape runs after the cut.
-    """
-    nodes = [
-        node("ConvTranspose", ["x", "w"], ["a"], strides=[1]),
-        node("Slice", ["a", "zero", "ten", "axis"], ["b"]),
-        node("Unsqueeze", ["b", "axis"], ["c"]),
-        node("Add", ["c", "bias"], ["d"]),
-        node("Relu", ["d"], ["e"]),
-        node("Squeeze", ["e", "axis"], ["f"]),
-        conv("f", "y"),
-    ]
-    weights = W | {
-        "zero": np.array([0]), "ten": np.array([10]), "axis": np.array([2]), "bias": np.ones(10)
-    }  # fmt: skip
-    assert crossings(onnx_model(nodes, X, weights=weights)) == [["e"]]
-
-
-def test_padding_runs_after_the_cut(onnx_model: Model) -> None:
-    """Zeros around a map are not worth sending."""
-    nodes = [
-        conv("x", "a"),
-        node("Pad", ["a", "pads"], ["b"]),
-        conv("b", "y"),
-    ]
-    weights = W | {"pads": np.array([0, 0, 2, 0, 0, 2])}
-    assert crossings(onnx_model(nodes, X, weights=weights)) == [["a"]]
-
-
-def test_swish_stays_with_its_convolution(onnx_model: Model) -> None:
-    """Conv, BN-like scale, sigmoid and product are one unit, the squeeze after it is another."""
-    nodes = [
-        conv("x", "a"),
-        node("Mul", ["a", "k"], ["b"]),
-        node("Sigmoid", ["b"], ["s"]),
-        node("Mul", ["b", "s"], ["m"]),
-        node("GlobalAveragePool", ["m"], ["g"]),
-        node("Mul", ["m", "g"], ["e"]),
-        conv("e", "y"),
-    ]
-    content = onnx_model(nodes, X, weights=W | {"k": np.array([1.5])})
-    assert crossings(content) == [["m"], ["e"]]
-
-
-def test_pre_activation_does_not_add_a_second_tensor(onnx_model: Model) -> None:
-    """Where a sum is needed again later, its activation runs after the cut, not before it."""
-    nodes = [
-        conv("x", "a"),
-        conv("a", "b"),
-        node("Add", ["a", "b"], ["s"]),
-        node("Relu", ["s"], ["r"]),
-        conv("r", "c"),
-        node("Add", ["s", "c"], ["t"]),
-        node("GlobalAveragePool", ["t"], ["y"]),
-    ]
-    assert crossings(onnx_model(nodes, X, weights=W)) == [["a"], ["s"], ["t"]]
-
-
-def test_quantised_tensor_crosses_before_it_is_dequantised(onnx_model: Model) -> None:
-    """Between Quantize and Dequantize a quarter of the bytes crosses."""
-    nodes = [
-        conv("x", "a"),
-        node("QuantizeLinear", ["a", "scale", "zero"], ["q"]),
-        node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
-        conv("d", "y"),
-    ]
-    weights = W | {"scale": np.array(0.1), "zero": np.array(0, np.int8)}
-    assert crossings(onnx_model(nodes, X, weights=weights)) == [["q"]]
 
 
 @pytest.mark.parametrize("opset", range(8, 22))

@@ -253,15 +253,15 @@ def test_halves_of_the_validation_split_are_disjoint_and_whole(
     from optimizer.labelled import Labelled
     from optimizer.recipe import read_recipe
     from optimizer.run_inputs import Inputs, build_inputs
-    from optimizer.run_search import ShortTraining
+    from optimizer.run_short_training import ShortTraining
 
     recipe = read_recipe(write_recipe(tmp_path))
     inputs = build_inputs(load(recipe.data, lambda *_: None), recipe)
-    halves = ShortTraining(recipe, inputs, 2).halves
+    halves = ShortTraining(recipe, (inputs,), 2).halves[0]
     assert abs(len(halves[0].y) - len(halves[1].y)) <= 1
     together = np.concatenate([half.x[:, :, 0] for half in halves])
     expected = inputs.validation.x[:, :, 0]
     assert np.array_equal(expected[np.lexsort(expected.T)], together[np.lexsort(together.T)])
     one = Labelled(inputs.validation.x[:1], inputs.validation.y[:1])
     with pytest.raises(DataError, match="at least 2 validation windows"):
-        ShortTraining(recipe, Inputs(inputs.train, one, inputs.test), 2)
+        ShortTraining(recipe, (Inputs(inputs.train, one, inputs.test),), 2)

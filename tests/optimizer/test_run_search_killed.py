@@ -32,6 +32,7 @@ channels = [1, 1, 4]
 channels = [1, 2]
 lengths = [0]
 population = 6
+rungs = [1, 2]
 generations = 3
 epochs = 1
 objectives = ["accuracy", "edge_energy", "parameters"]

@@ -1,4 +1,4 @@
-"""Bad input to `optimizer run`: one clear line, exit status 1, and nothing trained."""
+"""Bad input to `optimizer`: one clear line, exit status 1, and nothing trained."""
 
 import json
 import re
@@ -250,6 +250,18 @@ def test_profile_outside_its_domain(
     """Rates that are no rates, and a network far beyond what they were fitted to."""
     partition = profile(tmp_path, *changes)
     assert re.search(message, run(tmp_path, capsys, arrays, search, partition=partition))
+
+
+def test_model_far_beyond_the_profile_is_not_split(
+    tmp_path: Path, own_home: Path, capsys: pytest.CaptureFixture[str], small_cnn: bytes
+) -> None:
+    """Nor is a bundle left behind."""
+    device = profile(tmp_path).split('"')[1]
+    (tmp_path / "model.onnx").write_bytes(small_cnn)
+    command = ["split", str(tmp_path / "model.onnx"), "--out", str(tmp_path / "model.bundle")]
+    assert cli.main([*command, "--device-profile", device]) == 1
+    assert "'raspberry-pi-4' does not reach so far" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.bundle"))
 
 
 def test_domain_is_read_and_reaches_ten_times_as_far(tmp_path: Path) -> None:

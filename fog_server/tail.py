@@ -44,11 +44,17 @@ class Tail:
                 dtype = DTYPES.get(tensor.datatype, f"'{tensor.datatype[:16]}'")
                 raise DTypeMismatch(self._where(spec), spec.dtype, dtype)
             array = from_buffer(tensor.content, spec, tensor.shape)
+            if self.is_batchable and len(array) > max_batch:  # before it becomes eight times larger
+                raise TensorInvalid(
+                    f"model '{self.name}'",
+                    f"at most {max_batch} windows a request",
+                    str(len(array)),
+                )
             if array.dtype.kind == "f":
                 check_finite(array, self._where(spec))
             activation[spec.name] = decode(array, real, self.affine.get(spec.name))
         if self.is_batchable:
-            self._check_batch(activation, max_batch)
+            self._check_batch(activation)
         return activation
 
     def run(self, activation: Mapping[str, Array]) -> Mapping[str, Array]:
@@ -90,12 +96,8 @@ class Tail:
     def _where(self, spec: TensorSpec) -> str:
         return f"model '{self.name}' input '{spec.name}'"
 
-    def _check_batch(self, activation: Mapping[str, Array], max_batch: int) -> None:
+    def _check_batch(self, activation: Mapping[str, Array]) -> None:
         first = self.windows(activation)
-        if first > max_batch:
-            raise TensorInvalid(
-                f"model '{self.name}'", f"at most {max_batch} windows a request", str(first)
-            )
         for name, array in activation.items():
             if len(array) != first:
                 expected = (first, *array.shape[1:])

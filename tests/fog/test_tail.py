@@ -1,15 +1,20 @@
 """Every tail the fog serves against the uncut model, and what a tail refuses."""
 
 import itertools
+import tracemalloc
 
 import grpc
 import numpy as np
 import pytest
 
+from fog_server.tail import tails
 from headtail.bundle import read_bundle
+from headtail.errors import TensorInvalid
 from headtail.inference.grpc_service_pb2 import ModelInferRequest
 from headtail.inference.grpc_service_pb2_grpc import GRPCInferenceServiceStub
+from headtail.oip import Tensor
 from headtail.segment import Chain
+from headtail.tensor import OIP_DATATYPES
 from headtail.wire import Encoding, decode, encode
 
 # Largest difference relative to the largest output: float16 keeps 11 bits, int8 8, int4 4.
@@ -161,3 +166,21 @@ def test_foreign_clients_may_send_packed_values_as_typed_contents(bundles, clien
     answer = GRPCInferenceServiceStub(client.channel).ModelInfer(message, timeout=20)
     raw = client.output(client.infer("chain-tail1-int4", {spec.name: packed}))
     assert raw.tobytes() == answer.raw_output_contents[0]
+
+
+@pytest.mark.parametrize("encoding", ["float32", "int8", "int4"])
+def test_too_many_windows_are_refused_before_they_are_decoded(encoding, bundles):
+    """Sixteen megabytes that say they are windows do not become more."""
+    manifest, chain = bundles["chain"][0].manifest, bundles["chain"][1]
+    (tail,) = (t for t in tails(manifest, chain) if t.name == f"chain-tail1-{encoding}")
+    (spec,) = tail.inputs
+    content = bytes(16 << 20)
+    shape = (len(content) // spec.window_bytes, *spec.shape[1:])
+    tensor = Tensor(spec.name, OIP_DATATYPES[spec.dtype], shape, content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(TensorInvalid, match="at most 256 windows a request"):
+            tail.decode([tensor], 256)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()

@@ -16,7 +16,7 @@ LARGEST_RATIO = 30.0  # printed rows that need that much more energy than the ru
 Box = tuple[float, float, float, float]
 MARKS = {"measured": "circle", "printed": "square", "calculated": "diamond"}
 DEEPEST = 0.12  # accuracies lower than the run's by more are drawn at the bottom, with the figure
-LETTER_PIXELS, LINE_PIXELS = 6.0, 13.0
+LETTER_PIXELS, LINE_PIXELS = 6.5, 13.0
 COLORS = {"measured": EDGE, "printed": MUTED, "calculated": RADIO}
 
 
@@ -93,7 +93,7 @@ def draw_comparison(summary: RunSummary, rows: Sequence[ComparatorRow]) -> str |
     centers = [_place(drawn, row, unit_j) for row in known]
     names = ["this run", *(_name(drawn, row) for row in known)]
     for corner, name in _free_places([place, *centers], names):
-        drawn.sheet.text(corner, name, font_size=LETTER_PIXELS + 5, pointer_events="none")
+        drawn.sheet.text(corner, name, font_size=11, pointer_events="none")
     keys = [Key("this run", BEST, "star")]
     keys += [Key(o, COLORS[o], MARKS[o]) for o in dict.fromkeys(r.origin for r in known)]
     draw_keys(drawn.sheet, keys, (X_PIXELS[0], 18))
@@ -190,11 +190,11 @@ def _percent(value: float, spread: float | None) -> str:
 
 def _free_places(centers: Sequence[Place], names: Sequence[str]) -> Iterator[tuple[Place, str]]:
     """Yield where a name may be written beside its mark; one without room is left to the hover."""
-    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in centers]
+    taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in centers]
     for (x, y), name in zip(centers, names, strict=True):
         width = LETTER_PIXELS * len(name)
         for left, top in (
-            (x + 9, y - 6),
+            (x + 12, y - 6),
             (x - 9 - width, y - 6),
             (x - width / 2, y - 21),
             (x - width / 2, y + 9),

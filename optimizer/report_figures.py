@@ -7,9 +7,9 @@ import msgspec
 
 from optimizer.partition import Row
 from optimizer.report_comparison import noise
-from optimizer.report_network import genome, layers_on_edge
-from optimizer.report_points import radio_rows
+from optimizer.report_layers import every_cut, genome, layers_on_edge
 from optimizer.report_printed import best_totals
+from optimizer.report_radio import radio_rows
 from optimizer.report_tables import class_figures
 from optimizer.report_text import trivial
 from optimizer.run_summary import RunSummary
@@ -50,9 +50,26 @@ def figures(summary: RunSummary) -> bytes:
         "fog_factor": summary.recipe.partition.fog_factor,
         "chosen": _row(summary, summary.chosen),
         "points": [_row(summary, row) for row in summary.rows],
+        "every_cut": [
+            {
+                "layers_on_edge": cut.layers,
+                "point": cut.point,
+                "encoding": cut.row.encoding,
+                "payload_bytes": cut.payload_bytes,
+                "head_j": cut.row.cost.head_j,
+                "tx_j": cut.row.cost.tx_j,
+                "fog_j": cut.row.fog_j,
+            }
+            for cut in every_cut(summary)
+        ],
         "best_totals": [
-            {"fog_factor": factor, "total_j": total_j, "point": r.point, "encoding": r.encoding}
-            for factor, r, total_j in best_totals(summary)
+            {
+                "fog_factor": factor,
+                "total_j": total_j,
+                "layers_on_edge": cut.layers,
+                "encoding": cut.row.encoding,
+            }
+            for factor, cut, total_j in best_totals(summary)
         ],
         "radio": [dataclasses.asdict(r) | {"edge_j": r.edge_j} for r in radio_rows(summary)],
         "verified_windows": summary.verified_windows,

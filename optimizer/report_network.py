@@ -2,31 +2,14 @@
 
 import math
 
-from headtail.operations import Operations
-from optimizer.network import Genome, Layer
+from optimizer.network import Layer
+from optimizer.report_layers import genome, layers_on_edge
 from optimizer.report_svg import BEST, EDGE, FOG, INK, MUTED, Sheet
 from optimizer.run_summary import RunSummary
 
 LEAST_WIDTH, COLUMN, TALLEST, SHORTEST = 940.0, 96.0, 150.0, 14.0
 KINDS = {"conv": "convolution", "conv_transpose": "transposed convolution", "dense": "dense"}
 SHORT = {"conv": "conv", "conv_transpose": "conv up", "dense": "dense"}
-
-
-def genome(summary: RunSummary) -> Genome:
-    """Return the network of a run: the one found, or the recipe's own."""
-    network = summary.found.network if summary.found else summary.recipe.network
-    return network.genome(len(summary.labels)).phenotype
-
-
-def layers_on_edge(summary: RunSummary) -> int:
-    """Return how many weight layers run on the edge at the chosen point.
-
-    A bundle's points may be fewer than the layers: the head's MACs tell where it ends.
-    """
-    segments = summary.packed.manifest.segments[: summary.chosen.point]
-    head = sum((s.operations for s in segments), start=Operations()).macs
-    ends = [f.operations.macs for f in genome(summary).footprints()]
-    return max(i for i, end in enumerate(ends) if end <= head)
 
 
 def draw_network(summary: RunSummary) -> str:

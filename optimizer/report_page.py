@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 
-import msgspec
-
 from optimizer.report_comparison import comparison_table, noise
-from optimizer.report_network import genome, layers_on_edge
-from optimizer.report_points import radio_rows
+from optimizer.report_facts import protocol, tiles, time_spent
+from optimizer.report_layers import genome, layers_on_edge
 from optimizer.report_printed import printed_tables
+from optimizer.report_radio import radio_rows
 from optimizer.report_repeats import repeats_table
-from optimizer.report_tables import UNKNOWN, Table, class_table, split_table
+from optimizer.report_tables import UNKNOWN, Table, class_table
 from optimizer.report_template import (
     PAGE,
     beside,
@@ -18,10 +17,9 @@ from optimizer.report_template import (
     plots,
     section,
     table,
-    tile,
     wide,
 )
-from optimizer.report_text import SYNTHETIC, describe_scores, points_table, show_j, trivial
+from optimizer.report_text import SYNTHETIC, points_table, show_j
 from optimizer.run_summary import RunSummary
 
 SEARCH_PLOTS = ("front_edge", "front_total", "generations", "hypervolume")
@@ -41,7 +39,7 @@ def render_page(summary: RunSummary, drawn: Mapping[str, str]) -> str:
         title=escape(f"{recipe.name} {recipe.version}"),
         subtitle=escape(f"{recipe.task} · digest {summary.packed.digest[:12]}"),
         warning=warning,
-        tiles="".join(_tiles(summary)),
+        tiles="".join(tiles(summary)),
         sections="\n".join(s for s in _sections(summary, drawn) if s),
     )
 
@@ -56,30 +54,8 @@ def _sections(summary: RunSummary, drawn: Mapping[str, str]) -> Iterator[str]:
     yield _classes(summary, drawn)
     yield _repeats(summary, drawn)
     yield _training(summary, drawn)
-    yield _protocol(summary)
-    yield _time(summary)
-
-
-def _tiles(summary: RunSummary) -> Iterator[str]:
-    row, test = summary.chosen, summary.training.test_scores
-    protocol = summary.data["protocol"]
-    cheapest = min((r for r in summary.rows if r.point == 0), key=lambda r: r.edge_j)
-    yield tile(
-        f"point {row.point} of {summary.rows[-1].point}, {row.encoding.value}",
-        f"chosen: {summary.wire_bytes(row)} bytes a window on the wire",
-    )
-    yield tile(
-        show_j(row.edge_j),
-        "modelled edge energy a window; the raw window in the fog costs"
-        f" {show_j(cheapest.edge_j)} as {cheapest.encoding.value}",
-    )
-    yield tile(
-        f"{100 * test.accuracy:.1f} %",
-        f"test accuracy, standard error {100 * noise(summary).error:.1f} points, protocol"
-        f" {protocol}; the commonest class alone gives {100 * trivial(summary):.1f} %",
-    )
-    yield tile(f"{test.macro_f1:.3f}", f"test macro-F1, protocol {protocol}")
-    yield tile(f"{summary.parameters}", f"parameters, {row.flash_bytes // 4} of them on the edge")
+    yield protocol(summary)
+    yield time_spent(summary)
 
 
 def _network(summary: RunSummary, drawn: Mapping[str, str]) -> str:
@@ -96,11 +72,12 @@ def _search(summary: RunSummary, drawn: Mapping[str, str]) -> str:
     if found is None or not shown:
         return ""
     last = found.generations[-1]
-    goals = " and ".join(goal.replace("_", " ") for goal in found.goals)
+    goals = ", ".join(goal.replace("_", " ") for goal in found.goals)
     note = (
-        f"{last.known} networks seen, {last.trained} trained briefly, the others out of bounds;"
-        f" {len(found.front)} on the front of {goals}. Scores are of one half of the validation"
-        " split; the other half chose among the finalists, so they are above what a test shows."
+        f"{last.known} networks seen, {last.trained} of them trained briefly, {len(found.front)} on"
+        f" the front of {goals}; those that score much worse lie on the bottom line. Scores are"
+        " of one half of the validation split; the other half chose among the finalists, so they"
+        " are above what a test shows."
     )
     return section("search", "Search", note, plots(shown))
 
@@ -108,15 +85,15 @@ def _search(summary: RunSummary, drawn: Mapping[str, str]) -> str:
 def _points(summary: RunSummary, drawn: Mapping[str, str]) -> str:
     cost = summary.choice.cost
     note = (
-        f"Modelled for {cost.device_profile} over {cost.link_profile}, mode {cost.mode}. At point k"
-        " the first k segments run on the edge; point 0 sends the raw window. A bar that would"
-        " dwarf the others is broken off."
+        f"Modelled for {cost.device_profile} over {cost.link_profile}, mode {cost.mode}, for a cut"
+        " after every layer; a point is one that the bundle offers. With no layer on the edge the"
+        " raw window is sent. A bar that would dwarf the others is broken off."
     )
     head, rows = points_table(summary)
     marks = [
         "own" if row == summary.chosen else "" if row.is_feasible else "out" for row in summary.rows
     ]
-    shown = folded("all figures of every point", table(Table("points", head, rows), marks))
+    shown = folded("all figures of the bundle's points", table(Table("points", head, rows), marks))
     return section("points", "Energy at every partition point", note, wide(drawn["points"]), shown)
 
 
@@ -167,9 +144,11 @@ def _printed(summary: RunSummary) -> str:
     tables = printed_tables(summary)
     if not tables:
         return ""
+    repeated = summary.statistics is not None and summary.statistics.figures("seed")
+    over = ", mean and standard deviation over its seeds" if repeated else ""
     note = (
         "Energy-aware NAS with partitioning, as printed, one run each; below each table this run,"
-        f" test accuracy under protocol {summary.data['protocol']}. {noise(summary).text}"
+        f" test accuracy under protocol {summary.data['protocol']}{over}. {noise(summary).text}"
     )
     shown = [f"<h3>{escape(t.name)}</h3>{table(t)}" for t in tables]
     return section("printed", "The paper's tables beside this run", note, *shown)
@@ -200,40 +179,3 @@ def _training(summary: RunSummary, drawn: Mapping[str, str]) -> str:
     note = f"Epoch {summary.training.best_epoch} was kept: the best on the validation split."
     shown = plots([drawn["loss"], drawn["validation"]])
     return section("training", "Training", note, shown)
-
-
-def _protocol(summary: RunSummary) -> str:
-    training, data = summary.training, summary.data
-    facts = {
-        "data": f"{data['name']}, protocol {data['protocol']}",
-        "data fingerprint": data["fingerprint"],
-        "seed": str(summary.recipe.seed),
-        **({"network found by search": str(summary.found)} if summary.found else {}),
-        "validation": f"{describe_scores(training.validation_scores)}; chose epoch"
-        f" {training.best_epoch} of {len(training.epochs)}",
-        "test": f"{describe_scores(training.test_scores)}; looked at once",
-        "verified": f"segments equal Keras before softmax within {summary.verified_error:.1e} of"
-        f" the largest output, on {summary.verified_windows} windows",
-        "bundle": f"{summary.bundle}, {summary.packed.size_bytes} bytes",
-        "digest": summary.packed.digest,
-    }
-    lines = (f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items())
-    read = msgspec.json.format(msgspec.json.encode(summary.recipe), indent=2).decode("utf-8")
-    return section(
-        "protocol",
-        "Protocol, splits and seed",
-        "",
-        f"<dl>{''.join(lines)}</dl>\n<h3>Windows by split and class</h3>",
-        table(split_table(summary)),
-        folded("the recipe as it was read", f"<pre>{escape(read)}</pre>"),
-    )
-
-
-def _time(summary: RunSummary) -> str:
-    if not summary.seconds:
-        return ""
-    total = sum(summary.seconds.values())
-    rows = [[name, f"{s:.1f} s", f"{100 * s / total:.0f} %"] for name, s in summary.seconds.items()]
-    rows.append(["all", f"{total:.1f} s", "100 %"])
-    shown = table(Table("time", ["stage", "time", "share"], rows))
-    return section("time", "Time spent", "On this machine, in this run.", beside(shown))

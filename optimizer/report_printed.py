@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from optimizer.compare_printed import APPLICATIONS
-from optimizer.partition import Row
 from optimizer.printed_tables import (
     TABLE_II,
     TABLE_III,
@@ -12,8 +11,7 @@ from optimizer.printed_tables import (
     TABLE_VI,
     Application,
 )
-from optimizer.report_network import genome, layers_on_edge
-from optimizer.report_points import within_memory
+from optimizer.report_layers import LayerRow, every_cut, genome, layers_on_edge, within_memory
 from optimizer.report_tables import UNKNOWN, Table
 from optimizer.run_summary import RunSummary
 
@@ -35,20 +33,21 @@ def printed_tables(summary: RunSummary) -> tuple[Table, ...]:
     return tuple(make(summary, wanted) for make in (_ii, _iii, _iv, _v, _vi))
 
 
-def best_totals(summary: RunSummary) -> tuple[tuple[int, Row, float], ...]:
-    """Return for each of the paper's fog factors the row with the least total energy, and that.
+def best_totals(summary: RunSummary) -> tuple[tuple[int, LayerRow, float], ...]:
+    """Return for each of the paper's fog factors the cut with the least total energy, and that.
 
     Bounds on memory are kept, those on energies are not: the paper cuts the same network anew.
     """
     own = summary.recipe.partition.fog_factor
+    fitting = [cut for cut in every_cut(summary) if within_memory(cut.row)]
     best = []
     for factor in FACTORS:
 
-        def total_j(row: Row, share: float = own / factor) -> float:
-            return row.edge_j + row.fog_j * share
+        def total_j(cut: LayerRow, share: float = own / factor) -> float:
+            return cut.row.edge_j + cut.row.fog_j * share
 
-        row = min(within_memory(summary), key=total_j)
-        best.append((factor, row, total_j(row)))
+        least = min(fitting, key=total_j)
+        best.append((factor, least, total_j(least)))
     return tuple(best)
 
 
@@ -78,12 +77,12 @@ def _iii(summary: RunSummary, wanted: Application) -> Table:
         if r.application == wanted
     ]
     ours = []
-    for factor, row, total_j in best_totals(summary):
+    for factor, cut, total_j in best_totals(summary):
+        row = cut.row
         parts = total_j, row.cost.head_j, row.cost.tx_j, total_j - row.edge_j
         energies = [_mj(1e3 * joules) for joules in parts]
-        is_measured = (row.point, row.encoding) == (summary.choice.point, summary.choice.encoding)
-        accuracy = _accuracy(summary) if is_measured else UNKNOWN
-        where = f"best cut of this network: point {row.point}, {row.encoding.value}"
+        accuracy = _accuracy(summary) if row == summary.chosen else UNKNOWN
+        where = f"best cut of this network: {cut.layers} layers on the edge, {row.encoding.value}"
         ours.append(["this run", str(factor), *energies, accuracy, where])
     head = ["solution", "factor", "total, mJ", "edge computing", "edge radio", "fog"]
     name = "Table III: energy of edge and fog"
@@ -156,6 +155,9 @@ def _vi(summary: RunSummary, wanted: Application) -> Table:
 
 
 def _accuracy(summary: RunSummary) -> str:
+    repeated = summary.statistics.figures("seed") if summary.statistics else None
+    if repeated is not None:
+        return f"{100 * repeated.accuracy_mean:.1f} ± {100 * repeated.accuracy_std:.1f}"
     return f"{100 * summary.training.test_scores.accuracy:.1f}"
 
 

@@ -17,6 +17,7 @@ from optimizer.report_svg import (
     EDGE,
     FAINT,
     RADIO,
+    Place,
     Scale,
     log_scale,
     scale,
@@ -26,6 +27,7 @@ from optimizer.run_folder import HISTORY
 from optimizer.search_history import SearchHistory, read_history
 
 SELECTS = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
+DEEPEST = 30.0  # points below the best; what scores less lies on the bottom line
 LOG_RATIO = 8.0  # energies that differ by more are laid on a logarithmic scale
 
 
@@ -72,7 +74,8 @@ def draw_front(search: _Search, goal: Goal) -> str:
     winner = history.winner
     told = [*known, winner] if winner else known
     energies = [_energy(i, goal) for i in told]
-    scores = [100 * (i.score or 0) for i in told]
+    best = 100 * max(i.score or 0 for i in told)
+    scores = [max(best - DEEPEST, 100 * (i.score or 0)) for i in told]
     unit_j, unit = energy_unit(max(energies))
     values = [e / unit_j for e in energies]
     x, y = _energy_scale(values), scale(scores, Y_PIXELS)
@@ -90,12 +93,12 @@ def draw_front(search: _Search, goal: Goal) -> str:
     front = {i.key for i in history.front}
     for individual in known:
         if individual.key not in front:
-            place = drawn.place(_energy(individual, goal) / unit_j, 100 * (individual.score or 0))
+            place = _place(drawn, individual, goal, unit_j)
             hover = describe(individual, search.select)
             drawn.sheet.dot(place, 3.5, FAINT, hover, fill_opacity=0.65)
     _draw_front(drawn, search, goal, unit_j)
     if winner:
-        place = drawn.place(_energy(winner, goal) / unit_j, 100 * (winner.score or 0))
+        place = _place(drawn, winner, goal, unit_j)
         hover = f"chosen\n{describe(winner, search.select)}"
         drawn.sheet.mark(place, "star", BEST, hover, 6)
     keys = [Key("trained", FAINT, "circle"), Key("front", EDGE, "circle")]
@@ -181,21 +184,27 @@ def describe(individual: Individual, select: str) -> str:
 def _draw_front(drawn: Chart, search: _Search, goal: Goal, unit_j: float) -> None:
     """Draw the front's networks, and a line through those best in this pair of goals."""
     front = search.history.front
-    pairs = [(_energy(i, goal) / unit_j, 100 * (i.score or 0)) for i in front]
-    turned = np.asarray([(energy, -score) for energy, score in pairs]).reshape(-1, 2)
-    line = sorted(pairs[i] for i in nondominated(turned))
-    drawn.sheet.path(_stairs([drawn.place(*pair) for pair in line]), EDGE)
-    for individual, pair in zip(front, pairs, strict=True):
+    turned = np.asarray([(_energy(i, goal), -(i.score or 0)) for i in front]).reshape(-1, 2)
+    line = sorted((front[i] for i in nondominated(turned)), key=lambda i: _energy(i, goal))
+    drawn.sheet.path(_stairs([_place(drawn, i, goal, unit_j) for i in line]), EDGE)
+    for individual in front:
+        place = _place(drawn, individual, goal, unit_j)
         hover = f"on the front\n{describe(individual, search.select)}"
-        drawn.sheet.dot(drawn.place(*pair), 4.5, EDGE, hover, stroke="white")
+        drawn.sheet.dot(place, 4.5, EDGE, hover, stroke="white")
 
 
-def _stairs(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _stairs(places: Sequence[Place]) -> list[Place]:
     """Return the border of what is dominated: level until a better network costs more."""
     corners = []
     for before, after in itertools.pairwise(places):
         corners += [before, (after[0], before[1])]
     return [*corners, *places[-1:]]
+
+
+def _place(drawn: Chart, individual: Individual, goal: Goal, unit_j: float) -> Place:
+    """Return where a network is drawn: one below the axis at its lower end."""
+    score = max(drawn.y.low, 100 * (individual.score or 0))
+    return drawn.place(_energy(individual, goal) / unit_j, score)
 
 
 def _energy(individual: Individual, goal: Goal) -> float:

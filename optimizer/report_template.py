@@ -31,7 +31,7 @@ p { margin: .25rem 0 .9rem; }
 .warning { background: #b91c1c; color: white; font-weight: 700; padding: .9rem 1.25rem;
   border-radius: .5rem; margin-bottom: 1.5rem; font-size: 1.05rem; }
 .tiles { display: grid; gap: .75rem;
-  grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); }
+  grid-template-columns: repeat(auto-fit, minmax(9.2rem, 1fr)); }
 .tile, section { background: white; border: 1px solid #e5e7eb; border-radius: .6rem;
   padding: 1rem 1.25rem; }
 section { margin-top: 1rem; }
@@ -40,7 +40,7 @@ section { margin-top: 1rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .85rem;
   font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .28rem .6rem; border-bottom: 1px solid #eef0f3;
+th, td { text-align: right; padding: .28rem .5rem; border-bottom: 1px solid #eef0f3;
   white-space: nowrap; vertical-align: top; }
 th { color: #6b7280; font-weight: 600; }
 th:first-child, td:first-child { text-align: left; }

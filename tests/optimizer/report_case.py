@@ -1,6 +1,7 @@
 """A finished run of the paper's network AC-2 put together by hand, for the tests of reports."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,16 +9,17 @@ from typing import Any
 import msgspec
 
 from headtail.bundle.manifest import Lineage, Manifest, Member, Point, Segment
+from headtail.operations import Operations
 from headtail.profile import read_device_profile, read_link_profile
 from headtail.tensor import TensorSpec
 from headtail.wire import Affine, Encoding
 from optimizer.compare import ComparatorRow, ComparisonRecord
 from optimizer.genome_cost import Terms, assess, price
 from optimizer.individual import Candidate
-from optimizer.network import Genome
+from optimizer.network import Genome, HeadFootprint
 from optimizer.package import Packed
 from optimizer.package_points import Profiles
-from optimizer.partition import Bounds, choose, list_rows
+from optimizer.partition import Bounds, Choice, choose, list_rows
 from optimizer.recipe import NetworkConfig, PartitionConfig, Recipe, read_recipe
 from optimizer.run_folder import RunFolder
 from optimizer.run_statistics import Repeat, StatisticsRecord
@@ -43,13 +45,19 @@ PROFILES = Profiles((read_device_profile("stm32l476-paper"),), (read_link_profil
 
 
 def make_summary(
-    network: Genome = AC_2, bounds: Bounds | None = None, **changes: Any
+    network: Genome = AC_2,
+    bounds: Bounds | None = None,
+    encodings: tuple[Encoding, ...] = ENCODINGS,
+    offered: Sequence[int] = (),
+    **changes: Any,
 ) -> RunSummary:
     """Return the summary of a run whose network was priced and never trained.
 
     Args:
         network: The network.
         bounds: Of the partition; by default Flash and RAM as the paper has them.
+        encodings: Offered on the wire.
+        offered: Layers after which the bundle has a point; by default all.
         changes: Fields of the summary that differ.
     """
     bounds = bounds or Bounds(flash_bytes=8192, ram_bytes=16384)
@@ -59,19 +67,17 @@ def make_summary(
         task="five classes",
         network=NetworkConfig(network.lengths, network.channels, network.kernels),
         seed=3,
-        partition=PartitionConfig(encodings=ENCODINGS, bounds=bounds),
+        partition=PartitionConfig(encodings=encodings, bounds=bounds),
     )
-    specs = [
-        TensorSpec(f"h{f.point}", "float32", (-1, f.activation_values))
-        for f in network.footprints()
-    ]
+    footprints = network.footprints()
+    kept = [footprints[i] for i in offered or range(len(footprints))]
+    priced = price(network, PROFILES, encodings)
     points = tuple(
-        _named(point, spec)
-        for point, spec in zip(price(network, PROFILES, ENCODINGS), specs, strict=True)
+        _named(priced[footprint.point], index, footprint) for index, footprint in enumerate(kept)
     )
     names = PROFILES.devices[0].name, PROFILES.links[0].name
     choice = choose(points, bounds, "edge_energy", *names)
-    manifest = _manifest(network, points, choice.point, choice.encoding)
+    manifest = _manifest(kept, points, choice)
     counts = dict.fromkeys(LABELS, 120)
     summary = RunSummary(
         recipe=recipe,
@@ -88,7 +94,7 @@ def make_summary(
         choice=choice,
         packed=Packed("ab" * 32, manifest, 4321),
         bundle="case-1.bundle",
-        parameters=network.footprints()[-1].operations.parameters,
+        parameters=footprints[-1].operations.parameters,
         verified_windows=256,
         verified_error=1.5e-7,
     )
@@ -167,26 +173,28 @@ def _moved(windows: int) -> list[list[int]]:
     return [[right - windows, wrong + windows, *others], *rest]
 
 
-def _named(point: Point, spec: TensorSpec) -> Point:
+def _named(point: Point, index: int, footprint: HeadFootprint) -> Point:
+    spec = TensorSpec(f"h{footprint.point}", "float32", (-1, footprint.activation_values))
     wires = tuple(
         msgspec.structs.replace(w, accuracy=0.9, affine={spec.name: Affine(0.1, 0)})
-        if w.encoding in (Encoding.INT8, Encoding.INT4)
+        if w.encoding in {Encoding.INT8, Encoding.INT4}
         else msgspec.structs.replace(w, accuracy=0.91)
         for w in point.encodings
     )
-    return msgspec.structs.replace(point, activation=(spec,), encodings=wires)
+    return msgspec.structs.replace(point, index=index, activation=(spec,), encodings=wires)
 
 
-def _manifest(
-    network: Genome, points: tuple[Point, ...], default: int, encoding: Encoding
-) -> Manifest:
+def _manifest(kept: Sequence[HeadFootprint], points: tuple[Point, ...], choice: Choice) -> Manifest:
     specs = [point.activation[0] for point in points]
     digest = "0" * 64
     segments = tuple(
-        Segment(Member(f"segments/{i}.onnx", digest, 100), (before,), (after,), layer.operations)
-        for i, (before, after, layer) in enumerate(
-            zip(specs, specs[1:], network.layers(), strict=False)
+        Segment(
+            Member(f"segments/{i}.onnx", digest, 100),
+            (specs[i],),
+            (specs[i + 1],),
+            _between(before.operations, after.operations),
         )
+        for i, (before, after) in enumerate(itertools.pairwise(kept))
     )
     return Manifest(
         format_version=1,
@@ -199,10 +207,16 @@ def _manifest(
         preprocess=(),
         segments=segments,
         points=points,
-        default_point=default,
-        default_encoding=encoding,
+        default_point=choice.point,
+        default_encoding=choice.encoding,
         samples=Member("samples.npz", digest, 100),
         report=Member("report.json", digest, 100),
         metrics=(),
         lineage=Lineage(recipe={}, data={}, is_synthetic=False, seed=3, packages={}),
     )
+
+
+def _between(before: Operations, after: Operations) -> Operations:
+    """Return what a head has more than a shorter one."""
+    fields = Operations.__struct_fields__
+    return Operations(**{f: getattr(after, f) - getattr(before, f) for f in fields})

@@ -71,7 +71,7 @@ def test_keyboard_reaches_what_the_mouse_does(browser: Browser, report: Path) ->
     browser.open(report, 1100)
     browser.evaluate("document.querySelector('#points [data-hover]').focus()")
     assert "block" == browser.evaluate(SHOWN)
-    assert browser.evaluate("document.getElementById('hover').textContent").startswith("point 0")
+    assert browser.evaluate("document.getElementById('hover').textContent").startswith("0 layers")
 
 
 @pytest.mark.parametrize("width", [340, 700, 1400])

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
@@ -27,10 +26,11 @@ from optimizer.network import Genome
 from optimizer.partition import Bounds
 from optimizer.report import draw, write_report
 from optimizer.report_comparison import noise
-from optimizer.report_network import draw_network, layers_on_edge
+from optimizer.report_layers import every_cut, layers_on_edge
+from optimizer.report_network import draw_network
 from optimizer.report_page import render_page
-from optimizer.report_points import radio_rows
 from optimizer.report_printed import best_totals
+from optimizer.report_radio import radio_rows
 from optimizer.report_text import format_j, show_j
 from optimizer.run_folder import RunFolder
 from optimizer.run_summary import RunSummary
@@ -124,21 +124,32 @@ def test_class_that_is_never_given_has_no_ppv() -> None:
     assert ["V", "0", "-", "-", "-"] == rows[3]
 
 
-def test_points_table_and_bars_show_every_row() -> None:
-    """The same energies in the table, and where one points at the bars."""
-    summary = make_summary()
+@pytest.mark.parametrize("offered", [(), (0, 2, 6)], ids=["every point", "three points"])
+def test_cut_after_every_layer_is_drawn_and_the_bundles_points_are_listed(
+    offered: tuple[int, ...],
+) -> None:
+    """The bundle's own energies where it has a point, those of the search elsewhere."""
+    summary = make_summary(offered=offered)
     shown = page(summary).sections["points"][1:]
-    svg = draw(summary)["points"]
     assert len(summary.rows) == len(shown)
     for row, cells in zip(summary.rows, shown, strict=True):
         assert [str(row.point), row.encoding.value] == cells[:2]
         assert format_j(row.edge_j).replace("u", "µ") in cells
-        for what, joules in (("computing on the edge", row.cost.head_j), ("fog", row.fog_j)):
-            if joules:
-                assert re.search(
-                    f"<title>point {row.point}, {row.encoding.value}\n.*{what}: {show_j(joules)}<",
-                    svg,
-                )
+    every = make_summary().rows
+    cuts = every_cut(summary)
+    assert [(r.point, r.encoding, r.cost, r.fog_j) for r in every] == [
+        (c.layers, c.row.encoding, c.row.cost, c.row.fog_j) for c in cuts
+    ]
+    points = {c.layers: c.point for c in cuts}
+    assert {n: i for i, n in enumerate(offered or range(7))} == {
+        n: point for n, point in points.items() if point is not None
+    }
+    svg = draw(summary)["points"]
+    for cut in cuts:
+        name = f"{cut.layers} layers on the edge, {cut.row.encoding.value}"
+        head_j, fog_j = cut.row.cost.head_j, cut.row.fog_j
+        for what, joules in (("computing on the edge", head_j), ("computing in the fog", fog_j)):
+            assert (f"<title>{name}\n{what}: {show_j(joules)}<" in svg) == (joules > 0)
 
 
 def test_ac_2_in_the_papers_model_stands_below_its_printed_row() -> None:
@@ -156,11 +167,9 @@ def test_ac_2_in_the_papers_model_stands_below_its_printed_row() -> None:
 
 def test_total_energies_at_the_papers_factors_are_the_papers() -> None:
     """Table III for AC-2 at factor 10, 2 and 1, float32 alone; cut at 2 and 2 and nowhere."""
-    summary = make_summary(bounds=Bounds())
-    rows = tuple(r for r in summary.rows if r.encoding is Encoding.FLOAT32)
-    found = best_totals(dataclasses.replace(summary, rows=rows))
+    found = best_totals(make_summary(bounds=Bounds(), encodings=(Encoding.FLOAT32,)))
     assert [10, 2, 1] == [factor for factor, _, _ in found]
-    assert [2, 2, 6] == [row.point for _, row, _ in found]
+    assert [2, 2, 6] == [cut.layers for _, cut, _ in found]
     assert pytest.approx([0.461, 1.294, 2.323], rel=0.02) == [1e3 * j for _, _, j in found]
 
 

@@ -1,0 +1,84 @@
+"""What a report says in figures and words: the large figures on top, protocol, and time spent."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from optimizer.report_comparison import noise
+from optimizer.report_tables import Table, split_table
+from optimizer.report_template import beside, escape, folded, section, table, tile
+from optimizer.report_text import describe_scores, show_j, trivial
+from optimizer.run_summary import RunSummary
+
+
+def tiles(summary: RunSummary) -> Iterator[str]:
+    """Yield the large figures on top of the page."""
+    row, test = summary.chosen, summary.training.test_scores
+    named = summary.data["protocol"]
+    cheapest = min((r for r in summary.rows if r.point == 0), key=lambda r: r.edge_j)
+    yield tile(
+        f"point {row.point} of {summary.rows[-1].point}, {row.encoding.value}",
+        f"chosen: {summary.wire_bytes(row)} bytes a window on the wire",
+    )
+    yield tile(
+        show_j(row.edge_j),
+        "modelled edge energy a window; the raw window in the fog costs"
+        f" {show_j(cheapest.edge_j)} as {cheapest.encoding.value}",
+    )
+    repeated = summary.statistics.figures("seed") if summary.statistics else None
+    if repeated is not None:
+        yield tile(
+            f"{100 * repeated.accuracy_mean:.1f} ± {100 * repeated.accuracy_std:.1f} %",
+            f"test accuracy over {repeated.count} seeds, mean and standard deviation",
+        )
+    yield tile(
+        f"{100 * test.accuracy:.1f} %",
+        f"test accuracy of the bundle, standard error {100 * noise(summary).error:.1f} points,"
+        f" protocol {named}; the commonest class alone gives {100 * trivial(summary):.1f} %",
+    )
+    yield tile(f"{test.macro_f1:.3f}", f"test macro-F1, protocol {named}")
+    yield tile(f"{summary.parameters}", f"parameters, {row.flash_bytes // 4} of them on the edge")
+
+
+def protocol(summary: RunSummary) -> str:
+    """Return the section on data, splits, seed and bundle."""
+    training, data = summary.training, summary.data
+    facts = {
+        "data": f"{data['name']}, protocol {data['protocol']}",
+        "data fingerprint": data["fingerprint"],
+        "seed": str(summary.recipe.seed),
+        **({"network found by search": str(summary.found)} if summary.found else {}),
+        "validation": f"{describe_scores(training.validation_scores)}; chose epoch"
+        f" {training.best_epoch} of {len(training.epochs)}",
+        "test": f"{describe_scores(training.test_scores)}; looked at once",
+        "verified": f"segments equal Keras before softmax within {summary.verified_error:.1e} of"
+        f" the largest output, on {summary.verified_windows} windows",
+        "bundle": f"{summary.bundle}, {summary.packed.size_bytes} bytes",
+        "digest": summary.packed.digest,
+    }
+    lines = (f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items())
+    read = msgspec.json.format(msgspec.json.encode(summary.recipe), indent=2).decode("utf-8")
+    return section(
+        "protocol",
+        "Protocol, splits and seed",
+        "",
+        f"<dl>{''.join(lines)}</dl>\n<h3>Windows by split and class</h3>",
+        table(split_table(summary)),
+        folded("the recipe as it was read", f"<pre>{escape(read)}</pre>"),
+    )
+
+
+def time_spent(summary: RunSummary) -> str:
+    """Return the section on the stages' times, or nothing where none is known."""
+    if not summary.seconds:
+        return ""
+    total = sum(summary.seconds.values())
+    rows = [[name, f"{s:.1f} s", f"{100 * s / total:.0f} %"] for name, s in summary.seconds.items()]
+    rows.append(["all", f"{total:.1f} s", "100 %"])
+    shown = table(Table("time", ["stage", "time", "share"], rows))
+    return section(
+        "time",
+        "Time spent",
+        "Of stages that an interrupted run finished earlier it is what reading them took.",
+        beside(shown),
+    )

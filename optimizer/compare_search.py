@@ -9,8 +9,9 @@ from optimizer.compare import ComparatorRow
 from optimizer.compare_contest import Contest
 from optimizer.individual import Individual
 from optimizer.progress import Reporter
-from optimizer.recipe import ZERO_SHOT, ComparedMethod, Recipe
+from optimizer.recipe import ComparedMethod, Recipe
 from optimizer.run_folder import HISTORY, RunFolder
+from optimizer.search_config import ZERO_SHOT
 from optimizer.search_history import read_history
 from optimizer.search_record import SearchRecord
 
@@ -28,7 +29,8 @@ def own_row(contest: Contest, winner: SearchRecord, folder: RunFolder) -> Compar
     """Return the row of the run's own search, its winner trained as the others' are."""
     assert contest.recipe.search is not None, "it found the winner"
     name = f"this search ({NAMES[contest.recipe.search.method]})"
-    return _row(contest, name, winner.winner, _count(folder), time.monotonic())
+    trained = _count(contest.recipe, winner, folder)
+    return _row(contest, name, winner.winner, trained, time.monotonic())
 
 
 def method_row(
@@ -59,11 +61,11 @@ def method_row(
         return ComparatorRow(
             NAMES[method],
             "measured",
-            trainings=_count(folder),
+            trainings=len(read_history(folder.path / HISTORY).scores),
             seconds=time.monotonic() - began,
             note=f"nothing found: {error}",
         )
-    return _row(contest, NAMES[method], found.winner, _count(folder), began)
+    return _row(contest, NAMES[method], found.winner, _count(recipe, found, folder), began)
 
 
 def same_budget(recipe: Recipe, method: ComparedMethod, own: SearchRecord) -> Recipe:
@@ -82,8 +84,10 @@ def same_budget(recipe: Recipe, method: ComparedMethod, own: SearchRecord) -> Re
     return msgspec.structs.replace(recipe, search=search)
 
 
-def _count(folder: RunFolder) -> int:
-    return len(read_history(folder.path / HISTORY).scores)
+def _count(recipe: Recipe, found: SearchRecord, folder: RunFolder) -> int:
+    """Return the trainings of a search, those of the extraction among them."""
+    longer = len(found.finalists) if recipe.search and recipe.search.extraction else 0
+    return len(read_history(folder.path / HISTORY).scores) + longer
 
 
 def _row(

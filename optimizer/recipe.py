@@ -1,6 +1,5 @@
 """The recipe: one TOML file that says what `optimizer run` makes and from what."""
 
-import itertools
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -14,24 +13,16 @@ from headtail.preprocess.pipeline import Pipeline
 from headtail.wire import USUAL_ENCODINGS, Encoding
 from optimizer.data.dataset import DataConfig
 from optimizer.executor_config import ExecutorConfig
-from optimizer.individual import Goal
 from optimizer.network import Genome, LengthGene, Multiple, Size
 from optimizer.partition import FOG_FACTOR, Bounds, Objective
+from optimizer.recipe_section import Amount, Natural, Positive, Ratio, Section
+from optimizer.search_config import SearchConfig
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Natural = Annotated[int, msgspec.Meta(ge=0)]
-Amount = Annotated[float, msgspec.Meta(ge=0)]
-Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
 MIN_VERIFY_WINDOWS = 64
 ComparedMethod = Literal["random", "no_partition", "partition_after", "parameters", "flops"]
-ZERO_SHOT = ("parameters", "flops")  # methods that train the finalists alone
 
 
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A part of the recipe: immutable, unknown keys refused."""
-
-
-class NetworkConfig(_Section, frozen=True, omit_defaults=True):
+class NetworkConfig(Section, frozen=True, omit_defaults=True):
     """Section [network]: the 1-D network, one entry per map, the first being the input."""
 
     lengths: tuple[LengthGene, ...]
@@ -51,7 +42,7 @@ class NetworkConfig(_Section, frozen=True, omit_defaults=True):
         return Genome(self.lengths, self.channels, classes, self.kernels)
 
 
-class AugmentConfig(_Section, frozen=True):
+class AugmentConfig(Section, frozen=True):
     """Section [train.augment]: small changes of each training window, drawn anew every epoch."""
 
     shift: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -64,9 +55,12 @@ class AugmentConfig(_Section, frozen=True):
     """Standard deviation of added Gaussian noise, in the units of the model's input."""
 
 
-class TeacherConfig(_Section, frozen=True):
-    """Section [train.teacher]: larger networks that the run trains first; what they say of a window
-    is aimed at besides its label. Source: Hinton et al., arXiv:1503.02531, at temperature 1."""
+class TeacherConfig(Section, frozen=True):
+    """Section [train.teacher]: larger networks that the run trains first.
+
+    What they say of a window is aimed at besides its label. Source: Hinton et al.,
+    arXiv:1503.02531, at temperature 1.
+    """
 
     network: NetworkConfig
     """Section [train.teacher.network]: one teacher, as [network] says the network."""
@@ -80,7 +74,7 @@ class TeacherConfig(_Section, frozen=True):
     """Passes of each teacher's training; none given means as many as the network's."""
 
 
-class TrainConfig(_Section, frozen=True):
+class TrainConfig(Section, frozen=True):
     """Section [train]."""
 
     epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 20
@@ -104,86 +98,7 @@ class TrainConfig(_Section, frozen=True):
     """Whether the map that will cross is quantised in training as it will be on the wire."""
 
 
-class InputConfig(_Section, frozen=True):
-    """Section [[search.inputs]]: what a network may be given in place of the recipe's own input."""
-
-    preprocess: Annotated[tuple[Step, ...], msgspec.Meta(min_length=1)]
-    """Window steps in place of [[preprocess]]; they decide the input's length and channels."""
-
-
-class SearchConfig(_Section, frozen=True):
-    """Section [search]: evolve the network's hidden layers before it is trained.
-
-    The given network is one of the first generation. Every network is held against
-    [partition.bounds] at its best point; those that keep them are trained briefly and compared.
-    """
-
-    channels: Annotated[tuple[Size, ...], msgspec.Meta(min_length=1)] = (1, 2, 3, 4)
-    """Channels that each hidden map may have besides its own."""
-    lengths: tuple[LengthGene, ...] = ()
-    """Lengths that each hidden map may have besides its own; 0 lets the search drop the layer."""
-    kernels: tuple[Multiple, ...] = ()
-    """Kernels that each hidden layer may have besides its own, as multiples of its stride; none
-    keeps each as it is."""
-    inputs: tuple[InputConfig, ...] = ()
-    """Sections [[search.inputs]]: other inputs that a network may take."""
-    method: Literal[
-        "evolution", "random", "no_partition", "partition_after", "parameters", "flops"
-    ] = "evolution"
-    """How networks are found: by evolution; drawn at random; by evolution with everything on the
-    edge (no_partition), or so and cut at the end (partition_after); or by evolution towards more
-    parameters or operations (parameters, flops), which trains the finalists alone."""
-    objectives: Annotated[tuple[Goal, ...], msgspec.Meta(min_length=1)] = ("accuracy",)
-    """What is aimed at: accuracy (the score of `select`) alone or with edge_energy, total_energy,
-    parameters or latency, which are made less; then half of a generation survives, by NSGA-II."""
-    patience: Natural = 0
-    """Generations without a better best (of several objectives: a larger hypervolume) after which
-    the search ends; 0 goes on to the last."""
-    population: Annotated[int, msgspec.Meta(ge=4, le=1000)] = 16
-    """Networks of one generation."""
-    generations: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
-    """Generations bred after the first, which is drawn at random."""
-    tournament: Annotated[int, msgspec.Meta(ge=1)] = 3
-    """Networks drawn for each parent, of which the fittest mates."""
-    mutation: Ratio = 0.15
-    """Chance of each gene (a length, a number of channels, a kernel, the input) to change."""
-    repair: bool = True
-    """Whether lengths of which neighbours do not divide one another are repaired: drawn as they
-    fit, and changed as little as need be where networks are bred. The paper does not; such networks
-    are then out of bounds."""
-    draws: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
-    """Networks drawn or bred for each place of a generation, of which the first one is taken that
-    is within the bounds and new; 1 takes what comes, as the paper does."""
-    epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 4
-    """Passes of the short training of each network; the rest of it is as [train] says."""
-    rungs: tuple[Annotated[int, msgspec.Meta(ge=1, le=10_000)], ...] = ()
-    """Passes of successive trainings in place of `epochs`, more each time: the networks of a
-    generation that do better at one go on, from the start, to the next. The score of a network is
-    that of the last it came to."""
-    keep: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
-    """Share of the networks at one of `rungs` that go on to the next, at least one."""
-    windows: Positive = 1000
-    """Most training windows of the short training, drawn at random, the same for all networks."""
-    select: Literal["accuracy", "macro_f1"] = "macro_f1"
-    """Figure on one half of the validation split by which networks are compared."""
-    finalists: Positive = 3
-    """Best networks of the search, among which the other half of the validation split decides."""
-    extraction: Natural = 0
-    """Passes of a longer training of the finalists before that half decides; 0 takes the scores
-    that they have from the search."""
-
-    def __post_init__(self) -> None:
-        if self.tournament > self.population:
-            raise ValueError("tournament must be at most population")
-        if len(set(self.objectives)) < len(self.objectives) or "accuracy" not in self.objectives:
-            raise ValueError("objectives must hold accuracy, and each one once")
-        if any(after <= before for before, after in itertools.pairwise(self.rungs)):
-            raise ValueError(f"rungs must become more, received {list(self.rungs)}")
-        if len(self.objectives) > 1 and self.method in ZERO_SHOT:
-            raise ValueError(f"method {self.method} trains no network: its objective is accuracy")
-
-
-class PartitionConfig(_Section, frozen=True):
+class PartitionConfig(Section, frozen=True):
     """Section [partition]: where the model may be cut, and what decides."""
 
     device_profile: str = "stm32l476-paper"
@@ -198,7 +113,7 @@ class PartitionConfig(_Section, frozen=True):
     """Partition points offered: those worth having, every legal one, or the cuts of these numbers
     as `optimizer split` counts them."""
     encodings: tuple[Encoding, ...] = USUAL_ENCODINGS
-    """Wire encodings offered, of float32 (always), float16, int8 and int4; int4 only where named."""
+    """Wire encodings offered: float32 (always), float16, int8 and int4, which only where named."""
     bounds: Bounds = Bounds()
     """Section [partition.bounds]: limits that the chosen point must keep."""
 
@@ -207,7 +122,7 @@ class PartitionConfig(_Section, frozen=True):
             raise ValueError("encodings must hold float32")
 
 
-class CompareConfig(_Section, frozen=True):
+class CompareConfig(Section, frozen=True):
     """Section [compare]: make other rows in the same harness and hold the run's network to them.
 
     The window sent as int8 and one sample in `every` sent as int8, both with the network in the
@@ -236,7 +151,7 @@ class CompareConfig(_Section, frozen=True):
     """Whose printed figures of the energy-aware NAS paper are added; `auto`: those for the data."""
 
 
-class ExportConfig(_Section, frozen=True):
+class ExportConfig(Section, frozen=True):
     """Section [export]."""
 
     opset: Annotated[int, msgspec.Meta(ge=13, le=18)] = 17
@@ -247,8 +162,8 @@ class ExportConfig(_Section, frozen=True):
     """Most windows of the test split written to test.npz."""
 
 
-class StatisticsConfig(_Section, frozen=True):
-    """Section [statistics]: train the network again, to see how far its figures depend on chance."""
+class StatisticsConfig(Section, frozen=True):
+    """Section [statistics]: train the network again to see how far its figures depend on chance."""
 
     seeds: Natural = 5
     """Trainings on the run's own split, with the recipe's seed and those after it."""
@@ -256,7 +171,7 @@ class StatisticsConfig(_Section, frozen=True):
     """Further splits of the data, drawn with the seeds after the data's own, a training on each."""
 
 
-class Recipe(_Section, frozen=True):
+class Recipe(Section, frozen=True):
     """A whole recipe."""
 
     name: Name

@@ -11,10 +11,11 @@ from optimizer.executor import Executor
 from optimizer.genome_cost import Terms, assess
 from optimizer.individual import Goal
 from optimizer.progress import Reporter
-from optimizer.recipe import Recipe, SearchConfig
+from optimizer.recipe import Recipe
 from optimizer.run_folder import SEARCH, RunFolder
 from optimizer.run_short_training import ShortTraining
 from optimizer.search import Problem, search
+from optimizer.search_config import SearchConfig
 from optimizer.search_history import SearchHistoryWriter, continue_history
 from optimizer.search_record import SearchRecord
 from optimizer.search_training import Evaluate

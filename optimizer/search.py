@@ -17,7 +17,8 @@ from optimizer.chromosomes import Chromosomes
 from optimizer.evolution import Settings, evolve, sample
 from optimizer.individual import Assessment, Goal, Individual, NetworkKey
 from optimizer.network import Genome
-from optimizer.recipe import ZERO_SHOT, NetworkConfig, SearchConfig
+from optimizer.recipe import NetworkConfig
+from optimizer.search_config import ZERO_SHOT, SearchConfig
 from optimizer.search_fitness import LEAST_SCORE, fitness
 from optimizer.search_record import GenerationRecord, SearchRecord, Watcher
 from optimizer.search_space import NetworkSpace, Shape, network_space

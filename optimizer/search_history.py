@@ -16,8 +16,8 @@ from headtail.errors import ConfigError
 from optimizer.archive import Archive
 from optimizer.individual import Goal, Individual, NetworkKey
 from optimizer.progress import Advance
-from optimizer.recipe import SearchConfig
 from optimizer.run_folder import HISTORY, RunFolder
+from optimizer.search_config import SearchConfig
 from optimizer.search_record import GenerationRecord
 from optimizer.search_training import Scores, TrainingKey
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from optimizer.chromosomes import Chromosomes, Space, Uniform, pick
 from optimizer.individual import Assessment, Individual
 from optimizer.length_chain import LengthChain
-from optimizer.recipe import NetworkConfig, SearchConfig
+from optimizer.recipe import NetworkConfig
+from optimizer.search_config import SearchConfig
 
 Shape = tuple[int, int]
 """Length and channels of an input."""

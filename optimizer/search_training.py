@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from optimizer.individual import Candidate, Individual, NetworkKey
-from optimizer.recipe import SearchConfig
+from optimizer.search_config import SearchConfig
 from optimizer.search_fitness import fitness
 from optimizer.search_record import Watcher
 

@@ -13,8 +13,9 @@ from optimizer.individual import Candidate, Individual
 from optimizer.network import Genome
 from optimizer.package_points import Profiles
 from optimizer.partition import Bounds
-from optimizer.recipe import NetworkConfig, SearchConfig
+from optimizer.recipe import NetworkConfig
 from optimizer.search import Problem
+from optimizer.search_config import SearchConfig
 from optimizer.search_record import GenerationRecord
 from optimizer.search_training import Scores
 

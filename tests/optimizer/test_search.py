@@ -16,8 +16,9 @@ from optimizer.genome_cost import assess
 from optimizer.individual import Assessment, Candidate, Individual
 from optimizer.network import Genome
 from optimizer.pareto import nondominated
-from optimizer.recipe import NetworkConfig, SearchConfig
+from optimizer.recipe import NetworkConfig
 from optimizer.search import search
+from optimizer.search_config import SearchConfig
 from optimizer.search_record import SearchRecord
 from optimizer.search_training import Scores
 

@@ -12,9 +12,10 @@ from optimizer.genome_cost import Terms, assess
 from optimizer.individual import Candidate
 from optimizer.package_points import Profiles
 from optimizer.partition import Bounds
-from optimizer.recipe import NetworkConfig, SearchConfig
+from optimizer.recipe import NetworkConfig
 from optimizer.run_folder import HISTORY, RunFolder
 from optimizer.search import Problem, search
+from optimizer.search_config import SearchConfig
 from optimizer.search_history import SearchHistoryWriter, continue_history, read_history
 from optimizer.search_record import SearchRecord
 

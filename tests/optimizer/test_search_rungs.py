@@ -12,9 +12,9 @@ from search_case import CONFIG, Quiet, changed, problem, score, terms
 from optimizer.genome_cost import assess
 from optimizer.individual import Candidate, Goal, Individual
 from optimizer.network import Genome
-from optimizer.recipe import SearchConfig
 from optimizer.run_folder import HISTORY, RunFolder
 from optimizer.search import Problem, search
+from optimizer.search_config import SearchConfig
 from optimizer.search_history import SearchHistoryWriter, continue_history, read_history
 from optimizer.search_record import SearchRecord
 from optimizer.search_training import Scores, SearchTraining

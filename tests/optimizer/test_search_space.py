@@ -15,8 +15,9 @@ from optimizer.evolution import Settings, evolve
 from optimizer.genome_cost import assess
 from optimizer.length_chain import follow
 from optimizer.network import Genome
-from optimizer.recipe import NetworkConfig, SearchConfig
+from optimizer.recipe import NetworkConfig
 from optimizer.search import search
+from optimizer.search_config import SearchConfig
 from optimizer.search_space import NetworkSpace, network_space
 
 # Powers of two and divisors of 192 behind three inputs, of which 187 is divided by neither.

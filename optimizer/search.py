@@ -4,6 +4,10 @@ Costs first: a network that breaks a bound at every partition point is never tra
 its encoding are no genes: all are enumerated for every network, from sending the raw window to
 running everything on the edge, so the best is always exact. Source of the chromosomes, the order
 of the checks and the adjusted fitness: energy-aware NAS with partitioning, Sec. III-B.
+
+The paper takes whatever is drawn and bred. Here lengths that do not go together are repaired, and
+what is out of bounds or known already is drawn or bred again a number of times, since knowing so
+costs nothing beside a training; `repair = false` and `draws = 1` bring the paper's way back.
 """
 
 from collections.abc import Callable, Mapping, Sequence

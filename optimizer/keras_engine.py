@@ -36,8 +36,15 @@ def predict(model: keras.Model, x: Array) -> Array:
 class KerasEngine:
     """A built model that ends in a softmax over the classes; satisfies `training.Engine`."""
 
-    def __init__(self, model: keras.Model) -> None:
-        """Take the model; it is trained in place."""
+    def __init__(self, model: keras.Model, *, is_fused: bool = True) -> None:
+        """Take the model; it is trained in place.
+
+        Args:
+            model: Built, ending in a softmax.
+            is_fused: Whether XLA compiles the pass. Its results do not depend on the number of
+                threads, and small networks gain; on wide ones it is 5 to 10 times slower.
+        """
+        self._is_fused = is_fused
         self._model = before_softmax(model)
         self.classes = int(model.outputs[0].shape[-1])
         self._optimizer = keras.optimizers.Adam(0.0)
@@ -91,10 +98,7 @@ class KerasEngine:
         return head, keras.Model(end.output, self._model.outputs[0])
 
     def _compile(self, point: int | None) -> Callable[..., Any]:
-        """Return a function that trains for one pass with the wire behind `point` layers.
-
-        Compiled by XLA, whose results do not depend on the number of threads.
-        """
+        """Return a function that trains for one pass with the wire behind `point` layers."""
         optimizer, variables = self._optimizer, self._model.trainable_variables
         halves = None if point is None else self._halves(point)
 
@@ -106,7 +110,7 @@ class KerasEngine:
             change = tf.stop_gradient(_quantise(values, *numbers) - values)
             return halves[1](values + change, training=True)
 
-        @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+        @tf.function(jit_compile=self._is_fused)  # type: ignore[untyped-decorator]
         def run_pass(
             x: Any, targets: Any, weights: Any, order: Any, rates: Any, *numbers: Any
         ) -> Any:

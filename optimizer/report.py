@@ -6,10 +6,10 @@ from optimizer.report_network import draw_network
 from optimizer.report_page import render_page
 from optimizer.report_points import draw_points
 from optimizer.report_radio import draw_radio, radio_rows
+from optimizer.report_rebuild import rebuild
 from optimizer.report_repeats import draw_repeats
-from optimizer.report_search import rebuild
 from optimizer.report_text import markdown
-from optimizer.report_training import draw_confusion, draw_loss, draw_validation
+from optimizer.report_training import draw_confusion, draw_training
 from optimizer.run_folder import RunFolder
 from optimizer.run_summary import RunSummary
 
@@ -17,7 +17,7 @@ from optimizer.run_summary import RunSummary
 def write_report(summary: RunSummary, folder: RunFolder) -> None:
     """Write report.html, report.md, report.json and the drawings as SVG files into a run's folder.
 
-    What is drawn of the search is read from the folder's history.
+    What is drawn of search and training is read from the folder's history.
     """
     drawn = draw(summary) | rebuild(folder.path)
     for name, svg in drawn.items():
@@ -28,14 +28,13 @@ def write_report(summary: RunSummary, folder: RunFolder) -> None:
 
 
 def draw(summary: RunSummary) -> dict[str, str]:
-    """Return every drawing but those of the search as SVG text by name."""
+    """Return every drawing but those of a search as SVG text by name."""
     drawn = {
         "network": draw_network(summary),
         "points": draw_points(summary),
         "radio": draw_radio(radio_rows(summary)),
-        "loss": draw_loss(summary),
-        "validation": draw_validation(summary),
         "confusion": draw_confusion(summary.training.test_scores.confusion, summary.labels),
+        **draw_training(summary.training.epochs, summary.recipe.train),
     }
     if summary.statistics is not None and summary.statistics.repeats:
         drawn |= draw_repeats(summary.statistics)

@@ -46,6 +46,7 @@ def protocol(summary: RunSummary) -> str:
     facts = {
         "data": f"{data['name']}, protocol {data['protocol']}",
         "data fingerprint": data["fingerprint"],
+        "window steps": _steps(summary),
         "seed": str(summary.recipe.seed),
         **({"network found by search": str(summary.found)} if summary.found else {}),
         "validation": f"{describe_scores(training.validation_scores)}; chose epoch"
@@ -66,6 +67,16 @@ def protocol(summary: RunSummary) -> str:
         table(split_table(summary)),
         folded("the recipe as it was read", f"<pre>{escape(read)}</pre>"),
     )
+
+
+def _steps(summary: RunSummary) -> str:
+    """Return what makes the network's input from a window: the recipe's steps, or those found."""
+    steps = summary.recipe.steps(summary.found.winner.input if summary.found else 0)
+    told = [
+        f"{step.name}({', '.join(f'{k} {v}' for k, v in step.parameters.items())})"
+        for step in steps
+    ]
+    return ", then ".join(told) or "none"
 
 
 def time_spent(summary: RunSummary) -> str:

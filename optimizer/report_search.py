@@ -3,14 +3,13 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from optimizer.individual import Goal, Individual
 from optimizer.pareto import nondominated
 from optimizer.partition import Bounds
-from optimizer.recipe import read_recipe
+from optimizer.recipe import Recipe
 from optimizer.report_chart import X_PIXELS, Y_PIXELS, Chart, Key, chart, draw_keys
 from optimizer.report_svg import (
     BEST,
@@ -23,11 +22,11 @@ from optimizer.report_svg import (
     scale,
 )
 from optimizer.report_text import energy_unit, show_j
-from optimizer.run_folder import HISTORY
-from optimizer.search_history import SearchHistory, read_history
+from optimizer.search_history import SearchHistory
 
 SELECTS = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 DEEPEST = 30.0  # points below the best; what scores less lies on the bottom line
+MOST_HOVERS = 1000  # of the networks beside the front the best ones, so that a page stays small
 LOG_RATIO = 8.0  # energies that differ by more are laid on a logarithmic scale
 
 
@@ -41,21 +40,14 @@ class _Search:
     """Name of the score that networks are compared by."""
 
 
-def rebuild(folder: Path) -> dict[str, str]:
-    """Draw a search anew from `history.jsonl` and `recipe.toml` of a run's folder.
+def draw_search(history: SearchHistory, recipe: Recipe) -> dict[str, str]:
+    """Draw a search from its history and recipe.
 
     Returns:
         SVG texts by name: front_edge, front_total where total energy is a goal, generations and
         hypervolume. None where the recipe has no search or nothing was trained.
-
-    Raises:
-        ConfigError: If one of the two files cannot be read.
     """
-    recipe = read_recipe(folder / "recipe.toml")
-    if recipe.search is None or not (folder / HISTORY).exists():
-        return {}
-    history = read_history(folder / HISTORY)
-    if not history.scores or not history.generations:
+    if recipe.search is None or not history.scores or not history.generations:
         return {}
     search = _Search(history, recipe.partition.bounds, SELECTS[recipe.search.select])
     plots = {"front_edge": draw_front(search, "edge_energy")}
@@ -91,11 +83,11 @@ def draw_front(search: _Search, goal: Goal) -> str:
     if limit is not None:
         drawn.limit(limit / unit_j, "bound")
     front = {i.key for i in history.front}
-    for individual in known:
-        if individual.key not in front:
-            place = _place(drawn, individual, goal, unit_j)
-            hover = describe(individual, search.select)
-            drawn.sheet.dot(place, 3.5, FAINT, hover, fill_opacity=0.65)
+    others = sorted((i for i in known if i.key not in front), key=lambda i: -(i.score or 0))
+    for rank, individual in enumerate(others):
+        place = _place(drawn, individual, goal, unit_j)
+        hover = describe(individual, search.select) if rank < MOST_HOVERS else ""
+        drawn.sheet.dot(place, 3.5, FAINT, hover, fill_opacity=0.65)
     _draw_front(drawn, search, goal, unit_j)
     if winner:
         place = _place(drawn, winner, goal, unit_j)

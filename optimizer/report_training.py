@@ -5,34 +5,47 @@ from collections.abc import Sequence
 import numpy as np
 
 from headtail.tensor import Array
+from optimizer.recipe import TrainConfig
 from optimizer.report_chart import X_PIXELS, Y_PIXELS, Key, chart, draw_keys
 from optimizer.report_svg import EDGE, INK, MUTED, RADIO, Scale, Sheet, scale
-from optimizer.run_summary import RunSummary
+from optimizer.training import Epoch
 
 CELL = 46.0
 SHADES = ((247, 250, 255), (43, 108, 176))  # of no window and of all of a class, RGB
 
 
-def draw_loss(summary: RunSummary) -> str:
-    """Draw the loss of training and validation by epoch."""
-    epochs = summary.training.epochs
-    lines = {
+def draw_training(epochs: Sequence[Epoch], config: TrainConfig) -> dict[str, str]:
+    """Draw loss, accuracy and macro-F1 of a training by epoch; SVG texts by name.
+
+    Args:
+        epochs: At least one.
+        config: How it was trained, and by what the best epoch was chosen.
+    """
+    best = best_epoch(epochs, config)
+    loss = {
         "training": [(e.epoch, e.loss) for e in epochs],
         "validation": [(e.epoch, e.validation_loss) for e in epochs],
     }
-    is_weighted = summary.recipe.train.balance == "weight"
-    name = "loss (training: with class weights)" if is_weighted else "loss"
-    return _curves(summary, lines, name, floor=0.0)
-
-
-def draw_validation(summary: RunSummary) -> str:
-    """Draw accuracy and macro-F1 of the validation split by epoch."""
-    epochs = summary.training.epochs
-    lines = {
+    validation = {
         "accuracy": [(e.epoch, 100 * e.validation_accuracy) for e in epochs],
         "macro-F1": [(e.epoch, 100 * e.validation_macro_f1) for e in epochs],
     }
-    return _curves(summary, lines, "validation split, %", floor=None)
+    is_weighted = config.balance == "weight"
+    name = "loss (training: with class weights)" if is_weighted else "loss"
+    return {
+        "loss": _curves(loss, best, name, floor=0.0),
+        "validation": _curves(validation, best, "validation split, %", floor=None),
+    }
+
+
+def best_epoch(epochs: Sequence[Epoch], config: TrainConfig) -> int:
+    """Return the number of the epoch that [train] keeps: of equally good ones the first."""
+    merits = {
+        "accuracy": [e.validation_accuracy for e in epochs],
+        "macro_f1": [e.validation_macro_f1 for e in epochs],
+        "loss": [-e.validation_loss for e in epochs],
+    }[config.select]
+    return epochs[merits.index(max(merits))].epoch
 
 
 def draw_confusion(confusion: Array, labels: Sequence[str]) -> str:
@@ -68,12 +81,11 @@ def draw_confusion(confusion: Array, labels: Sequence[str]) -> str:
 
 
 def _curves(
-    summary: RunSummary, lines: dict[str, list[tuple[int, float]]], name: str, floor: float | None
+    lines: dict[str, list[tuple[int, float]]], best: int, name: str, floor: float | None
 ) -> str:
-    last = summary.training.epochs[-1].epoch
+    last = max(epoch for line in lines.values() for epoch, _ in line)
     y = scale([v for line in lines.values() for _, v in line], Y_PIXELS, floor)
     drawn = chart(Scale(0, max(1, last), *X_PIXELS), y, "epoch", name, f"{name} by epoch")
-    best = summary.training.best_epoch
     drawn.limit(best, f"epoch {best} kept")
     colors = dict(zip(lines, (EDGE, RADIO), strict=True))
     for what, line in lines.items():

@@ -1,5 +1,6 @@
 """The report: one page that needs nothing else, and that says what its figures are."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from headtail.bundle import read_bundle
 from headtail.bundle.keys import Trust
+from optimizer.report_rebuild import rebuild
 from optimizer.report_text import format_j
 
 Finished = list[tuple[Path, str, str]]
@@ -56,3 +58,19 @@ def test_every_point_and_encoding_has_a_row_and_one_is_chosen(
     rows = re.findall(r"^\| (\d+) \| (\w+) \|.*$", table, flags=re.MULTILINE)
     assert expected == rows
     assert table.count("**chosen**") == 1
+
+
+@pytest.mark.tf
+def test_training_is_redrawn_from_the_history_alone(
+    finished_runs: Finished, tmp_path: Path
+) -> None:
+    """Byte by byte, the epoch kept among it; a training that was torn off is passed over."""
+    folder = finished_runs[0][0]
+    history = (folder / "history.jsonl").read_bytes()
+    torn = history[: history.index(b'"epoch":2') + 40].rsplit(b"\n", 1)[0] + b"\n"
+    (tmp_path / "history.jsonl").write_bytes(torn + history)
+    (tmp_path / "recipe.toml").write_bytes((folder / "recipe.toml").read_bytes())
+    expected = {n: (folder / f"plot_{n}.svg").read_text() for n in ("loss", "validation")}
+    assert expected == rebuild(tmp_path)
+    kept = json.loads((folder / "training.json").read_bytes())["best_epoch"]
+    assert f"epoch {kept} kept" in expected["loss"]

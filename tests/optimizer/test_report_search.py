@@ -8,7 +8,7 @@ import pytest
 from report_case import make_summary, write_search
 
 from optimizer.report import write_report
-from optimizer.report_search import rebuild
+from optimizer.report_rebuild import rebuild
 from optimizer.run_folder import HISTORY, RunFolder
 from optimizer.search_history import read_history
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 from compare_case import Retrainer, make_contest, make_recipe
 from rich.console import Console
@@ -17,7 +16,6 @@ from rich.console import Console
 from headtail.errors import SearchError
 from optimizer.compare import ComparatorRow, ComparisonRecord
 from optimizer.compare_contest import Contest
-from optimizer.compare_printed import printed_rows
 from optimizer.partition import Bounds
 from optimizer.progress import Terminal
 from optimizer.recipe import CompareConfig, Recipe
@@ -234,66 +232,3 @@ def test_other_errors_are_not_taken_for_an_empty_search(tmp_path: Path) -> None:
     site = Site(tmp_path / "out", retrain=lambda *_: (_ for _ in ()).throw(SearchError("x", "y")))
     with pytest.raises(SearchError, match="y"):
         site.compare()
-
-
-def test_without_a_search_the_trivial_rows_and_the_reference_are_left(tmp_path: Path) -> None:
-    from optimizer.chatter import load_tensorflow
-
-    load_tensorflow()
-    from optimizer.compare_run import compare_or_restore
-
-    recipe = make_recipe(search=None, compare=CompareConfig(vgg_width=0, seeds=2))
-    contest = make_contest(recipe)
-    shown = io.StringIO()
-    reporter = Terminal(Console(file=shown, width=200))
-    rows = compare_or_restore(contest, None, RunFolder(tmp_path), reporter).rows
-    assert ["window sent as int8", "one sample in 4 sent as int8"] == [r.name for r in rows]
-    assert [2, 2] == [row.trainings for row in rows]
-    assert all(row.accuracy_std is not None for row in rows)
-    assert [0, 1, 0, 1] == [seed for _, _, seed in contest.retrain.asked]
-    assert "window sent as int8: test accuracy" in shown.getvalue()
-
-
-def test_mean_and_deviation_are_over_the_seeds() -> None:
-    """Accuracies of 1/2 and 1: mean 3/4, sample deviation 1/4 x sqrt(2)."""
-    recipe = make_recipe(compare=CompareConfig(seeds=2))
-    row = ComparatorRow("x", "calculated", trainings=3)
-    tested = make_contest(recipe).tested(
-        row, lambda seed: np.diag([1, 1]) if seed else np.array([[1, 0], [1, 0]])
-    )
-    assert (0.75, pytest.approx(0.25 * 2**0.5), 5) == (
-        *(tested.accuracy, tested.accuracy_std),
-        tested.trainings,
-    )
-    assert pytest.approx((2 / 3 / 2 + 1) / 2) == tested.macro_f1
-    assert "measured" == tested.origin
-
-
-@pytest.mark.parametrize(("asked", "names"), [("arrhythmia", "AC"), ("seizure", "SD")])
-def test_printed_rows_are_marked_and_in_joules(tmp_path: Path, asked: Any, names: str) -> None:
-    """Four solutions, three rows of table V and eight of table VI."""
-    rows = list(printed_rows(asked))
-    assert 15 == len(rows)
-    assert {"printed"} == {row.origin for row in rows}
-    assert [f"{names}-{i}" for i in range(4)] == [row.name for row in rows[:4]]
-    assert all(0 < row.accuracy < 1 and not row.trainings for row in rows)
-    assert 2.220821 == next(r for r in rows if r.name == "VGG11 without partition").edge_j
-    nasnet = next(row for row in rows if row.name == "NASNet")
-    assert (None, {"AC": 14_900, "SD": 15_900}[names]) == (nasnet.edge_j, nasnet.parameters)
-
-
-@pytest.mark.parametrize(
-    ("asked", "data", "expected"),
-    [
-        ("auto", "mitbih", "arrhythmia"),
-        ("auto", "chbmit", "seizure"),
-        ("auto", "bonn", None),
-        ("none", "mitbih", None),
-        ("seizure", "bonn", "seizure"),
-    ],
-)
-def test_printed_figures_are_those_for_the_data(asked: Any, data: str, expected: Any) -> None:
-    """Bonn's are not the paper's seizures: only who asks for them gets them."""
-    from optimizer.compare_printed import application
-
-    assert expected == application(make_recipe(compare=CompareConfig(printed=asked)), data)

@@ -2,13 +2,13 @@
 
 from optimizer.report_comparison import draw_comparison
 from optimizer.report_figures import figures
+from optimizer.report_markdown import markdown
 from optimizer.report_network import draw_network
 from optimizer.report_page import render_page
 from optimizer.report_points import draw_points
 from optimizer.report_radio import draw_radio, radio_rows
 from optimizer.report_rebuild import rebuild
 from optimizer.report_repeats import draw_repeats
-from optimizer.report_text import markdown
 from optimizer.report_training import draw_confusion, draw_training
 from optimizer.run_folder import RunFolder
 from optimizer.run_summary import RunSummary

@@ -1,7 +1,6 @@
-"""The report of a run in words: lines for the terminal, Markdown for a file."""
+"""The report of a run in words: figures with their units, lines for the terminal."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from optimizer.partition import Row
 from optimizer.run_summary import RunSummary
@@ -57,48 +56,10 @@ def terminal_lines(summary: RunSummary) -> Iterator[str]:
     )
 
 
-def markdown(summary: RunSummary) -> str:
-    """Return the report as Markdown."""
-    training = summary.training
-    parts = [
-        f"# {summary.recipe.name} {summary.recipe.version}",
-        f"**{SYNTHETIC}**" if summary.is_synthetic else "",
-        f"Data: {summary.data['name']}, protocol *{summary.data['protocol']}*, seed"
-        f" {summary.recipe.seed}. {summary.parameters} parameters. Bundle `{summary.bundle}`,"
-        f" digest `{summary.packed.digest}`.",
-        "## Figures",
-        f"- test: {describe_scores(training.test_scores)}",
-        f"- validation, which chose {'the network and ' if summary.found else ''}epoch"
-        f" {training.best_epoch}:"
-        f" {describe_scores(training.validation_scores)}",
-        f"- network found by search: {summary.found}" if summary.found else "",
-        f"- repeated: {summary.statistics}" if summary.statistics else "",
-        f"- always the commonest class of the test split: accuracy {trivial(summary):.3f}",
-        f"- segments against Keras before softmax: largest error {summary.verified_error:.1e} of"
-        f" the largest output, on {summary.verified_windows} windows",
-        "## Confusion on the test split",
-        _table(*confusion_table(summary)),
-        "## Partition points",
-        f"Modelled energy of one window on the edge, mode {summary.choice.cost.mode}.",
-        _table(*points_table(summary)),
-    ]
-    return "\n\n".join(p for p in parts if p) + "\n"
-
-
 def trivial(summary: RunSummary) -> float:
     """Return the test accuracy of always naming the commonest class."""
     counts = summary.training.test_scores.confusion.sum(axis=1)
     return float(counts.max() / max(1, counts.sum()))
-
-
-def confusion_table(summary: RunSummary) -> tuple[list[str], list[list[str]]]:
-    """Return head and rows: true class, given classes, F1."""
-    scores = summary.training.test_scores
-    rows = [
-        [label, *(str(n) for n in counts), "" if math.isnan(f1) else f"{f1:.3f}"]
-        for label, counts, f1 in zip(summary.labels, scores.confusion, scores.f1, strict=True)
-    ]
-    return ["true \\ given", *summary.labels, "F1"], rows
 
 
 def points_table(summary: RunSummary) -> tuple[list[str], list[list[str]]]:
@@ -133,8 +94,3 @@ def _cells(summary: RunSummary, row: Row) -> list[str]:
 
 def _three_figures(value: float) -> str:
     return "0" if value == 0 else f"{value:#.3g}".rstrip(".")
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

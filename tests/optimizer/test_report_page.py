@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
@@ -27,6 +28,7 @@ from optimizer.partition import Bounds
 from optimizer.report import draw, write_report
 from optimizer.report_comparison import noise
 from optimizer.report_layers import every_cut, layers_on_edge
+from optimizer.report_markdown import markdown
 from optimizer.report_network import draw_network
 from optimizer.report_page import render_page
 from optimizer.report_printed import best_totals
@@ -285,6 +287,22 @@ def test_report_json_holds_the_figures(tmp_path: Path) -> None:
     assert len(summary.rows) == len(found["points"])
     assert 5 == found["statistics"]["seed"]["count"]
     assert not found.keys() & {"search", "comparison", "seconds"}
+
+
+def test_markdown_holds_repeats_comparison_and_times() -> None:
+    """And none of them where there is nothing to tell."""
+    told = make_summary(
+        statistics=make_statistics(), comparison=make_comparison(), seconds={"train": 1.26}
+    )
+    text = markdown(told)
+    assert "| AC-1 | printed | 39.5 % |" in text
+    assert "| train | 1.3 s |" in text
+    assert "smaller differences are noise" in text
+    assert re.search(r"\| other splits \| 3 \| \d\d\.\d ± ", text)
+    bare = markdown(make_summary())
+    for title in ("## Repeats", "## Comparison", "## Time spent"):
+        assert title in text
+        assert title not in bare
 
 
 def test_same_run_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -25,6 +25,12 @@ def tiles(summary: RunSummary) -> Iterator[str]:
         "modelled edge energy a window; the raw window in the fog costs"
         f" {show_j(cheapest.edge_j)} as {cheapest.encoding.value}",
     )
+    if summary.recipe.partition.objective == "total_energy":
+        factor = summary.recipe.partition.fog_factor
+        yield tile(
+            show_j(row.total_j),
+            f"of edge and fog together, the fog {factor:g} times as efficient",
+        )
     repeated = summary.statistics.figures("seed") if summary.statistics else None
     if repeated is not None:
         yield tile(
@@ -40,7 +46,7 @@ def tiles(summary: RunSummary) -> Iterator[str]:
     yield tile(f"{summary.parameters}", f"parameters, {row.flash_bytes // 4} of them on the edge")
 
 
-def protocol(summary: RunSummary) -> str:
+def protocol_section(summary: RunSummary) -> str:
     """Return the section on data, splits, seed and bundle."""
     training, data = summary.training, summary.data
     facts = {
@@ -79,7 +85,7 @@ def _steps(summary: RunSummary) -> str:
     return ", then ".join(told) or "none"
 
 
-def time_spent(summary: RunSummary) -> str:
+def time_section(summary: RunSummary) -> str:
     """Return the section on the stages' times, or nothing where none is known."""
     if not summary.seconds:
         return ""

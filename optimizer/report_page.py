@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from optimizer.report_comparison import comparison_table, noise
-from optimizer.report_facts import protocol, tiles, time_spent
+from optimizer.report_facts import protocol_section, tiles, time_section
 from optimizer.report_layers import genome, layers_on_edge
 from optimizer.report_printed import printed_tables
 from optimizer.report_radio import radio_rows
@@ -54,8 +54,8 @@ def _sections(summary: RunSummary, drawn: Mapping[str, str]) -> Iterator[str]:
     yield _classes(summary, drawn)
     yield _repeats(summary, drawn)
     yield _training(summary, drawn)
-    yield protocol(summary)
-    yield time_spent(summary)
+    yield protocol_section(summary)
+    yield time_section(summary)
 
 
 def _network(summary: RunSummary, drawn: Mapping[str, str]) -> str:
@@ -146,9 +146,11 @@ def _printed(summary: RunSummary) -> str:
         return ""
     repeated = summary.statistics is not None and summary.statistics.figures("seed")
     over = ", mean and standard deviation over its seeds" if repeated else ""
+    protocol = summary.data["protocol"]
+    apart = "" if protocol == "paper" else " The paper's is another: the accuracies do not compare."
     note = (
         "Energy-aware NAS with partitioning, as printed, one run each; below each table this run,"
-        f" test accuracy under protocol {summary.data['protocol']}{over}. {noise(summary).text}"
+        f" test accuracy under protocol {protocol}{over}.{apart} {noise(summary).text}"
     )
     shown = [f"<h3>{escape(t.name)}</h3>{table(t)}" for t in tables]
     return section("printed", "The paper's tables beside this run", note, *shown)

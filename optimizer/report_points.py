@@ -94,7 +94,7 @@ def _tint(encoding: Encoding) -> str:
 def _longest(totals: Sequence[float], chosen: float) -> float:
     """Return where the axis ends: the longest bar, if that leaves the others to be seen."""
     typical = BREAK_RATIO * max(chosen, median(totals))
-    return min(max(totals), typical)
+    return min(max(totals), typical) or 1e-6  # nothing costs anything where no model says so
 
 
 def _factor(summary: RunSummary) -> str:

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from report_case import (
@@ -241,6 +242,41 @@ def test_every_drawing_is_a_whole_svg_file() -> None:
         root = ET.fromstring(svg)
         assert "{http://www.w3.org/2000/svg}svg" == root.tag
         assert [] == [e for e in root.iter() if "href" in str(e.attrib)]
+
+
+def test_drawings_know_networks_that_cost_nothing() -> None:
+    """As where both programs share a machine whose energy no profile prices."""
+    summary = make_summary(bounds=Bounds())
+    free = tuple(
+        dataclasses.replace(
+            row, fog_j=0.0, cost=msgspec.structs.replace(row.cost, head_j=0.0, tx_j=0.0)
+        )
+        for row in summary.rows
+    )
+    choice = summary.choice._replace(cost=free[0].cost, point=0, encoding=free[0].encoding)
+    told = dataclasses.replace(summary, rows=free, choice=choice, comparison=make_comparison())
+    for svg in draw(told).values():
+        assert "nan" not in svg
+        assert "inf" not in svg
+
+
+def test_other_protocol_than_the_papers_is_said_beside_its_tables() -> None:
+    """And nothing of the kind where it is the same."""
+    summary = make_summary()
+    other = dataclasses.replace(summary, data=summary.data | {"protocol": "inter_patient"})
+    said = "the accuracies do not compare"
+    assert said in render_page(other, draw(other))
+    assert said not in render_page(summary, draw(summary))
+
+
+def test_total_energy_has_a_tile_where_it_is_the_objective() -> None:
+    """With what makes it what it is."""
+    summary = make_summary()
+    partition = msgspec.structs.replace(summary.recipe.partition, objective="total_energy")
+    recipe = msgspec.structs.replace(summary.recipe, partition=partition)
+    text = render_page(dataclasses.replace(summary, recipe=recipe), draw(summary))
+    assert f"<b>{show_j(summary.chosen.total_j)}</b>" in text
+    assert "the fog 10 times as efficient" in text
 
 
 def test_splits_are_shown_with_their_counts() -> None:

@@ -15,6 +15,7 @@ X_PIXELS, Y_PIXELS = (62.0, 924.0), (390.0, 34.0)
 LARGEST_RATIO = 30.0  # printed rows that need that much more energy than the run are not drawn
 Box = tuple[float, float, float, float]
 MARKS = {"measured": "circle", "printed": "square", "calculated": "diamond"}
+TOGETHER = ("inter_patient", "recording")  # protocols that deal patients or recordings, not windows
 DEEPEST = 0.12  # accuracies lower than the run's by more are drawn at the bottom, with the figure
 LETTER_PIXELS, LINE_PIXELS = 6.5, 13.0
 COLORS = {"measured": EDGE, "printed": MUTED, "calculated": RADIO}
@@ -28,6 +29,8 @@ class Noise:
     accuracy: float
     error: float
     """Standard error of one accuracy: of a share among independent windows."""
+    is_independent: bool
+    """Whether the windows were dealt at random; else those of one patient stay together."""
 
     @property
     def difference(self) -> float:
@@ -37,10 +40,11 @@ class Noise:
     @property
     def text(self) -> str:
         """What to think of small differences, in words."""
+        alike = "" if self.is_independent else " Windows of one patient are alike: it is more."
         return (
             f"On {self.windows} test windows an accuracy of {100 * self.accuracy:.1f} % has a"
             f" standard error of {100 * self.error:.1f} points, and the difference of two such"
-            f" accuracies one of {100 * self.difference:.1f}: smaller differences are noise."
+            f" accuracies one of {100 * self.difference:.1f}: smaller differences are noise.{alike}"
         )
 
 
@@ -51,7 +55,9 @@ def noise(summary: RunSummary) -> Noise:
     """
     scores = summary.training.test_scores
     count, accuracy = int(scores.confusion.sum()), scores.accuracy
-    return Noise(count, accuracy, math.sqrt(accuracy * (1 - accuracy) / max(1, count)))
+    error = math.sqrt(accuracy * (1 - accuracy) / max(1, count))
+    is_dealt = not any(kind in summary.data["protocol"] for kind in TOGETHER)
+    return Noise(count, accuracy, error, is_dealt)
 
 
 def drawn_rows(summary: RunSummary, rows: Sequence[ComparatorRow]) -> tuple[ComparatorRow, ...]:

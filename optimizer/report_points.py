@@ -37,10 +37,10 @@ def draw_points(summary: RunSummary) -> str:
         sheet.text((place, 36), name, "end", fill=MUTED, font_size=11)
     sheet.text((LEFT, 36), "energy of edge + fog", fill=MUTED, font_size=11)
     encodings = dict.fromkeys(cut.row.encoding for cut in cuts)
-    keys = [Key("computing on the edge", EDGE, "box")]
-    keys += [Key(f"sending {e.value}", _tint(e), "box") for e in encodings]
-    keys += [Key(f"computing in the fog, factor {_factor(summary)}", FOG, "box")]
-    draw_keys(sheet, keys, (LEFT, 16))
+    keys = [Key("edge computing", EDGE, "box")]
+    keys += [Key(f"{e.value} sent", _tint(e), "box") for e in encodings]
+    keys += [Key(f"fog computing, factor {_factor(summary)}", FOG, "box")]
+    draw_keys(sheet, keys, (4.0, 16.0))
     y = 48.0
     for index, cut in enumerate(cuts):
         y += GAP if index and cut.layers != cuts[index - 1].layers else 0

@@ -8,9 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headtail.operations import Operations
-from headtail.profile import read_device_profile
-from headtail.profile_domain import Domain
 from optimizer import cli
 
 pytestmark = pytest.mark.tf
@@ -262,19 +259,6 @@ def test_model_far_beyond_the_profile_is_not_split(
     assert cli.main([*command, "--device-profile", device]) == 1
     assert "'raspberry-pi-4' does not reach so far" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.bundle"))
-
-
-def test_domain_is_read_and_reaches_ten_times_as_far(tmp_path: Path) -> None:
-    """By hand: 2 and 1 MACs were fitted."""
-    path = profile(tmp_path).split('"')[1]
-    device = read_device_profile(path)
-    assert Domain(2, 0, 1) == device.domain
-    for inside in (Operations(), Operations(conv_macs=20, dense_macs=10)):
-        assert device.beyond_domain(inside) == ""
-    for field, count in (("conv_macs", 21), ("dense_macs", 11), ("depthwise_macs", 1)):
-        assert f"{count} {field.removesuffix('_macs')} MACs" in device.beyond_domain(
-            Operations(**{field: count})
-        )
 
 
 def test_real_source_with_a_missing_sample(

@@ -17,7 +17,7 @@ class Key:
     name: str
     color: str
     kind: str = "line"
-    """Of what is drawn before the name: `line`, `box`, or a mark of the sheet."""
+    """Of what is drawn before the name: `line`, `box`, `tick`, or a mark of the sheet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,8 @@ def draw_keys(sheet: Sheet, keys: Sequence[Key], start: Place) -> None:
             sheet.path([(x, y - 4), (x + 16, y - 4)], key.color)
         elif key.kind == "box":
             sheet.box((x + 2, y - 10), (12, 12), key.color)
+        elif key.kind == "tick":
+            sheet.box((x + 8, y - 8), (1.5, 8), key.color)
         else:
             sheet.mark((x + 8, y - 4), key.kind, key.color, radius=4.5)
         sheet.text((x + 21, y), key.name, fill=INK, font_size=11)

@@ -53,7 +53,7 @@ def protocol_section(summary: RunSummary) -> str:
         "data": f"{data['name']}, protocol {data['protocol']}",
         "data fingerprint": data["fingerprint"],
         "window steps": _steps(summary),
-        "seed": str(summary.recipe.seed),
+        "seed": f"{summary.recipe.seed}; the data were split with {summary.recipe.data.seed}",
         **({"network found by search": str(summary.found)} if summary.found else {}),
         "validation": f"{describe_scores(training.validation_scores)}; chose epoch"
         f" {training.best_epoch} of {len(training.epochs)}",

@@ -82,6 +82,7 @@ def draw_front(search: _Search, goal: Goal) -> str:
     limit = search.bounds.edge_j if goal == "edge_energy" else search.bounds.total_j
     if limit is not None:
         drawn.limit(limit / unit_j, "bound")
+    _draw_rug(drawn, search, goal, unit_j)
     front = {i.key for i in history.front}
     others = sorted((i for i in known if i.key not in front), key=lambda i: -(i.score or 0))
     for rank, individual in enumerate(others):
@@ -95,6 +96,7 @@ def draw_front(search: _Search, goal: Goal) -> str:
         drawn.sheet.mark(place, "star", BEST, hover, 6)
     keys = [Key("trained", FAINT, "circle"), Key("front", EDGE, "circle")]
     keys += [Key("chosen", BEST, "star")] if winner else []
+    keys += [Key("never trained", RADIO, "tick")] if len(known) < len(history.individuals) else []
     draw_keys(drawn.sheet, keys, (X_PIXELS[0], 18))
     return drawn.sheet.svg()
 
@@ -183,6 +185,19 @@ def _draw_front(drawn: Chart, search: _Search, goal: Goal, unit_j: float) -> Non
         place = _place(drawn, individual, goal, unit_j)
         hover = f"on the front\n{describe(individual, search.select)}"
         drawn.sheet.dot(place, 4.5, EDGE, hover, stroke="white")
+
+
+def _draw_rug(drawn: Chart, search: _Search, goal: Goal, unit_j: float) -> None:
+    """Draw a tick on the axis for each network that was never trained, where it has an energy."""
+    for individual in search.history.individuals:
+        found = individual.assessment
+        joules = found.edge_j if goal == "edge_energy" else found.total_j
+        if individual.score is not None or joules is None:
+            continue
+        if drawn.x.low <= joules / unit_j <= drawn.x.high:
+            hover = f"{describe(individual, search.select)}\n{found.reason}".strip()
+            corner = drawn.x(joules / unit_j) - 0.75, drawn.y.start - 8
+            drawn.sheet.box(corner, (1.5, 8), RADIO, hover, fill_opacity=0.6)
 
 
 def _stairs(places: Sequence[Place]) -> list[Place]:

@@ -36,7 +36,8 @@ from optimizer.run_search import search_or_restore
 from optimizer.run_short_training import ShortTraining
 from optimizer.run_statistics import StatisticsRecord, repeat_or_restore
 from optimizer.run_summary import RunSummary
-from optimizer.run_training import Task, train_or_restore
+from optimizer.run_task import Task
+from optimizer.run_training import train_or_restore
 from optimizer.search_record import SearchRecord
 from optimizer.teaching import teach_or_restore
 from optimizer.verify import Reference, verify

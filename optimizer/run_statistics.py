@@ -17,7 +17,7 @@ from optimizer.progress import Reporter
 from optimizer.recipe import Recipe, StatisticsConfig
 from optimizer.run_folder import RunFolder
 from optimizer.run_inputs import Inputs, build_inputs
-from optimizer.run_training import Task
+from optimizer.run_task import Task
 from optimizer.scores import Scores
 from optimizer.teaching import Teachers, teacher_inputs
 

@@ -1,6 +1,5 @@
 """The training stage of a run: done once, its outcome kept in the run's folder."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -8,15 +7,12 @@ import msgspec
 import numpy as np
 
 from headtail.errors import ConfigError
-from headtail.tensor import Array
 from optimizer.fitting import first_weights, wire
-from optimizer.individual import Candidate
 from optimizer.keras_engine import KerasEngine, make_deterministic
 from optimizer.network_keras import build_keras
 from optimizer.progress import Reporter
-from optimizer.recipe import Recipe
 from optimizer.run_folder import MODEL, TRAINING, RunFolder
-from optimizer.run_inputs import Inputs
+from optimizer.run_task import Task
 from optimizer.scores import Scores, score
 from optimizer.training import Epoch, Lessons, run_training
 
@@ -40,18 +36,6 @@ class TrainingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def test_scores(self) -> Scores:
         """Scores on the test split."""
         return Scores(np.asarray(self.test))
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What the run's network is trained with."""
-
-    recipe: Recipe
-    candidate: Candidate
-    """The network, where it is cut and how its activation travels."""
-    inputs: Inputs
-    taught: Array | None
-    """What teachers say of the training windows, shape (N, classes)."""
 
 
 def train_or_restore(

@@ -40,7 +40,8 @@ def test_every_trained_network_is_drawn_once_and_the_winner_marked(tmp_path: Pat
     found = write_search(tmp_path, GOALS)
     history = read_history(tmp_path / HISTORY)
     told = hovers(rebuild(tmp_path)["front_edge"])
-    assert len(history.scores) + 1 == len(told)
+    trained = [text for text in told if "steering half" in text]
+    assert len(history.scores) + 1 == len(trained)
     assert 1 == sum(text.startswith("chosen\n") for text in told)
     assert len(found.front) == sum(text.startswith("on the front\n") for text in told)
     winner, kept = found.winner, found.winner.assessment
@@ -51,6 +52,16 @@ def test_every_trained_network_is_drawn_once_and_the_winner_marked(tmp_path: Pat
     assert f"channels {' '.join(map(str, winner.channels))}\n" in text
     assert f"point {kept.point}, {kept.encoding.value} on the wire\n" in text
     assert f"{kept.parameters} parameters\n" in text
+
+
+def test_networks_that_were_never_trained_lie_on_the_axis(tmp_path: Path) -> None:
+    """With the bound that they break."""
+    write_search(tmp_path, GOALS)
+    individuals = read_history(tmp_path / HISTORY).individuals
+    reasons = [i.assessment.reason for i in individuals if i.score is None]
+    told = [t for t in hovers(rebuild(tmp_path)["front_edge"]) if "steering half" not in t]
+    assert all(text.split("\n")[-1] in reasons for text in told)
+    assert bool(reasons) == bool(told)
 
 
 def test_heights_of_the_front_follow_its_scores(tmp_path: Path) -> None:

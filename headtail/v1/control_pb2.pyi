@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +19,147 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _BundleState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BundleStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BundleState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BUNDLE_STATE_UNSPECIFIED: _BundleState.ValueType  # 0
+    """The fog keeps no rollout: the newest version of a name is the active one."""
+    BUNDLE_STATE_CANDIDATE: _BundleState.ValueType  # 1
+    """Checked, and run by nobody."""
+    BUNDLE_STATE_CANARY: _BundleState.ValueType  # 2
+    """Run by a share of the agents."""
+    BUNDLE_STATE_ACTIVE: _BundleState.ValueType  # 3
+    """Run by all other agents."""
+    BUNDLE_STATE_RETIRED: _BundleState.ValueType  # 4
+    """Served for those who run it still, and kept to go back to."""
+
+class BundleState(_BundleState, metaclass=_BundleStateEnumTypeWrapper): ...
+
+BUNDLE_STATE_UNSPECIFIED: BundleState.ValueType  # 0
+"""The fog keeps no rollout: the newest version of a name is the active one."""
+BUNDLE_STATE_CANDIDATE: BundleState.ValueType  # 1
+"""Checked, and run by nobody."""
+BUNDLE_STATE_CANARY: BundleState.ValueType  # 2
+"""Run by a share of the agents."""
+BUNDLE_STATE_ACTIVE: BundleState.ValueType  # 3
+"""Run by all other agents."""
+BUNDLE_STATE_RETIRED: BundleState.ValueType  # 4
+"""Served for those who run it still, and kept to go back to."""
+Global___BundleState: _TypeAlias = BundleState  # noqa: Y015
+
+class _UpdateState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UpdateStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UpdateState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UPDATE_STATE_UNSPECIFIED: _UpdateState.ValueType  # 0
+    """It was told nothing new since it began."""
+    UPDATE_STATE_FETCHING: _UpdateState.ValueType  # 1
+    UPDATE_STATE_TESTING: _UpdateState.ValueType  # 2
+    """Signature, digests, self-test, warm-up."""
+    UPDATE_STATE_TRIAL: _UpdateState.ValueType  # 3
+    """It runs, and its first windows are watched."""
+    UPDATE_STATE_DONE: _UpdateState.ValueType  # 4
+    """It runs, and its first windows were well."""
+    UPDATE_STATE_FAILED: _UpdateState.ValueType  # 5
+    """It never ran; `fault` and `reason` say why."""
+    UPDATE_STATE_ROLLED_BACK: _UpdateState.ValueType  # 6
+    """It ran and the agent went back by itself; `fault` and `reason` say why."""
+
+class UpdateState(_UpdateState, metaclass=_UpdateStateEnumTypeWrapper):
+    """How far an agent has come with the bundle it was last told to run."""
+
+UPDATE_STATE_UNSPECIFIED: UpdateState.ValueType  # 0
+"""It was told nothing new since it began."""
+UPDATE_STATE_FETCHING: UpdateState.ValueType  # 1
+UPDATE_STATE_TESTING: UpdateState.ValueType  # 2
+"""Signature, digests, self-test, warm-up."""
+UPDATE_STATE_TRIAL: UpdateState.ValueType  # 3
+"""It runs, and its first windows are watched."""
+UPDATE_STATE_DONE: UpdateState.ValueType  # 4
+"""It runs, and its first windows were well."""
+UPDATE_STATE_FAILED: UpdateState.ValueType  # 5
+"""It never ran; `fault` and `reason` say why."""
+UPDATE_STATE_ROLLED_BACK: UpdateState.ValueType  # 6
+"""It ran and the agent went back by itself; `fault` and `reason` say why."""
+Global___UpdateState: _TypeAlias = UpdateState  # noqa: Y015
+
+class _UpdateFault:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UpdateFaultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UpdateFault.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UPDATE_FAULT_UNSPECIFIED: _UpdateFault.ValueType  # 0
+    UPDATE_FAULT_LINK: _UpdateFault.ValueType  # 1
+    """It could not be fetched."""
+    UPDATE_FAULT_STORAGE: _UpdateFault.ValueType  # 2
+    """The device has no room for it."""
+    UPDATE_FAULT_BUNDLE: _UpdateFault.ValueType  # 3
+    """Signature, digest, format, or a source that does not fit it."""
+    UPDATE_FAULT_SELF_TEST: _UpdateFault.ValueType  # 4
+    UPDATE_FAULT_FIRST_WINDOWS: _UpdateFault.ValueType  # 5
+    """Its first windows failed or were too slow."""
+
+class UpdateFault(_UpdateFault, metaclass=_UpdateFaultEnumTypeWrapper):
+    """Whose fault a failed update was. The fog holds the last three against the bundle; after the
+    others the agent tries again by itself.
+    """
+
+UPDATE_FAULT_UNSPECIFIED: UpdateFault.ValueType  # 0
+UPDATE_FAULT_LINK: UpdateFault.ValueType  # 1
+"""It could not be fetched."""
+UPDATE_FAULT_STORAGE: UpdateFault.ValueType  # 2
+"""The device has no room for it."""
+UPDATE_FAULT_BUNDLE: UpdateFault.ValueType  # 3
+"""Signature, digest, format, or a source that does not fit it."""
+UPDATE_FAULT_SELF_TEST: UpdateFault.ValueType  # 4
+UPDATE_FAULT_FIRST_WINDOWS: UpdateFault.ValueType  # 5
+"""Its first windows failed or were too slow."""
+Global___UpdateFault: _TypeAlias = UpdateFault  # noqa: Y015
+
+class _Role:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLE_UNSPECIFIED: _Role.ValueType  # 0
+    ROLE_ACTIVE: _Role.ValueType  # 1
+    ROLE_CANARY: _Role.ValueType  # 2
+
+class Role(_Role, metaclass=_RoleEnumTypeWrapper): ...
+
+ROLE_UNSPECIFIED: Role.ValueType  # 0
+ROLE_ACTIVE: Role.ValueType  # 1
+ROLE_CANARY: Role.ValueType  # 2
+Global___Role: _TypeAlias = Role  # noqa: Y015
+
+class _Verdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VERDICT_UNSPECIFIED: _Verdict.ValueType  # 0
+    VERDICT_BAKING: _Verdict.ValueType  # 1
+    VERDICT_PASSED: _Verdict.ValueType  # 2
+    """Nothing speaks against promoting it."""
+    VERDICT_FAILED: _Verdict.ValueType  # 3
+
+class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper): ...
+
+VERDICT_UNSPECIFIED: Verdict.ValueType  # 0
+VERDICT_BAKING: Verdict.ValueType  # 1
+VERDICT_PASSED: Verdict.ValueType  # 2
+"""Nothing speaks against promoting it."""
+VERDICT_FAILED: Verdict.ValueType  # 3
+Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
+
 @_typing.final
 class BundleInfo(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -26,11 +168,13 @@ class BundleInfo(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     version: _builtins.str
     digest: _builtins.str
     """SHA-256 of the canonical manifest, hexadecimal."""
     size_bytes: _builtins.int
+    state: Global___BundleState.ValueType
     def __init__(
         self,
         *,
@@ -38,10 +182,11 @@ class BundleInfo(_message.Message):
         version: _builtins.str = ...,
         digest: _builtins.str = ...,
         size_bytes: _builtins.int = ...,
+        state: Global___BundleState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "name", b"name", "size_bytes", b"size_bytes", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "name", b"name", "size_bytes", b"size_bytes", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -88,18 +233,26 @@ class FetchBundleRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    OFFSET_BYTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     version: _builtins.str
-    """Empty: the newest."""
+    """Empty: the active one, or the newest where the fog keeps no rollout."""
+    digest: _builtins.str
+    """Where given it alone says which; name and version may be empty."""
+    offset_bytes: _builtins.int
+    """Where in the file to begin, to go on with a fetch that broke off."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         version: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        offset_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "name", b"name", "offset_bytes", b"offset_bytes", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -129,3 +282,879 @@ class FetchBundleResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
 Global___FetchBundleResponse: _TypeAlias = FetchBundleResponse  # noqa: Y015
+
+@_typing.final
+class AgentStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    PREVIOUS_DIGEST_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    TARGET_DIGEST_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    TALLIES_FIELD_NUMBER: _builtins.int
+    DEVICE_PROFILE_FIELD_NUMBER: _builtins.int
+    agent: _builtins.str
+    """As in the parameter `agent` of its requests. Empty: what its certificate says."""
+    name: _builtins.str
+    """The bundle's name, of which the agent runs a version."""
+    digest: _builtins.str
+    """The bundle that runs, and the one that ran before, for which it keeps the file; empty: none."""
+    previous_digest: _builtins.str
+    state: Global___UpdateState.ValueType
+    """Of the last update, to the bundle `target_digest`."""
+    target_digest: _builtins.str
+    fault: Global___UpdateFault.ValueType
+    reason: _builtins.str
+    """One line, at most 300 characters."""
+    generation: _builtins.int
+    """`Directive.generation` of the last directive seen."""
+    run_id: _builtins.str
+    """Another one whenever the counts below begin anew, as after a restart."""
+    device_profile: _builtins.str
+    """Name of the device profile; agents are compared within one."""
+    @_builtins.property
+    def tallies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tally]:
+        """One for each bundle run since `run_id` began."""
+
+    def __init__(
+        self,
+        *,
+        agent: _builtins.str = ...,
+        name: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        previous_digest: _builtins.str = ...,
+        state: Global___UpdateState.ValueType = ...,
+        target_digest: _builtins.str = ...,
+        fault: Global___UpdateFault.ValueType = ...,
+        reason: _builtins.str = ...,
+        generation: _builtins.int = ...,
+        run_id: _builtins.str = ...,
+        tallies: _abc.Iterable[Global___Tally] | None = ...,
+        device_profile: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "device_profile", b"device_profile", "digest", b"digest", "fault", b"fault", "generation", b"generation", "name", b"name", "previous_digest", b"previous_digest", "reason", b"reason", "run_id", b"run_id", "state", b"state", "tallies", b"tallies", "target_digest", b"target_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentStatus: _TypeAlias = AgentStatus  # noqa: Y015
+
+@_typing.final
+class Tally(_message.Message):
+    """Counts of one bundle on one agent, since the agent's `run_id` began. They never fall."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    FALLBACK_FIELD_NUMBER: _builtins.int
+    ENERGY_J_FIELD_NUMBER: _builtins.int
+    LATENCY_S_FIELD_NUMBER: _builtins.int
+    LATENCY_BOUNDS_S_FIELD_NUMBER: _builtins.int
+    LATENCY_COUNTS_FIELD_NUMBER: _builtins.int
+    SHADOWS_FIELD_NUMBER: _builtins.int
+    digest: _builtins.str
+    windows: _builtins.int
+    """Windows that were answered, wherever."""
+    failed: _builtins.int
+    """Windows whose head or tail failed, or gave what is no answer. A fog that is away or too busy
+    is no failure.
+    """
+    fallback: _builtins.int
+    """Of `windows`, those finished on the edge because of the fog."""
+    energy_j: _builtins.float
+    """Modelled energy of these windows."""
+    latency_s: _builtins.float
+    """Sum of their latencies from arrival to outputs, and how many there are up to each bound, not
+    counting those below the bound before; one more for those above the last.
+    """
+    @_builtins.property
+    def latency_bounds_s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    @_builtins.property
+    def latency_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def shadows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Shadow]: ...
+    def __init__(
+        self,
+        *,
+        digest: _builtins.str = ...,
+        windows: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        fallback: _builtins.int = ...,
+        energy_j: _builtins.float = ...,
+        latency_s: _builtins.float = ...,
+        latency_bounds_s: _abc.Iterable[_builtins.float] | None = ...,
+        latency_counts: _abc.Iterable[_builtins.int] | None = ...,
+        shadows: _abc.Iterable[Global___Shadow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "energy_j", b"energy_j", "failed", b"failed", "fallback", b"fallback", "latency_bounds_s", b"latency_bounds_s", "latency_counts", b"latency_counts", "latency_s", b"latency_s", "shadows", b"shadows", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tally: _TypeAlias = Tally  # noqa: Y015
+
+@_typing.final
+class Shadow(_message.Message):
+    """Windows that were run through another bundle too, and the answers compared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    AGREED_FIELD_NUMBER: _builtins.int
+    digest: _builtins.str
+    """The other bundle."""
+    windows: _builtins.int
+    agreed: _builtins.int
+    """Of these, those with the same answer: the same largest entry of every output for a
+    classifier, else outputs within 1 % of the largest.
+    """
+    def __init__(
+        self,
+        *,
+        digest: _builtins.str = ...,
+        windows: _builtins.int = ...,
+        agreed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreed", b"agreed", "digest", b"digest", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Shadow: _TypeAlias = Shadow  # noqa: Y015
+
+@_typing.final
+class Directive(_message.Message):
+    """What one agent should run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    IS_ROLLBACK_FIELD_NUMBER: _builtins.int
+    SHADOW_DIGEST_FIELD_NUMBER: _builtins.int
+    SHADOW_RATIO_FIELD_NUMBER: _builtins.int
+    REPORT_INTERVAL_S_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    version: _builtins.str
+    digest: _builtins.str
+    size_bytes: _builtins.int
+    role: Global___Role.ValueType
+    reason: _builtins.str
+    """One line, for the log."""
+    generation: _builtins.int
+    """Of the rollout. An agent that gave a bundle up tries it again only when it is told to at a
+    larger `attempt`.
+    """
+    attempt: _builtins.int
+    is_rollback: _builtins.bool
+    """The version may be older than what runs: somebody or something went back on purpose."""
+    shadow_digest: _builtins.str
+    """The bundle to compare with, on the device, on this share of windows; empty: none."""
+    shadow_ratio: _builtins.float
+    report_interval_s: _builtins.float
+    """How often ReportStatus is wanted."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        role: Global___Role.ValueType = ...,
+        reason: _builtins.str = ...,
+        generation: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        is_rollback: _builtins.bool = ...,
+        shadow_digest: _builtins.str = ...,
+        shadow_ratio: _builtins.float = ...,
+        report_interval_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "digest", b"digest", "generation", b"generation", "is_rollback", b"is_rollback", "name", b"name", "reason", b"reason", "report_interval_s", b"report_interval_s", "role", b"role", "shadow_digest", b"shadow_digest", "shadow_ratio", b"shadow_ratio", "size_bytes", b"size_bytes", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Directive: _TypeAlias = Directive  # noqa: Y015
+
+@_typing.final
+class PublishBundleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    @_builtins.property
+    def header(self) -> Global___PublishHeader: ...
+    def __init__(
+        self,
+        *,
+        header: Global___PublishHeader | None = ...,
+        chunk: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "chunk"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___PublishBundleRequest: _TypeAlias = PublishBundleRequest  # noqa: Y015
+
+@_typing.final
+class PublishHeader(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ALLOW_OLDER_FIELD_NUMBER: _builtins.int
+    size_bytes: _builtins.int
+    """Of the file that follows."""
+    digest: _builtins.str
+    """Expected; empty: whatever comes. A bundle that is here already need not be sent: the answer
+    comes after the header.
+    """
+    reason: _builtins.str
+    allow_older: _builtins.bool
+    """Whether its version may be older than the active one."""
+    def __init__(
+        self,
+        *,
+        size_bytes: _builtins.int = ...,
+        digest: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        allow_older: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_older", b"allow_older", "digest", b"digest", "reason", b"reason", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishHeader: _TypeAlias = PublishHeader  # noqa: Y015
+
+@_typing.final
+class PublishBundleResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    IS_NEW_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    SELF_TEST_ERROR_FIELD_NUMBER: _builtins.int
+    is_new: _builtins.bool
+    """False where it was here already."""
+    generation: _builtins.int
+    self_test_error: _builtins.float
+    """Of the self-test: the largest error relative to the largest output."""
+    @_builtins.property
+    def bundle(self) -> Global___BundleInfo: ...
+    def __init__(
+        self,
+        *,
+        bundle: Global___BundleInfo | None = ...,
+        is_new: _builtins.bool = ...,
+        generation: _builtins.int = ...,
+        self_test_error: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "generation", b"generation", "is_new", b"is_new", "self_test_error", b"self_test_error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishBundleResponse: _TypeAlias = PublishBundleResponse  # noqa: Y015
+
+@_typing.final
+class ListRolloutsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    WITH_AGENTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Empty: all names."""
+    with_agents: _builtins.bool
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        with_agents: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "with_agents", b"with_agents"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRolloutsRequest: _TypeAlias = ListRolloutsRequest  # noqa: Y015
+
+@_typing.final
+class ListRolloutsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLLOUTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rollouts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rollout]: ...
+    def __init__(
+        self,
+        *,
+        rollouts: _abc.Iterable[Global___Rollout] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rollouts", b"rollouts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRolloutsResponse: _TypeAlias = ListRolloutsResponse  # noqa: Y015
+
+@_typing.final
+class BundleRef(_message.Message):
+    """Which bundle of a name, for the requests below: by version or by digest, or empty for the only
+    one that it can be.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    version: _builtins.str
+    digest: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BundleRef: _TypeAlias = BundleRef  # noqa: Y015
+
+@_typing.final
+class StartCanaryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    generation: _builtins.int
+    reason: _builtins.str
+    @_builtins.property
+    def bundle(self) -> Global___BundleRef: ...
+    @_builtins.property
+    def rules(self) -> Global___CanaryRules: ...
+    def __init__(
+        self,
+        *,
+        bundle: Global___BundleRef | None = ...,
+        generation: _builtins.int | None = ...,
+        rules: Global___CanaryRules | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "bundle", b"bundle", "generation", b"generation", "rules", b"rules"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "bundle", b"bundle", "generation", b"generation", "reason", b"reason", "rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__generation: _TypeAlias = _typing.Literal["generation"]  # noqa: Y015
+    _WhichOneofArgType__generation: _TypeAlias = _typing.Literal["_generation", b"_generation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__generation) -> _WhichOneofReturnType__generation | None: ...
+
+Global___StartCanaryRequest: _TypeAlias = StartCanaryRequest  # noqa: Y015
+
+@_typing.final
+class SetCanaryShareRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    SHARE_RATIO_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    generation: _builtins.int
+    share_ratio: _builtins.float
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        generation: _builtins.int | None = ...,
+        share_ratio: _builtins.float = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "generation", b"generation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "generation", b"generation", "name", b"name", "reason", b"reason", "share_ratio", b"share_ratio"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__generation: _TypeAlias = _typing.Literal["generation"]  # noqa: Y015
+    _WhichOneofArgType__generation: _TypeAlias = _typing.Literal["_generation", b"_generation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__generation) -> _WhichOneofReturnType__generation | None: ...
+
+Global___SetCanaryShareRequest: _TypeAlias = SetCanaryShareRequest  # noqa: Y015
+
+@_typing.final
+class PromoteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    generation: _builtins.int
+    reason: _builtins.str
+    @_builtins.property
+    def bundle(self) -> Global___BundleRef: ...
+    def __init__(
+        self,
+        *,
+        bundle: Global___BundleRef | None = ...,
+        generation: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "bundle", b"bundle", "generation", b"generation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "bundle", b"bundle", "generation", b"generation", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__generation: _TypeAlias = _typing.Literal["generation"]  # noqa: Y015
+    _WhichOneofArgType__generation: _TypeAlias = _typing.Literal["_generation", b"_generation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__generation) -> _WhichOneofReturnType__generation | None: ...
+
+Global___PromoteRequest: _TypeAlias = PromoteRequest  # noqa: Y015
+
+@_typing.final
+class RollBackRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    generation: _builtins.int
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        generation: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "generation", b"generation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "generation", b"generation", "name", b"name", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__generation: _TypeAlias = _typing.Literal["generation"]  # noqa: Y015
+    _WhichOneofArgType__generation: _TypeAlias = _typing.Literal["_generation", b"_generation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__generation) -> _WhichOneofReturnType__generation | None: ...
+
+Global___RollBackRequest: _TypeAlias = RollBackRequest  # noqa: Y015
+
+@_typing.final
+class RetireRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    generation: _builtins.int
+    reason: _builtins.str
+    @_builtins.property
+    def bundle(self) -> Global___BundleRef: ...
+    def __init__(
+        self,
+        *,
+        bundle: Global___BundleRef | None = ...,
+        generation: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "bundle", b"bundle", "generation", b"generation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "bundle", b"bundle", "generation", b"generation", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__generation: _TypeAlias = _typing.Literal["generation"]  # noqa: Y015
+    _WhichOneofArgType__generation: _TypeAlias = _typing.Literal["_generation", b"_generation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__generation) -> _WhichOneofReturnType__generation | None: ...
+
+Global___RetireRequest: _TypeAlias = RetireRequest  # noqa: Y015
+
+@_typing.final
+class CanaryRules(_message.Message):
+    """How a canary is judged; what is absent is the fog's own setting."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARE_RATIO_FIELD_NUMBER: _builtins.int
+    BAKE_S_FIELD_NUMBER: _builtins.int
+    TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    MIN_WINDOWS_FIELD_NUMBER: _builtins.int
+    MAX_FAILED_INCREASE_FIELD_NUMBER: _builtins.int
+    MAX_LATENCY_INCREASE_RATIO_FIELD_NUMBER: _builtins.int
+    MAX_ENERGY_INCREASE_RATIO_FIELD_NUMBER: _builtins.int
+    MIN_AGREEMENT_RATIO_FIELD_NUMBER: _builtins.int
+    MIN_SHADOWS_FIELD_NUMBER: _builtins.int
+    NEEDS_AGREEMENT_FIELD_NUMBER: _builtins.int
+    SHADOW_RATIO_FIELD_NUMBER: _builtins.int
+    PROMOTES_FIELD_NUMBER: _builtins.int
+    share_ratio: _builtins.float
+    """Share of the agents, by a hash of their names; at least one where it is not 0."""
+    bake_s: _builtins.float
+    """How long it runs before it may be promoted, and before it is rolled back for want of windows."""
+    timeout_s: _builtins.float
+    min_windows: _builtins.int
+    """Windows of the canary's agents without which it is not judged."""
+    max_failed_increase: _builtins.float
+    """By how much the share of failed windows may be larger than the active one's."""
+    max_latency_increase_ratio: _builtins.float
+    """By how much the mean latency and energy of a window may be larger, relative to the active's."""
+    max_energy_increase_ratio: _builtins.float
+    min_agreement_ratio: _builtins.float
+    """Share of the shadowed windows that must agree, and how many there must be."""
+    min_shadows: _builtins.int
+    needs_agreement: _builtins.bool
+    """Whether it is rolled back where no window can be compared."""
+    shadow_ratio: _builtins.float
+    """Share of the windows that is shadowed."""
+    promotes: _builtins.bool
+    """Whether the rule promotes; it rolls back in any case."""
+    def __init__(
+        self,
+        *,
+        share_ratio: _builtins.float | None = ...,
+        bake_s: _builtins.float | None = ...,
+        timeout_s: _builtins.float | None = ...,
+        min_windows: _builtins.int | None = ...,
+        max_failed_increase: _builtins.float | None = ...,
+        max_latency_increase_ratio: _builtins.float | None = ...,
+        max_energy_increase_ratio: _builtins.float | None = ...,
+        min_agreement_ratio: _builtins.float | None = ...,
+        min_shadows: _builtins.int | None = ...,
+        needs_agreement: _builtins.bool | None = ...,
+        shadow_ratio: _builtins.float | None = ...,
+        promotes: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bake_s", b"_bake_s", "_max_energy_increase_ratio", b"_max_energy_increase_ratio", "_max_failed_increase", b"_max_failed_increase", "_max_latency_increase_ratio", b"_max_latency_increase_ratio", "_min_agreement_ratio", b"_min_agreement_ratio", "_min_shadows", b"_min_shadows", "_min_windows", b"_min_windows", "_needs_agreement", b"_needs_agreement", "_promotes", b"_promotes", "_shadow_ratio", b"_shadow_ratio", "_share_ratio", b"_share_ratio", "_timeout_s", b"_timeout_s", "bake_s", b"bake_s", "max_energy_increase_ratio", b"max_energy_increase_ratio", "max_failed_increase", b"max_failed_increase", "max_latency_increase_ratio", b"max_latency_increase_ratio", "min_agreement_ratio", b"min_agreement_ratio", "min_shadows", b"min_shadows", "min_windows", b"min_windows", "needs_agreement", b"needs_agreement", "promotes", b"promotes", "shadow_ratio", b"shadow_ratio", "share_ratio", b"share_ratio", "timeout_s", b"timeout_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bake_s", b"_bake_s", "_max_energy_increase_ratio", b"_max_energy_increase_ratio", "_max_failed_increase", b"_max_failed_increase", "_max_latency_increase_ratio", b"_max_latency_increase_ratio", "_min_agreement_ratio", b"_min_agreement_ratio", "_min_shadows", b"_min_shadows", "_min_windows", b"_min_windows", "_needs_agreement", b"_needs_agreement", "_promotes", b"_promotes", "_shadow_ratio", b"_shadow_ratio", "_share_ratio", b"_share_ratio", "_timeout_s", b"_timeout_s", "bake_s", b"bake_s", "max_energy_increase_ratio", b"max_energy_increase_ratio", "max_failed_increase", b"max_failed_increase", "max_latency_increase_ratio", b"max_latency_increase_ratio", "min_agreement_ratio", b"min_agreement_ratio", "min_shadows", b"min_shadows", "min_windows", b"min_windows", "needs_agreement", b"needs_agreement", "promotes", b"promotes", "shadow_ratio", b"shadow_ratio", "share_ratio", b"share_ratio", "timeout_s", b"timeout_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bake_s: _TypeAlias = _typing.Literal["bake_s"]  # noqa: Y015
+    _WhichOneofArgType__bake_s: _TypeAlias = _typing.Literal["_bake_s", b"_bake_s"]  # noqa: Y015
+    _WhichOneofReturnType__max_energy_increase_ratio: _TypeAlias = _typing.Literal["max_energy_increase_ratio"]  # noqa: Y015
+    _WhichOneofArgType__max_energy_increase_ratio: _TypeAlias = _typing.Literal["_max_energy_increase_ratio", b"_max_energy_increase_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__max_failed_increase: _TypeAlias = _typing.Literal["max_failed_increase"]  # noqa: Y015
+    _WhichOneofArgType__max_failed_increase: _TypeAlias = _typing.Literal["_max_failed_increase", b"_max_failed_increase"]  # noqa: Y015
+    _WhichOneofReturnType__max_latency_increase_ratio: _TypeAlias = _typing.Literal["max_latency_increase_ratio"]  # noqa: Y015
+    _WhichOneofArgType__max_latency_increase_ratio: _TypeAlias = _typing.Literal["_max_latency_increase_ratio", b"_max_latency_increase_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__min_agreement_ratio: _TypeAlias = _typing.Literal["min_agreement_ratio"]  # noqa: Y015
+    _WhichOneofArgType__min_agreement_ratio: _TypeAlias = _typing.Literal["_min_agreement_ratio", b"_min_agreement_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__min_shadows: _TypeAlias = _typing.Literal["min_shadows"]  # noqa: Y015
+    _WhichOneofArgType__min_shadows: _TypeAlias = _typing.Literal["_min_shadows", b"_min_shadows"]  # noqa: Y015
+    _WhichOneofReturnType__min_windows: _TypeAlias = _typing.Literal["min_windows"]  # noqa: Y015
+    _WhichOneofArgType__min_windows: _TypeAlias = _typing.Literal["_min_windows", b"_min_windows"]  # noqa: Y015
+    _WhichOneofReturnType__needs_agreement: _TypeAlias = _typing.Literal["needs_agreement"]  # noqa: Y015
+    _WhichOneofArgType__needs_agreement: _TypeAlias = _typing.Literal["_needs_agreement", b"_needs_agreement"]  # noqa: Y015
+    _WhichOneofReturnType__promotes: _TypeAlias = _typing.Literal["promotes"]  # noqa: Y015
+    _WhichOneofArgType__promotes: _TypeAlias = _typing.Literal["_promotes", b"_promotes"]  # noqa: Y015
+    _WhichOneofReturnType__shadow_ratio: _TypeAlias = _typing.Literal["shadow_ratio"]  # noqa: Y015
+    _WhichOneofArgType__shadow_ratio: _TypeAlias = _typing.Literal["_shadow_ratio", b"_shadow_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__share_ratio: _TypeAlias = _typing.Literal["share_ratio"]  # noqa: Y015
+    _WhichOneofArgType__share_ratio: _TypeAlias = _typing.Literal["_share_ratio", b"_share_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__timeout_s: _TypeAlias = _typing.Literal["timeout_s"]  # noqa: Y015
+    _WhichOneofArgType__timeout_s: _TypeAlias = _typing.Literal["_timeout_s", b"_timeout_s"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bake_s) -> _WhichOneofReturnType__bake_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_energy_increase_ratio) -> _WhichOneofReturnType__max_energy_increase_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_failed_increase) -> _WhichOneofReturnType__max_failed_increase | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_latency_increase_ratio) -> _WhichOneofReturnType__max_latency_increase_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_agreement_ratio) -> _WhichOneofReturnType__min_agreement_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_shadows) -> _WhichOneofReturnType__min_shadows | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_windows) -> _WhichOneofReturnType__min_windows | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__needs_agreement) -> _WhichOneofReturnType__needs_agreement | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__promotes) -> _WhichOneofReturnType__promotes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__shadow_ratio) -> _WhichOneofReturnType__shadow_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__share_ratio) -> _WhichOneofReturnType__share_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_s) -> _WhichOneofReturnType__timeout_s | None: ...
+
+Global___CanaryRules: _TypeAlias = CanaryRules  # noqa: Y015
+
+@_typing.final
+class Rollout(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    BUNDLES_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    AGENTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    generation: _builtins.int
+    @_builtins.property
+    def bundles(self) -> _containers.RepeatedCompositeFieldContainer[Global___BundleRecord]:
+        """Sorted by version."""
+
+    @_builtins.property
+    def canary(self) -> Global___Canary: ...
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
+        """The newest first."""
+
+    @_builtins.property
+    def agents(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentRecord]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        generation: _builtins.int = ...,
+        bundles: _abc.Iterable[Global___BundleRecord] | None = ...,
+        canary: Global___Canary | None = ...,
+        events: _abc.Iterable[Global___Event] | None = ...,
+        agents: _abc.Iterable[Global___AgentRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["canary", b"canary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "bundles", b"bundles", "canary", b"canary", "events", b"events", "generation", b"generation", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rollout: _TypeAlias = Rollout  # noqa: Y015
+
+@_typing.final
+class BundleRecord(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    CHANGED_AT_S_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CHANGED_BY_FIELD_NUMBER: _builtins.int
+    AGENTS_FIELD_NUMBER: _builtins.int
+    IS_STORED_FIELD_NUMBER: _builtins.int
+    IS_PREVIOUS_FIELD_NUMBER: _builtins.int
+    changed_at_s: _builtins.float
+    """Unix time of the last change of state, and why and by whom."""
+    reason: _builtins.str
+    changed_by: _builtins.str
+    agents: _builtins.int
+    """Agents heard of lately that run it."""
+    is_stored: _builtins.bool
+    """Whether the file is still here."""
+    is_previous: _builtins.bool
+    """Whether RollBack would make it active again."""
+    @_builtins.property
+    def bundle(self) -> Global___BundleInfo: ...
+    def __init__(
+        self,
+        *,
+        bundle: Global___BundleInfo | None = ...,
+        changed_at_s: _builtins.float = ...,
+        reason: _builtins.str = ...,
+        changed_by: _builtins.str = ...,
+        agents: _builtins.int = ...,
+        is_stored: _builtins.bool = ...,
+        is_previous: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "bundle", b"bundle", "changed_at_s", b"changed_at_s", "changed_by", b"changed_by", "is_previous", b"is_previous", "is_stored", b"is_stored", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BundleRecord: _TypeAlias = BundleRecord  # noqa: Y015
+
+@_typing.final
+class Canary(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    STARTED_AT_S_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    COMPARISONS_FIELD_NUMBER: _builtins.int
+    AGENTS_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    ACTIVE_WINDOWS_FIELD_NUMBER: _builtins.int
+    started_at_s: _builtins.float
+    verdict: Global___Verdict.ValueType
+    reason: _builtins.str
+    windows: _builtins.int
+    active_windows: _builtins.int
+    @_builtins.property
+    def bundle(self) -> Global___BundleInfo: ...
+    @_builtins.property
+    def rules(self) -> Global___CanaryRules:
+        """With every field set."""
+
+    @_builtins.property
+    def comparisons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Comparison]: ...
+    @_builtins.property
+    def agents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The agents that are told to run it."""
+
+    def __init__(
+        self,
+        *,
+        bundle: Global___BundleInfo | None = ...,
+        started_at_s: _builtins.float = ...,
+        rules: Global___CanaryRules | None = ...,
+        verdict: Global___Verdict.ValueType = ...,
+        reason: _builtins.str = ...,
+        comparisons: _abc.Iterable[Global___Comparison] | None = ...,
+        agents: _abc.Iterable[_builtins.str] | None = ...,
+        windows: _builtins.int = ...,
+        active_windows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "rules", b"rules"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_windows", b"active_windows", "agents", b"agents", "bundle", b"bundle", "comparisons", b"comparisons", "reason", b"reason", "rules", b"rules", "started_at_s", b"started_at_s", "verdict", b"verdict", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Canary: _TypeAlias = Canary  # noqa: Y015
+
+@_typing.final
+class Comparison(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHAT_FIELD_NUMBER: _builtins.int
+    ACTIVE_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    what: _builtins.str
+    """failed, latency, energy, agreement."""
+    active: _builtins.float
+    """Mean of a window; of `failed` and `agreement` the share of windows."""
+    canary: _builtins.float
+    limit: _builtins.float
+    verdict: Global___Verdict.ValueType
+    def __init__(
+        self,
+        *,
+        what: _builtins.str = ...,
+        active: _builtins.float | None = ...,
+        canary: _builtins.float | None = ...,
+        limit: _builtins.float = ...,
+        verdict: Global___Verdict.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "_canary", b"_canary", "active", b"active", "canary", b"canary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "_canary", b"_canary", "active", b"active", "canary", b"canary", "limit", b"limit", "verdict", b"verdict", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__active: _TypeAlias = _typing.Literal["active"]  # noqa: Y015
+    _WhichOneofArgType__active: _TypeAlias = _typing.Literal["_active", b"_active"]  # noqa: Y015
+    _WhichOneofReturnType__canary: _TypeAlias = _typing.Literal["canary"]  # noqa: Y015
+    _WhichOneofArgType__canary: _TypeAlias = _typing.Literal["_canary", b"_canary"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__active) -> _WhichOneofReturnType__active | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__canary) -> _WhichOneofReturnType__canary | None: ...
+
+Global___Comparison: _TypeAlias = Comparison  # noqa: Y015
+
+@_typing.final
+class Event(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_FIELD_NUMBER: _builtins.int
+    AT_S_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    generation: _builtins.int
+    at_s: _builtins.float
+    """Unix time."""
+    action: _builtins.str
+    """publish, canary, share, promote, roll_back, retire, remove."""
+    version: _builtins.str
+    digest: _builtins.str
+    before: Global___BundleState.ValueType
+    after: Global___BundleState.ValueType
+    by: _builtins.str
+    """An identity, or `rule`."""
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        generation: _builtins.int = ...,
+        at_s: _builtins.float = ...,
+        action: _builtins.str = ...,
+        version: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        before: Global___BundleState.ValueType = ...,
+        after: Global___BundleState.ValueType = ...,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "after", b"after", "at_s", b"at_s", "before", b"before", "by", b"by", "digest", b"digest", "generation", b"generation", "reason", b"reason", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Event: _TypeAlias = Event  # noqa: Y015
+
+@_typing.final
+class AgentRecord(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    HEARD_AT_S_FIELD_NUMBER: _builtins.int
+    role: Global___Role.ValueType
+    heard_at_s: _builtins.float
+    """Unix time of its last report."""
+    @_builtins.property
+    def status(self) -> Global___AgentStatus: ...
+    def __init__(
+        self,
+        *,
+        status: Global___AgentStatus | None = ...,
+        role: Global___Role.ValueType = ...,
+        heard_at_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heard_at_s", b"heard_at_s", "role", b"role", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentRecord: _TypeAlias = AgentRecord  # noqa: Y015

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ControlStub:
-    """Missing associated documentation comment in .proto file."""
+    """What agents call: which bundle to run, its file, and how it does.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -44,13 +45,25 @@ class ControlStub:
                 request_serializer=headtail_dot_v1_dot_control__pb2.FetchBundleRequest.SerializeToString,
                 response_deserializer=headtail_dot_v1_dot_control__pb2.FetchBundleResponse.FromString,
                 _registered_method=True)
+        self.WatchDirectives = channel.unary_stream(
+                '/headtail.v1.Control/WatchDirectives',
+                request_serializer=headtail_dot_v1_dot_control__pb2.AgentStatus.SerializeToString,
+                response_deserializer=headtail_dot_v1_dot_control__pb2.Directive.FromString,
+                _registered_method=True)
+        self.ReportStatus = channel.unary_unary(
+                '/headtail.v1.Control/ReportStatus',
+                request_serializer=headtail_dot_v1_dot_control__pb2.AgentStatus.SerializeToString,
+                response_deserializer=headtail_dot_v1_dot_control__pb2.Directive.FromString,
+                _registered_method=True)
 
 
 class ControlServicer:
-    """Missing associated documentation comment in .proto file."""
+    """What agents call: which bundle to run, its file, and how it does.
+    """
 
     def ListBundles(self, request, context):
-        """Every bundle the fog serves, sorted by name, then version.
+        """Every bundle the fog serves, sorted by name, then version. Of a name, an agent that has no
+        directive runs the ACTIVE one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -58,6 +71,22 @@ class ControlServicer:
 
     def FetchBundle(self, request, context):
         """First one message with `bundle`, then its file in chunks.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchDirectives(self, request, context):
+        """What the agent should run: once at once, then whenever it changes, as long as the call lasts.
+        NOT_FOUND: the fog has no bundle of that name. A draining fog ends the call with OK.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportStatus(self, request, context):
+        """Says how the agent and its bundle do, and returns the directive that WatchDirectives would
+        send now: once when the state of an update changes, else every `report_interval_s`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -76,6 +105,16 @@ def add_ControlServicer_to_server(servicer, server):
                     request_deserializer=headtail_dot_v1_dot_control__pb2.FetchBundleRequest.FromString,
                     response_serializer=headtail_dot_v1_dot_control__pb2.FetchBundleResponse.SerializeToString,
             ),
+            'WatchDirectives': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchDirectives,
+                    request_deserializer=headtail_dot_v1_dot_control__pb2.AgentStatus.FromString,
+                    response_serializer=headtail_dot_v1_dot_control__pb2.Directive.SerializeToString,
+            ),
+            'ReportStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportStatus,
+                    request_deserializer=headtail_dot_v1_dot_control__pb2.AgentStatus.FromString,
+                    response_serializer=headtail_dot_v1_dot_control__pb2.Directive.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'headtail.v1.Control', rpc_method_handlers)
@@ -85,7 +124,8 @@ def add_ControlServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Control:
-    """Missing associated documentation comment in .proto file."""
+    """What agents call: which bundle to run, its file, and how it does.
+    """
 
     @staticmethod
     def ListBundles(request,
@@ -131,6 +171,407 @@ class Control:
             '/headtail.v1.Control/FetchBundle',
             headtail_dot_v1_dot_control__pb2.FetchBundleRequest.SerializeToString,
             headtail_dot_v1_dot_control__pb2.FetchBundleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchDirectives(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/headtail.v1.Control/WatchDirectives',
+            headtail_dot_v1_dot_control__pb2.AgentStatus.SerializeToString,
+            headtail_dot_v1_dot_control__pb2.Directive.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headtail.v1.Control/ReportStatus',
+            headtail_dot_v1_dot_control__pb2.AgentStatus.SerializeToString,
+            headtail_dot_v1_dot_control__pb2.Directive.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class RolloutsStub:
+    """What operators call. A request that changes a rollout may carry the generation that it was made
+    for: ABORTED says that another change came first, FAILED_PRECONDITION that the state does not
+    allow it. Each change makes the generation one larger.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.PublishBundle = channel.stream_unary(
+                '/headtail.v1.Rollouts/PublishBundle',
+                request_serializer=headtail_dot_v1_dot_control__pb2.PublishBundleRequest.SerializeToString,
+                response_deserializer=headtail_dot_v1_dot_control__pb2.PublishBundleResponse.FromString,
+                _registered_method=True)
+        self.ListRollouts = channel.unary_unary(
+                '/headtail.v1.Rollouts/ListRollouts',
+                request_serializer=headtail_dot_v1_dot_control__pb2.ListRolloutsRequest.SerializeToString,
+                response_deserializer=headtail_dot_v1_dot_control__pb2.ListRolloutsResponse.FromString,
+                _registered_method=True)
+        self.StartCanary = channel.unary_unary(
+                '/headtail.v1.Rollouts/StartCanary',
+                request_serializer=headtail_dot_v1_dot_control__pb2.StartCanaryRequest.SerializeToString,
+                response_deserializer=headtail_dot_v1_dot_control__pb2.Rollout.FromString,
+                _registered_method=True)
+        self.SetCanaryShare = channel.unary_unary(
+                '/headtail.v1.Rollouts/SetCanaryShare',
+                request_serializer=headtail_dot_v1_dot_control__pb2.SetCanaryShareRequest.SerializeToString,
+                response_deserializer=headtail_dot_v1_dot_control__pb2.Rollout.FromString,
+                _registered_method=True)
+        self.Promote = channel.unary_unary(
+                '/headtail.v1.Rollouts/Promote',
+                request_serializer=headtail_dot_v1_dot_control__pb2.PromoteRequest.SerializeToString,
+                response_deserializer=headtail_dot_v1_dot_control__pb2.Rollout.FromString,
+                _registered_method=True)
+        self.RollBack = channel.unary_unary(
+                '/headtail.v1.Rollouts/RollBack',
+                request_serializer=headtail_dot_v1_dot_control__pb2.RollBackRequest.SerializeToString,
+                response_deserializer=headtail_dot_v1_dot_control__pb2.Rollout.FromString,
+                _registered_method=True)
+        self.Retire = channel.unary_unary(
+                '/headtail.v1.Rollouts/Retire',
+                request_serializer=headtail_dot_v1_dot_control__pb2.RetireRequest.SerializeToString,
+                response_deserializer=headtail_dot_v1_dot_control__pb2.Rollout.FromString,
+                _registered_method=True)
+
+
+class RolloutsServicer:
+    """What operators call. A request that changes a rollout may carry the generation that it was made
+    for: ABORTED says that another change came first, FAILED_PRECONDITION that the state does not
+    allow it. Each change makes the generation one larger.
+    """
+
+    def PublishBundle(self, request_iterator, context):
+        """One message with `header`, then the file in chunks. The bundle is checked and tested before
+        it becomes a candidate; one that is here already stays what it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRollouts(self, request, context):
+        """Every name with its bundles, their states, the canary's comparison and the last events.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartCanary(self, request, context):
+        """A candidate or retired bundle becomes the canary of a share of the agents.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetCanaryShare(self, request, context):
+        """Another share of the agents for the canary.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Promote(self, request, context):
+        """The canary, or a candidate, becomes active; the active one is retired.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBack(self, request, context):
+        """The canary is retired; without a canary, the bundle that was active before is active again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Retire(self, request, context):
+        """A candidate is retired, or a retired bundle is removed before its grace is over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_RolloutsServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'PublishBundle': grpc.stream_unary_rpc_method_handler(
+                    servicer.PublishBundle,
+                    request_deserializer=headtail_dot_v1_dot_control__pb2.PublishBundleRequest.FromString,
+                    response_serializer=headtail_dot_v1_dot_control__pb2.PublishBundleResponse.SerializeToString,
+            ),
+            'ListRollouts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRollouts,
+                    request_deserializer=headtail_dot_v1_dot_control__pb2.ListRolloutsRequest.FromString,
+                    response_serializer=headtail_dot_v1_dot_control__pb2.ListRolloutsResponse.SerializeToString,
+            ),
+            'StartCanary': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartCanary,
+                    request_deserializer=headtail_dot_v1_dot_control__pb2.StartCanaryRequest.FromString,
+                    response_serializer=headtail_dot_v1_dot_control__pb2.Rollout.SerializeToString,
+            ),
+            'SetCanaryShare': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetCanaryShare,
+                    request_deserializer=headtail_dot_v1_dot_control__pb2.SetCanaryShareRequest.FromString,
+                    response_serializer=headtail_dot_v1_dot_control__pb2.Rollout.SerializeToString,
+            ),
+            'Promote': grpc.unary_unary_rpc_method_handler(
+                    servicer.Promote,
+                    request_deserializer=headtail_dot_v1_dot_control__pb2.PromoteRequest.FromString,
+                    response_serializer=headtail_dot_v1_dot_control__pb2.Rollout.SerializeToString,
+            ),
+            'RollBack': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBack,
+                    request_deserializer=headtail_dot_v1_dot_control__pb2.RollBackRequest.FromString,
+                    response_serializer=headtail_dot_v1_dot_control__pb2.Rollout.SerializeToString,
+            ),
+            'Retire': grpc.unary_unary_rpc_method_handler(
+                    servicer.Retire,
+                    request_deserializer=headtail_dot_v1_dot_control__pb2.RetireRequest.FromString,
+                    response_serializer=headtail_dot_v1_dot_control__pb2.Rollout.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'headtail.v1.Rollouts', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('headtail.v1.Rollouts', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Rollouts:
+    """What operators call. A request that changes a rollout may carry the generation that it was made
+    for: ABORTED says that another change came first, FAILED_PRECONDITION that the state does not
+    allow it. Each change makes the generation one larger.
+    """
+
+    @staticmethod
+    def PublishBundle(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/headtail.v1.Rollouts/PublishBundle',
+            headtail_dot_v1_dot_control__pb2.PublishBundleRequest.SerializeToString,
+            headtail_dot_v1_dot_control__pb2.PublishBundleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRollouts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headtail.v1.Rollouts/ListRollouts',
+            headtail_dot_v1_dot_control__pb2.ListRolloutsRequest.SerializeToString,
+            headtail_dot_v1_dot_control__pb2.ListRolloutsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartCanary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headtail.v1.Rollouts/StartCanary',
+            headtail_dot_v1_dot_control__pb2.StartCanaryRequest.SerializeToString,
+            headtail_dot_v1_dot_control__pb2.Rollout.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetCanaryShare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headtail.v1.Rollouts/SetCanaryShare',
+            headtail_dot_v1_dot_control__pb2.SetCanaryShareRequest.SerializeToString,
+            headtail_dot_v1_dot_control__pb2.Rollout.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Promote(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headtail.v1.Rollouts/Promote',
+            headtail_dot_v1_dot_control__pb2.PromoteRequest.SerializeToString,
+            headtail_dot_v1_dot_control__pb2.Rollout.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headtail.v1.Rollouts/RollBack',
+            headtail_dot_v1_dot_control__pb2.RollBackRequest.SerializeToString,
+            headtail_dot_v1_dot_control__pb2.Rollout.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Retire(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headtail.v1.Rollouts/Retire',
+            headtail_dot_v1_dot_control__pb2.RetireRequest.SerializeToString,
+            headtail_dot_v1_dot_control__pb2.Rollout.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,31 +27,59 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ControlStub:
+    """What agents call: which bundle to run, its file, and how it does."""
+
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ControlAsyncStub: ...
     ListBundles: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListBundlesRequest, _control_pb2.ListBundlesResponse]
-    """Every bundle the fog serves, sorted by name, then version."""
+    """Every bundle the fog serves, sorted by name, then version. Of a name, an agent that has no
+    directive runs the ACTIVE one.
+    """
     FetchBundle: _grpc.UnaryStreamMultiCallable[_control_pb2.FetchBundleRequest, _control_pb2.FetchBundleResponse]
     """First one message with `bundle`, then its file in chunks."""
+    WatchDirectives: _grpc.UnaryStreamMultiCallable[_control_pb2.AgentStatus, _control_pb2.Directive]
+    """What the agent should run: once at once, then whenever it changes, as long as the call lasts.
+    NOT_FOUND: the fog has no bundle of that name. A draining fog ends the call with OK.
+    """
+    ReportStatus: _grpc.UnaryUnaryMultiCallable[_control_pb2.AgentStatus, _control_pb2.Directive]
+    """Says how the agent and its bundle do, and returns the directive that WatchDirectives would
+    send now: once when the state of an update changes, else every `report_interval_s`.
+    """
 
 @_typing.type_check_only
 class ControlAsyncStub(ControlStub):
+    """What agents call: which bundle to run, its file, and how it does."""
+
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListBundles: _aio.UnaryUnaryMultiCallable[_control_pb2.ListBundlesRequest, _control_pb2.ListBundlesResponse]  # type: ignore[assignment]
-    """Every bundle the fog serves, sorted by name, then version."""
+    """Every bundle the fog serves, sorted by name, then version. Of a name, an agent that has no
+    directive runs the ACTIVE one.
+    """
     FetchBundle: _aio.UnaryStreamMultiCallable[_control_pb2.FetchBundleRequest, _control_pb2.FetchBundleResponse]  # type: ignore[assignment]
     """First one message with `bundle`, then its file in chunks."""
+    WatchDirectives: _aio.UnaryStreamMultiCallable[_control_pb2.AgentStatus, _control_pb2.Directive]  # type: ignore[assignment]
+    """What the agent should run: once at once, then whenever it changes, as long as the call lasts.
+    NOT_FOUND: the fog has no bundle of that name. A draining fog ends the call with OK.
+    """
+    ReportStatus: _aio.UnaryUnaryMultiCallable[_control_pb2.AgentStatus, _control_pb2.Directive]  # type: ignore[assignment]
+    """Says how the agent and its bundle do, and returns the directive that WatchDirectives would
+    send now: once when the state of an update changes, else every `report_interval_s`.
+    """
 
 class ControlServicer(metaclass=_abc_1.ABCMeta):
+    """What agents call: which bundle to run, its file, and how it does."""
+
     @_abc_1.abstractmethod
     def ListBundles(
         self,
         request: _control_pb2.ListBundlesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.ListBundlesResponse, _abc.Awaitable[_control_pb2.ListBundlesResponse]]:
-        """Every bundle the fog serves, sorted by name, then version."""
+        """Every bundle the fog serves, sorted by name, then version. Of a name, an agent that has no
+        directive runs the ACTIVE one.
+        """
 
     @_abc_1.abstractmethod
     def FetchBundle(
@@ -61,4 +89,142 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_control_pb2.FetchBundleResponse], _abc.AsyncIterator[_control_pb2.FetchBundleResponse]]:
         """First one message with `bundle`, then its file in chunks."""
 
+    @_abc_1.abstractmethod
+    def WatchDirectives(
+        self,
+        request: _control_pb2.AgentStatus,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_control_pb2.Directive], _abc.AsyncIterator[_control_pb2.Directive]]:
+        """What the agent should run: once at once, then whenever it changes, as long as the call lasts.
+        NOT_FOUND: the fog has no bundle of that name. A draining fog ends the call with OK.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportStatus(
+        self,
+        request: _control_pb2.AgentStatus,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.Directive, _abc.Awaitable[_control_pb2.Directive]]:
+        """Says how the agent and its bundle do, and returns the directive that WatchDirectives would
+        send now: once when the state of an update changes, else every `report_interval_s`.
+        """
+
 def add_ControlServicer_to_server(servicer: ControlServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class RolloutsStub:
+    """What operators call. A request that changes a rollout may carry the generation that it was made
+    for: ABORTED says that another change came first, FAILED_PRECONDITION that the state does not
+    allow it. Each change makes the generation one larger.
+    """
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> RolloutsAsyncStub: ...
+    PublishBundle: _grpc.StreamUnaryMultiCallable[_control_pb2.PublishBundleRequest, _control_pb2.PublishBundleResponse]
+    """One message with `header`, then the file in chunks. The bundle is checked and tested before
+    it becomes a candidate; one that is here already stays what it is.
+    """
+    ListRollouts: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListRolloutsRequest, _control_pb2.ListRolloutsResponse]
+    """Every name with its bundles, their states, the canary's comparison and the last events."""
+    StartCanary: _grpc.UnaryUnaryMultiCallable[_control_pb2.StartCanaryRequest, _control_pb2.Rollout]
+    """A candidate or retired bundle becomes the canary of a share of the agents."""
+    SetCanaryShare: _grpc.UnaryUnaryMultiCallable[_control_pb2.SetCanaryShareRequest, _control_pb2.Rollout]
+    """Another share of the agents for the canary."""
+    Promote: _grpc.UnaryUnaryMultiCallable[_control_pb2.PromoteRequest, _control_pb2.Rollout]
+    """The canary, or a candidate, becomes active; the active one is retired."""
+    RollBack: _grpc.UnaryUnaryMultiCallable[_control_pb2.RollBackRequest, _control_pb2.Rollout]
+    """The canary is retired; without a canary, the bundle that was active before is active again."""
+    Retire: _grpc.UnaryUnaryMultiCallable[_control_pb2.RetireRequest, _control_pb2.Rollout]
+    """A candidate is retired, or a retired bundle is removed before its grace is over."""
+
+@_typing.type_check_only
+class RolloutsAsyncStub(RolloutsStub):
+    """What operators call. A request that changes a rollout may carry the generation that it was made
+    for: ABORTED says that another change came first, FAILED_PRECONDITION that the state does not
+    allow it. Each change makes the generation one larger.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    PublishBundle: _aio.StreamUnaryMultiCallable[_control_pb2.PublishBundleRequest, _control_pb2.PublishBundleResponse]  # type: ignore[assignment]
+    """One message with `header`, then the file in chunks. The bundle is checked and tested before
+    it becomes a candidate; one that is here already stays what it is.
+    """
+    ListRollouts: _aio.UnaryUnaryMultiCallable[_control_pb2.ListRolloutsRequest, _control_pb2.ListRolloutsResponse]  # type: ignore[assignment]
+    """Every name with its bundles, their states, the canary's comparison and the last events."""
+    StartCanary: _aio.UnaryUnaryMultiCallable[_control_pb2.StartCanaryRequest, _control_pb2.Rollout]  # type: ignore[assignment]
+    """A candidate or retired bundle becomes the canary of a share of the agents."""
+    SetCanaryShare: _aio.UnaryUnaryMultiCallable[_control_pb2.SetCanaryShareRequest, _control_pb2.Rollout]  # type: ignore[assignment]
+    """Another share of the agents for the canary."""
+    Promote: _aio.UnaryUnaryMultiCallable[_control_pb2.PromoteRequest, _control_pb2.Rollout]  # type: ignore[assignment]
+    """The canary, or a candidate, becomes active; the active one is retired."""
+    RollBack: _aio.UnaryUnaryMultiCallable[_control_pb2.RollBackRequest, _control_pb2.Rollout]  # type: ignore[assignment]
+    """The canary is retired; without a canary, the bundle that was active before is active again."""
+    Retire: _aio.UnaryUnaryMultiCallable[_control_pb2.RetireRequest, _control_pb2.Rollout]  # type: ignore[assignment]
+    """A candidate is retired, or a retired bundle is removed before its grace is over."""
+
+class RolloutsServicer(metaclass=_abc_1.ABCMeta):
+    """What operators call. A request that changes a rollout may carry the generation that it was made
+    for: ABORTED says that another change came first, FAILED_PRECONDITION that the state does not
+    allow it. Each change makes the generation one larger.
+    """
+
+    @_abc_1.abstractmethod
+    def PublishBundle(
+        self,
+        request_iterator: _MaybeAsyncIterator[_control_pb2.PublishBundleRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.PublishBundleResponse, _abc.Awaitable[_control_pb2.PublishBundleResponse]]:
+        """One message with `header`, then the file in chunks. The bundle is checked and tested before
+        it becomes a candidate; one that is here already stays what it is.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRollouts(
+        self,
+        request: _control_pb2.ListRolloutsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ListRolloutsResponse, _abc.Awaitable[_control_pb2.ListRolloutsResponse]]:
+        """Every name with its bundles, their states, the canary's comparison and the last events."""
+
+    @_abc_1.abstractmethod
+    def StartCanary(
+        self,
+        request: _control_pb2.StartCanaryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.Rollout, _abc.Awaitable[_control_pb2.Rollout]]:
+        """A candidate or retired bundle becomes the canary of a share of the agents."""
+
+    @_abc_1.abstractmethod
+    def SetCanaryShare(
+        self,
+        request: _control_pb2.SetCanaryShareRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.Rollout, _abc.Awaitable[_control_pb2.Rollout]]:
+        """Another share of the agents for the canary."""
+
+    @_abc_1.abstractmethod
+    def Promote(
+        self,
+        request: _control_pb2.PromoteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.Rollout, _abc.Awaitable[_control_pb2.Rollout]]:
+        """The canary, or a candidate, becomes active; the active one is retired."""
+
+    @_abc_1.abstractmethod
+    def RollBack(
+        self,
+        request: _control_pb2.RollBackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.Rollout, _abc.Awaitable[_control_pb2.Rollout]]:
+        """The canary is retired; without a canary, the bundle that was active before is active again."""
+
+    @_abc_1.abstractmethod
+    def Retire(
+        self,
+        request: _control_pb2.RetireRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.Rollout, _abc.Awaitable[_control_pb2.Rollout]]:
+        """A candidate is retired, or a retired bundle is removed before its grace is over."""
+
+def add_RolloutsServicer_to_server(servicer: RolloutsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 
 from fog_server.config import Config
-from fog_server.signals import Signals
 from headtail import log as logs
 from headtail import telemetry
 from headtail.config import read_toml
 from headtail.errors import ConfigError, HeadtailError
 from headtail.liveness import Heartbeat, Threads
+from headtail.server.signals import Signals
 from headtail.systemd import notifier
 from headtail.tls import require_tls13
 

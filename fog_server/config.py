@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from headtail import log as logs
+from headtail.server.config import Tls
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
@@ -62,20 +63,6 @@ class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Windows in 24 hours, counted from the agent's first; a restart of the server forgets them."""
     streams: NotNegative = 0
     """Streams open at once."""
-
-
-class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Section `tls`: mutual TLS; all four files or none, and each is read again when it changes."""
-
-    ca: str = ""
-    """PEM certificates of the authorities whose clients are taken; several while one replaces
-    another."""
-    cert: str = ""
-    """PEM certificate of this server."""
-    key: str = ""
-    """PEM private key of this server."""
-    allow: str = ""
-    """TOML file that says which identities may do what."""
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,9 +2,9 @@
 
 import grpc
 
-from fog_server.authorization import certified
 from headtail.errors import RequestInvalid
 from headtail.oip import InferRequest
+from headtail.server.authorization import certified
 
 AGENT = "agent"  # the parameter in which an agent names itself
 MAX_NAME = 128  # characters

@@ -1,18 +1,14 @@
-"""Whether the server still serves: its requests end, and a call to itself is answered."""
+"""Whether the server still serves: a call to itself is answered."""
 
 import shutil
 import tempfile
 from pathlib import Path
 
 import grpc
-from grpc_health.v1 import health, health_pb2
 
 from fog_server.activity import Activity
 from headtail.inference.grpc_service_pb2 import ServerLiveRequest, ServerLiveResponse
-from headtail.liveness import Check
 
-LIVENESS = "liveness"
-"""Name under which grpc.health.v1 tells liveness; every other name tells readiness."""
 TIMEOUT_S = 5.0
 _NOT_SERVED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
@@ -60,21 +56,3 @@ class SelfCall:
         except ValueError:
             return "its own channel is closed"
         return None if answer.live else "its own call says that it is not live"
-
-
-class Health(health.HealthServicer):
-    """grpc.health.v1: readiness as set, and liveness as it is found on each call."""
-
-    def __init__(self, check: Check) -> None:
-        """Ask `check` for liveness."""
-        super().__init__()
-        self._check = check
-
-    def Check(  # noqa: N802 - gRPC's name
-        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
-    ) -> health_pb2.HealthCheckResponse:
-        """Answer for one service."""
-        if request.service == LIVENESS:
-            status = "SERVING" if self._check() is None else "NOT_SERVING"
-            return health_pb2.HealthCheckResponse(status=status)
-        return super().Check(request, context)

@@ -14,7 +14,6 @@ from prometheus_client import (
 
 from fog_server.activity import Activity
 from fog_server.admission import Admission
-from fog_server.authorization import Denial
 from fog_server.refusal import STREAM_CAUSES, Cause
 from fog_server.store import BundleStore
 from headtail.errors import (
@@ -26,6 +25,7 @@ from headtail.errors import (
     TensorError,
 )
 from headtail.metrics import LATENCY_BUCKETS_S, LogLines
+from headtail.server.authorization import Denial
 
 UNKNOWN_MODEL = "unknown"  # what a client may call a model is no closed set
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from headtail.allow_list import Right
+from headtail.server.authorization import Rules
 
 _DATA, _CONTROL = "/inference.GRPCInferenceService/", "/headtail.v1.Control/"
 _ANY = frozenset(Right)
@@ -26,10 +27,4 @@ RIGHTS: Mapping[str, frozenset[Right]] = MappingProxyType(
     }
 )
 """Rights by method; one of them is enough. A method that is not here is the administrators'."""
-LOCAL_METHOD = f"{_DATA}ServerLive"
-"""What the server may ask itself, without a certificate."""
-
-
-def rights_needed(method: str) -> frozenset[Right]:
-    """Return the rights of which one is enough to call `/SERVICE/METHOD`."""
-    return RIGHTS.get(method, frozenset({Right.ADMINISTER}))
+RULES = Rules("fog", RIGHTS, local_method=f"{_DATA}ServerLive")

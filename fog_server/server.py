@@ -15,20 +15,17 @@ from grpc_reflection.v1alpha import reflection
 
 from fog_server.activity import Activity
 from fog_server.admission import Admission
-from fog_server.authorization import Authorization, guard
-from fog_server.config import Config, Tls
+from fog_server.config import Config
 from fog_server.control_servicer import ControlServicer
-from fog_server.credentials import server_credentials, tls_files, watch_allow_list
-from fog_server.handlers import reader
 from fog_server.inference import Inference
 from fog_server.inference_servicer import InferenceServicer
-from fog_server.liveness import Health, SelfCall
+from fog_server.liveness import SelfCall
 from fog_server.memory import HeapTrim
 from fog_server.metrics import Metrics
 from fog_server.model_servicer import ModelServicer
-from fog_server.port import bind, server_options
 from fog_server.providers import choose_providers
 from fog_server.quota import Quotas
+from fog_server.rights import RULES
 from fog_server.rpc import guarded
 from fog_server.store import BundleStore, load_store
 from headtail.bundle.keys import read_trust
@@ -36,6 +33,12 @@ from headtail.inference import grpc_service_pb2 as oip
 from headtail.liveness import STALL_S, Check, Progress, first_of
 from headtail.metrics import LIVE, READY, MetricsPage
 from headtail.segment import SessionOptions
+from headtail.server.authorization import Authorization, guard
+from headtail.server.config import Tls
+from headtail.server.credentials import server_credentials, tls_files, watch_allow_list
+from headtail.server.handlers import reader
+from headtail.server.health import Health
+from headtail.server.port import bind, server_options
 from headtail.tls import check_plaintext
 from headtail.v1 import control_pb2, control_pb2_grpc
 
@@ -146,7 +149,7 @@ class FogServer:
             return []
         allowed = watch_allow_list(Path(tls.allow))
         count = self.metrics.denied
-        return [guard(Authorization(allowed.get, lambda denial: count(denial).inc()))]
+        return [guard(Authorization(RULES, allowed.get, lambda denial: count(denial).inc()))]
 
     def _make_server(self, config: Config, provider: str) -> grpc.Server:
         inference = Inference(

@@ -12,12 +12,13 @@ import pytest
 
 from edge_agent.cli import main
 from fog_server.config import Config as FogConfig
-from fog_server.config import Tls, Wire
+from fog_server.config import Wire
 from fog_server.server import FogServer
 from headtail.allow_list import DEFAULT_ROLES, AllowList, write_allow_list
 from headtail.certificates import issue, make_authority, valid_from_now
 from headtail.errors import ConfigError
 from headtail.identity import Identity, Role
+from headtail.server.config import Tls
 from headtail.tls import ClientTls
 from programs import running
 

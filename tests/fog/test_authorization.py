@@ -3,12 +3,12 @@
 import grpc
 import pytest
 
-from fog_server.authorization import Authorization, Denial, guard
-from fog_server.peer import Peer, read_peer
-from fog_server.rights import RIGHTS
+from fog_server.rights import RIGHTS, RULES
 from headtail.allow_list import DEFAULT_ROLES, AllowList, Right
 from headtail.errors import HeadtailError, NotAllowed, Unauthenticated
 from headtail.identity import Identity, Role
+from headtail.server.authorization import Authorization, Denial, guard
+from headtail.server.peer import Peer, read_peer
 
 PEER = Peer(Identity(Role.EDGE, "a"), "0" * 64, not_after=100.0)
 LISTED = AllowList(DEFAULT_ROLES, {"edge/a": "edge"})
@@ -24,7 +24,7 @@ class Site:
         self.now = 0.0
         self.denials: list[Denial] = []
         self.authorization = Authorization(
-            lambda: self.allowed, self.denials.append, lambda: self.now
+            RULES, lambda: self.allowed, self.denials.append, lambda: self.now
         )
 
     def verdict(self, peer: Peer = PEER, method: str = INFER) -> Denial | None:
@@ -124,7 +124,7 @@ def test_memory_of_what_was_said_is_bounded(site) -> None:
 def test_connection_that_names_nobody_is_nobody(properties) -> None:
     """Above all one of TLS 1.2, should the library ever agree to it."""
     with pytest.raises(Unauthenticated):
-        read_peer(properties)
+        read_peer(properties, "fog")
 
 
 def test_errors_are_those_of_the_statuses(site) -> None:
@@ -144,7 +144,7 @@ def test_guard_keeps_a_method_in_its_pool(start_fog) -> None:
         method = INFER
 
     handler = handlers._method_handlers[INFER]
-    wrapper = guard(Authorization(lambda: LISTED, lambda _: None))
+    wrapper = guard(Authorization(RULES, lambda: LISTED, lambda _: None))
     guarded = wrapper.intercept_service(lambda _: handler, Details)
     pool = handler.stream_unary.experimental_thread_pool
     assert pool is guarded.stream_unary.experimental_thread_pool

@@ -15,9 +15,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fog_server.activity import Activity
-from fog_server.liveness import LIVENESS, SelfCall
+from fog_server.liveness import SelfCall
 from fog_server.server import INFERENCE_SERVICE, FogServer
 from headtail.inference.grpc_service_pb2 import ServerLiveRequest, ServerLiveResponse
+from headtail.server.health import LIVENESS
 
 STALL_S = 0.2
 

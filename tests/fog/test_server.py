@@ -14,10 +14,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from fog_server.config import Wire
-from fog_server.port import server_options
 from fog_server.server import FogServer
 from headtail.errors import ConfigError
 from headtail.oip import read_stream_response
+from headtail.server.port import server_options
 
 X = np.zeros((1, 16, 2), np.float32)
 SERVICES = ["", "inference.GRPCInferenceService", "headtail.v1.Control"]

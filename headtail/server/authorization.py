@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,16 +11,31 @@ from typing import Any, cast
 
 import grpc
 
-from fog_server.handlers import Method, Wrapper, with_method
-from fog_server.peer import Peer, read_peer
-from fog_server.rights import LOCAL_METHOD, rights_needed
-from fog_server.status import status_of
-from headtail.allow_list import AllowList
+from headtail.allow_list import AllowList, Right
 from headtail.errors import HeadtailError, NotAllowed, Unauthenticated
+from headtail.server.handlers import Method, Wrapper, with_method
+from headtail.server.peer import Peer, read_peer
 
 log = logging.getLogger(__name__)
 
 _MAX_SAID = 1024
+_ADMINISTRATORS = frozenset({Right.ADMINISTER})
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the methods of one server ask of their callers."""
+
+    where: str
+    """What the server calls itself in errors."""
+    rights: Mapping[str, frozenset[Right]]
+    """Rights by `/SERVICE/METHOD`; one of them is enough. Other methods are the administrators'."""
+    local_method: str = ""
+    """What the server may ask itself over a Unix socket, without a certificate."""
+
+    def needed(self, method: str) -> frozenset[Right]:
+        """Return the rights of which one is enough to call `/SERVICE/METHOD`."""
+        return self.rights.get(method, _ADMINISTRATORS)
 
 
 class Denial(StrEnum):
@@ -54,11 +69,13 @@ class Authorization:
 
     def __init__(
         self,
+        rules: Rules,
         allowed: Callable[[], AllowList],
         count: Callable[[Denial], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Hold callers against `allowed`; `clock` is Unix time, in seconds."""
+        self.rules = rules
         self._allowed = allowed
         self._count = count
         self._clock = clock
@@ -76,7 +93,7 @@ class Authorization:
         """
         try:
             # gRPC's stubs say bytes for what is a list of them.
-            return read_peer(cast(Any, context.auth_context()))
+            return read_peer(cast(Any, context.auth_context()), self.rules.where)
         except Unauthenticated as error:
             host = context.peer().rpartition(":")[0]
             raise self._denied(host, Denial.UNAUTHENTICATED, error) from error
@@ -88,21 +105,21 @@ class Authorization:
             Unauthenticated: If its certificate is no longer good.
             NotAllowed: If it lacks the right.
         """
-        allowed = self._allowed()
+        allowed, where = self._allowed(), self.rules.where
         if allowed is not self._swept_of:
             self._sweep(allowed)
         if self._clock() > peer.not_after:
-            self.deny(peer, Denial.EXPIRED, Unauthenticated("fog", "the certificate has expired"))
+            self.deny(peer, Denial.EXPIRED, Unauthenticated(where, "the certificate has expired"))
         if peer.fingerprint in allowed.revoked:
-            self.deny(peer, Denial.REVOKED, Unauthenticated("fog", "the certificate is revoked"))
+            self.deny(peer, Denial.REVOKED, Unauthenticated(where, "the certificate is revoked"))
         rights = allowed.rights(peer.identity)
         if not rights:
-            error = NotAllowed("fog", f"{peer.identity} is not on the allow list")
+            error = NotAllowed(where, f"{peer.identity} is not on the allow list")
             self.deny(peer, Denial.NOT_LISTED, error)
-        needed = rights_needed(method)
+        needed = self.rules.needed(method)
         if not rights & needed:
             which = " or ".join(sorted(needed))
-            error = NotAllowed("fog", f"{peer.identity} may not {which}")
+            error = NotAllowed(where, f"{peer.identity} may not {which}")
             self.deny(peer, Denial.NO_RIGHT, error)
 
     def watch(self, peer: Peer, method: str, context: grpc.ServicerContext) -> None:
@@ -159,7 +176,8 @@ class Certified:
         """
         identity = self.peer.identity
         if claimed and claimed != identity.name:
-            error = NotAllowed("fog", f"{identity} calls itself '{claimed[:64]}'")
+            where = self.authorization.rules.where
+            error = NotAllowed(where, f"{identity} calls itself '{claimed[:64]}'")
             self.authorization.deny(self.peer, Denial.IMPERSONATION, error)
         return str(identity)
 
@@ -191,7 +209,9 @@ class _GuardedCall(Method):
         self._is_open_ended = handler.request_streaming or handler.response_streaming
 
     def __call__(self, argument: Any, context: grpc.ServicerContext, *send: Any) -> Any:
-        if self._name == LOCAL_METHOD and context.peer().startswith("unix:"):
+        if self._name == self._authorization.rules.local_method and context.peer().startswith(
+            "unix:"
+        ):
             return self.behavior(argument, context, *send)  # the server's call to itself
         try:
             peer = self._authorization.authenticate(context)
@@ -205,7 +225,7 @@ class _GuardedCall(Method):
             if self.has_stream:
                 argument = self._watch(argument, context, peer)
             return self.behavior(argument, context, *send)
-        context.abort(status_of(fault), str(fault))
+        context.abort(_status_of(fault), str(fault))
 
     def _watch(
         self, messages: Iterator[Any], context: grpc.ServicerContext, peer: Peer
@@ -214,7 +234,13 @@ class _GuardedCall(Method):
             try:
                 self._authorization.check(peer, self._name)
             except (Unauthenticated, NotAllowed) as error:
-                context.set_code(status_of(error))
+                context.set_code(_status_of(error))
                 context.set_details(str(error))
                 return
             yield message
+
+
+def _status_of(error: HeadtailError) -> grpc.StatusCode:
+    if isinstance(error, Unauthenticated):
+        return grpc.StatusCode.UNAUTHENTICATED
+    return grpc.StatusCode.PERMISSION_DENIED

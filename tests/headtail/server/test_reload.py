@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fog_server.reload import Watched
 from headtail.errors import ConfigError
+from headtail.server.reload import Watched
 
 
 class Files:

@@ -6,8 +6,8 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from fog_server.rpc import abort
 from headtail.errors import RequestInvalid
+from headtail.server.border import error_text
 
 _KINDS = {
     (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
@@ -99,7 +99,8 @@ class _Reading(Method):
 
 def _checked(message: Any, context: grpc.ServicerContext) -> Any:
     if isinstance(message, _Malformed):
-        abort(context, RequestInvalid("message", message.reason))
+        error = RequestInvalid("message", message.reason)
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, error_text(error))
     return message
 
 

@@ -21,8 +21,12 @@ class Peer:
     """Unix time, in seconds, until which it is good; connections outlive handshakes."""
 
 
-def read_peer(properties: Mapping[str, Sequence[bytes]]) -> Peer:
+def read_peer(properties: Mapping[str, Sequence[bytes]], where: str) -> Peer:
     """Return the peer of a connection with these gRPC authentication properties.
+
+    Args:
+        properties: As gRPC gives them.
+        where: What the server calls itself in errors.
 
     Raises:
         Unauthenticated: If it is no TLS 1.3 connection, or its certificate names nobody of ours.
@@ -30,15 +34,15 @@ def read_peer(properties: Mapping[str, Sequence[bytes]]) -> Peer:
     version = [*properties.get("ssl_tls_version", ())]
     if version != [TLS_VERSION]:
         spoken = b"".join(version).decode("ascii", "replace") or "no TLS"
-        raise Unauthenticated("fog", f"expected TLSv1.3, received {spoken}")
+        raise Unauthenticated(where, f"expected TLSv1.3, received {spoken}")
     certificates = [*properties.get("x509_pem_cert", ())]
     if len(certificates) != 1:
-        raise Unauthenticated("fog", "no certificate")
-    return _read_certificate(certificates[0])
+        raise Unauthenticated(where, "no certificate")
+    return _read_certificate(certificates[0], where)
 
 
 @lru_cache(maxsize=1024)
-def _read_certificate(pem: bytes) -> Peer:
+def _read_certificate(pem: bytes, where: str) -> Peer:
     # Only a server with TLS pays for this module.
     from cryptography import x509
     from cryptography.hazmat.primitives.hashes import SHA256
@@ -49,8 +53,8 @@ def _read_certificate(pem: bytes) -> Peer:
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
         not_after = certificate.not_valid_after_utc.timestamp()
     except (ValueError, x509.ExtensionNotFound) as error:
-        raise Unauthenticated("fog", "the certificate names no identity") from error
+        raise Unauthenticated(where, "the certificate names no identity") from error
     identities = [i for i in map(parse_uri, uris) if i is not None]
     if len(identities) != 1:
-        raise Unauthenticated("fog", f"the certificate names {len(identities)} identities, not one")
+        raise Unauthenticated(where, f"the certificate names {len(identities)} identities, not one")
     return Peer(identities[0], certificate.fingerprint(SHA256()).hex(), not_after)

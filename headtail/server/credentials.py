@@ -5,10 +5,10 @@ from typing import Any
 
 import grpc
 
-from fog_server.config import Tls
-from fog_server.reload import Watched
 from headtail.allow_list import AllowList, read_allow_list
 from headtail.errors import ConfigError
+from headtail.server.config import Tls
+from headtail.server.reload import Watched
 from headtail.tls import Pem, TlsFiles, choose_files, read_pem
 
 LOOK_S = 1.0

@@ -1,0 +1,1 @@
+"""What every gRPC server of ours has: a port, certificates, rights, and a border for errors."""

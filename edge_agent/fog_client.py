@@ -25,7 +25,9 @@ from headtail.errors import (
     RemoteError,
     RemoteFailed,
     RequestInvalid,
+    Superseded,
     Unauthenticated,
+    WrongState,
 )
 from headtail.oip import InferResponse
 from headtail.tls import ClientTls, secure_channel
@@ -41,6 +43,8 @@ ERROR_BY_STATUS: Mapping[StatusCode, type[HeadtailError]] = MappingProxyType(
         StatusCode.UNAVAILABLE: FogUnavailable,
         StatusCode.UNAUTHENTICATED: Unauthenticated,
         StatusCode.PERMISSION_DENIED: NotAllowed,
+        StatusCode.FAILED_PRECONDITION: WrongState,
+        StatusCode.ABORTED: Superseded,
         StatusCode.INTERNAL: RemoteFailed,
     }
 )
@@ -109,6 +113,8 @@ def make_error(
         StatusCode.UNAVAILABLE: FogUnavailable(fog, details),
         StatusCode.UNAUTHENTICATED: Unauthenticated(where, details),
         StatusCode.PERMISSION_DENIED: NotAllowed(where, details),
+        StatusCode.FAILED_PRECONDITION: WrongState(where, details),
+        StatusCode.ABORTED: Superseded(where, details),
         StatusCode.CANCELLED: FogUnavailable(fog, details),
     }
     return made.get(status) or RemoteFailed(where, f"{status.name}: {details}")

@@ -14,8 +14,11 @@ from headtail.errors import (
     Overloaded,
     RemoteFailed,
     RequestInvalid,
+    StoreFull,
+    Superseded,
     TensorError,
     Unauthenticated,
+    WrongState,
 )
 
 STATUS_BY_ERROR: Mapping[type[HeadtailError], StatusCode] = MappingProxyType(
@@ -27,6 +30,9 @@ STATUS_BY_ERROR: Mapping[type[HeadtailError], StatusCode] = MappingProxyType(
         FogUnavailable: StatusCode.UNAVAILABLE,
         Unauthenticated: StatusCode.UNAUTHENTICATED,
         NotAllowed: StatusCode.PERMISSION_DENIED,
+        WrongState: StatusCode.FAILED_PRECONDITION,
+        Superseded: StatusCode.ABORTED,
+        StoreFull: StatusCode.RESOURCE_EXHAUSTED,
         RemoteFailed: StatusCode.INTERNAL,
     }
 )

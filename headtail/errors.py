@@ -22,6 +22,9 @@ HeadtailError
 │   ├── RequestInvalid        the other side refused the request as malformed
 │   ├── Unauthenticated       the other side cannot tell who asks
 │   ├── NotAllowed            the other side knows who asks, and refuses
+│   ├── WrongState            what is asked for cannot be done as things stand
+│   ├── Superseded            another change came first
+│   ├── StoreFull             no room on the other side's disk
 │   └── RemoteFailed          the other side failed while answering
 ├── ConfigError               a wrong file, key, flag or environment
 ├── DataError                 missing or malformed data
@@ -199,6 +202,27 @@ class NotAllowed(RemoteError):
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(f"{where}: not allowed: {reason}")
+
+
+class WrongState(RemoteError):
+    """What is asked for cannot be done as things stand; asking again changes nothing."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
+
+
+class Superseded(RemoteError):
+    """Another change came first: look again, then decide."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: another change came first: {reason}")
+
+
+class StoreFull(RemoteError):
+    """The other side's disk, or its share of it, has no room."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: no room: {reason}")
 
 
 class RemoteFailed(RemoteError):

@@ -14,7 +14,6 @@ from headtail.errors import (
     Overloaded,
     RemoteFailed,
     RequestInvalid,
-    StoreFull,
     Superseded,
     TensorError,
     Unauthenticated,
@@ -32,7 +31,6 @@ STATUS_BY_ERROR: Mapping[type[HeadtailError], StatusCode] = MappingProxyType(
         NotAllowed: StatusCode.PERMISSION_DENIED,
         WrongState: StatusCode.FAILED_PRECONDITION,
         Superseded: StatusCode.ABORTED,
-        StoreFull: StatusCode.RESOURCE_EXHAUSTED,
         RemoteFailed: StatusCode.INTERNAL,
     }
 )

@@ -24,8 +24,11 @@ HeadtailError
 │   ├── NotAllowed            the other side knows who asks, and refuses
 │   ├── WrongState            what is asked for cannot be done as things stand
 │   ├── Superseded            another change came first
-│   ├── StoreFull             no room on the other side's disk
 │   └── RemoteFailed          the other side failed while answering
+├── JobError
+│   ├── JobNotFound           the optimizer service keeps no such job
+│   ├── JobConflict           the job's state, or an earlier request, does not allow it
+│   └── OptimizerUnavailable  the optimizer service cannot be reached, or is going away
 ├── ConfigError               a wrong file, key, flag or environment
 ├── DataError                 missing or malformed data
 ├── SpoolError                a spool that is full, corrupt, in use, or of another run
@@ -218,18 +221,36 @@ class Superseded(RemoteError):
         super().__init__(f"{where}: another change came first: {reason}")
 
 
-class StoreFull(RemoteError):
-    """The other side's disk, or its share of it, has no room."""
-
-    def __init__(self, where: str, reason: str) -> None:
-        super().__init__(f"{where}: no room: {reason}")
-
-
 class RemoteFailed(RemoteError):
     """The other side failed while answering."""
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(f"{where}: failed: {reason}")
+
+
+class JobError(HeadtailError):
+    """A request to the optimizer service that cannot be met."""
+
+
+class JobNotFound(JobError):
+    """The optimizer service keeps no such job."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"job '{job[:80]}': not kept here; `optimizer jobs` lists those that are")
+
+
+class JobConflict(JobError):
+    """The job's state, or an earlier request, does not allow what is asked."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
+
+
+class OptimizerUnavailable(JobError):
+    """The optimizer service cannot be reached, or is going away."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"optimizer {where}: unavailable: {reason}")
 
 
 class ConfigError(HeadtailError):

@@ -13,7 +13,7 @@ from optimizer.network import Genome
 from optimizer.recipe import TrainConfig
 from optimizer.run_inputs import Inputs
 from optimizer.scores import Scores, score
-from optimizer.training import Epoch, Lessons, Trained, Wire, run_training
+from optimizer.training import Epoch, Lessons, Teacher, Trained, Wire, run_training
 
 
 def silent(epoch: Epoch) -> None:
@@ -33,7 +33,7 @@ def wire(config: TrainConfig, point: int, encoding: Encoding, calibration: Array
 def fit(
     candidate: Candidate,
     inputs: Inputs,
-    taught: Array | None,
+    teacher: Teacher | None,
     config: TrainConfig,
     seed: int,
     on_epoch: Callable[[Epoch], None] = silent,
@@ -43,7 +43,7 @@ def fit(
     Args:
         candidate: The network, where it is cut and how its activation travels.
         inputs: The splits as the network takes them.
-        taught: What teachers say of the training windows, shape (N, classes).
+        teacher: Whom to learn from besides the labels.
         config: How.
         seed: Draws the first weights, the order of the windows and their augmentation.
         on_epoch: Told after every pass.
@@ -56,19 +56,19 @@ def fit(
     lessons = Lessons(
         inputs.train,
         inputs.validation,
-        taught,
+        teacher,
         wire(config, candidate.point, candidate.encoding, calibration),
     )
     return engine, run_training(engine, lessons, config, np.random.default_rng(seed), on_epoch)
 
 
 def fit_and_test(
-    candidate: Candidate, inputs: Inputs, taught: Array | None, config: TrainConfig, seed: int
+    candidate: Candidate, inputs: Inputs, teacher: Teacher | None, config: TrainConfig, seed: int
 ) -> tuple[Scores, Scores]:
     """Train a network; return its scores on the validation split and, looked at once, the test's.
 
     The activation is quantised on its way where [train] asks for it.
     """
-    engine, trained = fit(candidate, inputs, taught, config, seed)
+    engine, trained = fit(candidate, inputs, teacher, config, seed)
     given = engine.logits(inputs.test.x, trained.wire).argmax(axis=1)
     return trained.validation, score(inputs.test.y, given, engine.classes)

@@ -58,14 +58,13 @@ class AugmentConfig(Section, frozen=True):
 class TeacherConfig(Section, frozen=True):
     """Section [train.teacher]: larger networks that the run trains first.
 
-    What they say of a window is aimed at besides its label. Source: Hinton et al.,
-    arXiv:1503.02531, at temperature 1.
+    What they say of a window, as it was changed for the pass, is aimed at besides its label.
+    Source: Hinton et al., arXiv:1503.02531, at temperature 1.
     """
 
     network: NetworkConfig
-    """Section [train.teacher.network]: one teacher, as [network] says the network."""
-    preprocess: tuple[Step, ...] | None = None
-    """Window steps to the teachers' input; none given means the recipe's own."""
+    """Section [train.teacher.network]: one teacher, as [network] says the network; it takes the
+    same windows."""
     members: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
     """Teachers, each from other first weights; the mean of what they say is taught."""
     share: Ratio = 0.7
@@ -204,12 +203,26 @@ class Recipe(Section, frozen=True):
     """How it is written."""
 
     def __post_init__(self) -> None:
+        self._check_teacher()
         if self.search is None:
             return
         if len(self.network.lengths) == 1:
             raise ValueError("search has nothing to change in a network without hidden layers")
         if not isinstance(self.partition.points, str):
             raise ValueError("search makes many networks: points must be 'auto' or 'all'")
+
+    def _check_teacher(self) -> None:
+        if self.train.teacher is None:
+            return
+        if self.search is not None and self.search.inputs:
+            raise ValueError("teachers take one input: [[search.inputs]] cannot offer others")
+        own, teacher = self.network, self.train.teacher.network
+        expected = own.lengths[0], own.channels[0]
+        if (received := (teacher.lengths[0], teacher.channels[0])) != expected:
+            raise ValueError(
+                f"the teachers' input must have the network's length and channels {expected},"
+                f" received {received}"
+            )
 
     def steps(self, index: int = 0) -> tuple[Step, ...]:
         """Return the window steps of an input: 0 is the recipe's own, others a search's in turn."""

@@ -39,7 +39,7 @@ from optimizer.run_summary import RunSummary
 from optimizer.run_task import Task
 from optimizer.run_training import train_or_restore
 from optimizer.search_record import SearchRecord
-from optimizer.teaching import teach_or_restore
+from optimizer.teaching import Panel, teach_or_restore
 from optimizer.verify import Reference, verify
 from optimizer.verify import before_softmax as tensors_before_softmax
 
@@ -138,17 +138,17 @@ class _Bench:
 def _make(bench: _Bench) -> RunSummary:
     job, dataset, reporter = bench.job, bench.dataset, bench.reporter
     bench.inputs[0].verification(job.recipe.export.verify_windows)  # too few fail early
-    taught = teach_or_restore(job.recipe, dataset, bench.executor, job.folder, reporter)
     found = None
     if job.recipe.search is not None:
-        found = _search(bench, job.recipe, job.folder, taught)
+        found = _search(bench, job.recipe, job.folder)
     recipe, index = _settled(job.recipe, found)
     inputs, classes = bench.inputs[index], len(dataset.labels)
     windows = inputs.verification(recipe.export.verify_windows)
     with reporter.stage("check the bounds"):
         job.pricing.check(recipe.network.genome(classes), inputs)
         candidate = job.pricing.candidate(recipe.network.genome(classes), index)
-    task = Task(recipe, candidate, inputs, taught)
+    teacher = teach_or_restore(recipe, inputs, classes, bench.executor, job.folder, reporter)
+    task = Task(recipe, candidate, inputs, teacher)
     model, record = train_or_restore(task, job.folder, reporter)
     with reporter.stage("export and cut"):
         content = export_keras(model, recipe.export.opset)
@@ -182,12 +182,12 @@ def _make(bench: _Bench) -> RunSummary:
         verified_error=error,
         found=found,
         statistics=_repeat(bench, task),
-        comparison=_compare(bench, found, taught),
+        comparison=_compare(bench, found, teacher),
     )
 
 
-def _search(bench: _Bench, recipe: Recipe, folder: RunFolder, taught: Array | None) -> SearchRecord:
-    trainer = ShortTraining(recipe, bench.inputs, len(bench.dataset.labels), taught)
+def _search(bench: _Bench, recipe: Recipe, folder: RunFolder) -> SearchRecord:
+    trainer = ShortTraining(recipe, bench.inputs, len(bench.dataset.labels))
     terms = Pricing(recipe, bench.job.profiles).terms
     return search_or_restore(recipe, terms, trainer, bench.executor, folder, bench.reporter)
 
@@ -196,13 +196,9 @@ def _settled(recipe: Recipe, found: SearchRecord | None) -> tuple[Recipe, int]:
     """Return the recipe with what a search found in the place of what was searched."""
     if found is None:
         return recipe, 0
-    index, train = found.winner.input, recipe.train
-    if train.teacher is not None and train.teacher.preprocess is None:
-        # The teachers keep the recipe's own input whatever the search found.
-        teacher = msgspec.structs.replace(train.teacher, preprocess=recipe.preprocess)
-        train = msgspec.structs.replace(train, teacher=teacher)
+    index = found.winner.input
     settled = msgspec.structs.replace(
-        recipe, network=found.network, preprocess=recipe.steps(index), train=train, search=None
+        recipe, network=found.network, preprocess=recipe.steps(index), search=None
     )
     return settled, index
 
@@ -214,7 +210,7 @@ def _repeat(bench: _Bench, task: Task) -> StatisticsRecord | None:
 
 
 def _compare(
-    bench: _Bench, found: SearchRecord | None, taught: Array | None
+    bench: _Bench, found: SearchRecord | None, teacher: Panel | None
 ) -> ComparisonRecord | None:
     recipe = bench.job.recipe
     if recipe.compare is None:
@@ -222,9 +218,10 @@ def _compare(
 
     def look(other: Recipe, folder: RunFolder, reporter: Reporter) -> SearchRecord:
         own = dataclasses.replace(bench, reporter=reporter)
-        return _search(own, other, folder, taught)
+        return _search(own, other, folder)
 
     def retrain(candidate: Candidate, inputs: Inputs, seed: int) -> tuple[Array, Array]:
+        taught = teacher if teacher is not None and teacher.takes(inputs) else None
         scores = fit_and_test(candidate, inputs, taught, recipe.train, seed)
         return scores[0].confusion, scores[1].confusion
 

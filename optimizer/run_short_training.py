@@ -6,7 +6,6 @@ import msgspec
 import numpy as np
 
 from headtail.errors import DataError
-from headtail.tensor import Array
 from optimizer.fast.engine import FastEngine
 from optimizer.fitting import first_weights, silent, wire
 from optimizer.individual import Candidate
@@ -20,6 +19,8 @@ from optimizer.training import FakeWire, Lessons, run_training
 class ShortTraining:
     """Trains networks briefly: the same windows and draws for all, whatever came before.
 
+    From the labels alone; teachers come in once the network is found.
+
     Holds nothing but arrays and settings, so that an executor can send it to its workers.
 
     Attributes:
@@ -28,16 +29,13 @@ class ShortTraining:
             One pair for each input.
     """
 
-    def __init__(
-        self, recipe: Recipe, inputs: Sequence[Inputs], classes: int, taught: Array | None = None
-    ) -> None:
+    def __init__(self, recipe: Recipe, inputs: Sequence[Inputs], classes: int) -> None:
         """Draw the windows.
 
         Args:
             recipe: What to do.
             inputs: The windows as each alternative's steps make them.
             classes: Outputs of each network.
-            taught: What teachers say of the training windows, shape (N, classes).
 
         Raises:
             DataError: If the validation split is too small to be halved.
@@ -59,7 +57,6 @@ class ShortTraining:
         self._config = msgspec.structs.replace(recipe.train, epochs=recipe.search.epochs)
         self._training = tuple(given.train.take(drawn) for given in inputs)
         self._calibration = tuple(given.calibration for given in inputs)
-        self._taught = None if taught is None else taught[drawn]
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:
@@ -83,8 +80,7 @@ class ShortTraining:
         lessons = Lessons(
             self._training[candidate.input],
             halves[0],
-            self._taught,
-            wire(config, candidate.point, candidate.encoding, calibration),
+            wire=wire(config, candidate.point, candidate.encoding, calibration),
         )
         trained = run_training(engine, lessons, config, np.random.default_rng(self._seed), silent)
         steering, deciding = (self._score(engine, half, trained.wire) for half in halves)

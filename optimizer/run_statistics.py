@@ -8,7 +8,6 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from headtail.tensor import Array
 from optimizer.data.load import load
 from optimizer.executor import Executor
 from optimizer.fitting import fit_and_test
@@ -19,7 +18,7 @@ from optimizer.run_folder import RunFolder
 from optimizer.run_inputs import Inputs, build_inputs
 from optimizer.run_task import Task
 from optimizer.scores import Scores
-from optimizer.teaching import Teachers, teacher_inputs
+from optimizer.teaching import Panel, Teachers
 
 STATISTICS = "statistics.json"
 Kind = Literal["seed", "split"]
@@ -87,11 +86,11 @@ class StatisticsRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class _Split:
-    """One split of the data, with what teachers say of it or those who are yet to be asked."""
+    """One split of the data, with its teachers or those who are yet to be trained."""
 
     inputs: Inputs
-    teachers: Teachers | None
-    taught: Array | None
+    untrained: Teachers | None
+    teacher: Panel | None
 
 
 class _Repeats:
@@ -106,10 +105,10 @@ class _Repeats:
         """Make one of (what differs, seed, seed of the split, number of the split)."""
         kind, seed, split_seed, number = item
         split = self._splits[number]
-        taught = split.taught
-        if taught is None and split.teachers is not None:
-            taught = split.teachers.mean_shares()
-        tested = fit_and_test(self._candidate, split.inputs, taught, self._config, seed)
+        teacher = split.teacher
+        if split.untrained is not None:
+            teacher = split.untrained.panel()
+        tested = fit_and_test(self._candidate, split.inputs, teacher, self._config, seed)
         validation, test = (scores.confusion.tolist() for scores in tested)
         return Repeat(kind, seed, split_seed, validation, test)
 
@@ -139,7 +138,7 @@ def repeat_or_restore(
         recipe, config = task.recipe, task.recipe.statistics
         assert config is not None, "asked for"
         with reporter.stage("repeat with other seeds and splits") as advance:
-            splits = [_Split(task.inputs, None, task.taught)]
+            splits = [_Split(task.inputs, None, task.teacher)]
             items: list[tuple[Kind, int, int, int]] = [
                 ("seed", recipe.seed + i, recipe.data.seed, 0) for i in range(config.seeds)
             ]
@@ -163,11 +162,10 @@ def repeat_or_restore(
 def _another(recipe: Recipe, number: int) -> _Split:
     data = msgspec.structs.replace(recipe.data, seed=recipe.data.seed + number)
     dataset = load(data)
-    teachers = None
+    inputs, untrained = build_inputs(dataset, recipe), None
     if recipe.train.teacher is not None:
-        inputs = teacher_inputs(dataset, recipe, recipe.train.teacher)
-        teachers = Teachers(recipe.train, inputs, len(dataset.labels), recipe.seed)
-    return _Split(build_inputs(dataset, recipe), teachers, None)
+        untrained = Teachers(recipe.train, inputs, len(dataset.labels), recipe.seed)
+    return _Split(inputs, untrained, None)
 
 
 def _protocol(recipe: Recipe, config: StatisticsConfig) -> str:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from headtail.tensor import Array
 from optimizer.individual import Candidate
 from optimizer.recipe import Recipe
 from optimizer.run_inputs import Inputs
+from optimizer.teaching import Panel
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,5 +16,5 @@ class Task:
     candidate: Candidate
     """The network, where it is cut and how its activation travels."""
     inputs: Inputs
-    taught: Array | None
-    """What teachers say of the training windows, shape (N, classes)."""
+    teacher: Panel | None
+    """Whom it learns from besides the labels."""

@@ -64,7 +64,7 @@ def _train(task: Task, folder: RunFolder, reporter: Reporter) -> tuple[keras.Mod
     model = build_keras(candidate.genome, weights=weights)
     engine = KerasEngine(model)
     cut = wire(recipe.train, candidate.point, candidate.encoding, inputs.calibration)
-    lessons = Lessons(inputs.train, inputs.validation, task.taught, cut)
+    lessons = Lessons(inputs.train, inputs.validation, task.teacher, cut)
     folder.append({"event": "training", "seed": seed, "epochs": total})
     with reporter.stage("train") as advance:
         advance(0, total, "compiling")

@@ -16,6 +16,9 @@ from optimizer.labelled import Labelled
 from optimizer.recipe import TrainConfig
 from optimizer.scores import Scores, score
 
+Teacher = Callable[[Array], Array]
+"""Says the share of each class for windows: float32, (N, length, channels) to (N, classes)."""
+
 
 class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one pass gave, on the training loss and on the validation split."""
@@ -46,8 +49,8 @@ class Lessons:
     """What the weights are fitted to."""
     validation: Labelled
     """What chooses the epoch."""
-    taught: Array | None = None
-    """Class shares that a teacher gives for the training windows, float32, shape (N, classes)."""
+    teacher: Teacher | None = None
+    """Asked about the windows of every pass, as they were changed for it."""
     wire: Wire | None = None
     """Where the network will be cut, and how the map there will travel."""
 
@@ -138,12 +141,13 @@ def run_training(
     steps = len(training.y) // batch
     rates = learning_rates(config, steps * config.epochs)
     weights = class_weights(training.y, engine.classes, config.balance)[training.y]
-    targets = _targets(training.y, engine.classes, lessons.taught, config)
+    labels = np.eye(engine.classes, dtype=np.float32)[training.y]
     history: list[Epoch] = []
     best: tuple[float, int, list[Array], Scores] | None = None
     for number in range(1, config.epochs + 1):
         order = draw_order(training.y, config.balance, rng)[: steps * batch].reshape(steps, batch)
         windows = augment(training.x, config.augment, rng)
+        targets = _targets(labels, windows, lessons.teacher, config)
         fake = calibrate_wire(engine, lessons.wire)
         these = rates[(number - 1) * steps : number * steps]
         loss = engine.run_pass(windows, targets, weights, order, these, fake)
@@ -200,14 +204,13 @@ def softmax(logits: Array) -> Array:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
-def _targets(labels: Array, classes: int, taught: Array | None, config: TrainConfig) -> Array:
-    """Return what is aimed at: the label, mixed with what a teacher says."""
-    hard = np.eye(classes, dtype=np.float32)[labels]
-    if taught is None:
-        return hard
-    assert config.teacher is not None, "somebody taught"
+def _targets(labels: Array, windows: Array, teacher: Teacher | None, config: TrainConfig) -> Array:
+    """Return what is aimed at: the labels' shares, mixed with what a teacher says."""
+    if teacher is None:
+        return labels
+    assert config.teacher is not None, "somebody teaches"
     share = np.float32(config.teacher.share)
-    return (1 - share) * hard + share * taught
+    return (1 - share) * labels + share * teacher(windows)
 
 
 def _draw(indices: Array, count: int, rng: np.random.Generator) -> Array:

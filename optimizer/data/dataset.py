@@ -16,14 +16,17 @@ from headtail.errors import DataError
 from headtail.preprocess.beat import Beats
 from headtail.preprocess.rhythm import Rhythm
 from headtail.tensor import Array
+from optimizer.data.images_config import ImagesConfig
 
 ECG_RATE_HZ = 125.0  # Kachuee et al. 2018, arXiv:1805.00794
 Labels = NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
 """Called as (what, done, total) while something long goes on."""
 
-Source = Literal["mitbih", "bonn", "chbmit", "synthetic", "npz", "auto"]
-Protocol = Literal["paper", "inter_patient", "recording"]
+Source = Literal[
+    "mitbih", "bonn", "chbmit", "synthetic", "npz", "images", "deepweeds", "cifar10_small", "auto"
+]
+Protocol = Literal["paper", "inter_patient", "recording", "given"]
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -37,11 +40,13 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where windows come from; `auto` is MIT-BIH where its folder is found, synthetic otherwise."""
     path: str | None = None
     """Folder of the data set, or .npz file; the default is a folder in HEADTAIL_DATA: `mitdb` for
-    mitbih, `bonn_eeg` for bonn, `chbmit` for chbmit."""
+    mitbih, `bonn_eeg` for bonn, `chbmit` for chbmit, `deepweeds` for deepweeds, `cifar10_small` for
+    cifar10_small; images needs one, with a folder per class."""
     protocol: Protocol = "paper"
-    """`paper` (mitbih): five balanced classes, beats split at random 70/15/15. `inter_patient`: no
-    patient is in two splits; mitbih trains on DS1 and tests on DS2. `recording` (bonn, chbmit): no
-    recording is in two splits, patients may be. Ignored by npz."""
+    """`paper` (mitbih): five balanced classes, beats split at random 70/15/15; for images each
+    class 60/20/20. `inter_patient`: no patient is in two splits; mitbih trains on DS1 and tests on
+    DS2. `recording` (bonn, chbmit): no recording is in two splits, patients may be. `given`: the
+    folders train and test of images, an official fold of deepweeds. Ignored by npz."""
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Draws the samples and the splits."""
     beats: Beats = Beats()
@@ -53,6 +58,8 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """MIT-BIH records or CHB-MIT cases to leave out of everything, say for a demonstration."""
     max_train_per_class: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """At most so many training windows of one class, drawn at random; None takes all."""
+    images: ImagesConfig | None = None
+    """Section [data.images]: size and shares of images, deepweeds and cifar10_small."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -153,7 +160,7 @@ class Dataset:
         for name, split in self.splits.items():
             x = np.ascontiguousarray(split.x)
             digest.update(f"{name} {x.dtype.str} {x.shape}".encode())
-            digest.update(x.tobytes())
+            digest.update(x.data)
             digest.update(split.y.astype("<i8").tobytes())
         return digest.hexdigest()
 

@@ -26,6 +26,23 @@ def load(config: DataConfig, progress: Progress = silent) -> Dataset:
         from optimizer.data.chbmit import load_chbmit
 
         return load_chbmit(config, progress)
+    if config.source in {"images", "cifar10_small", "deepweeds"}:
+        return _load_images(config, progress)
+    return _load_ecg(config, progress)
+
+
+def _load_images(config: DataConfig, progress: Progress) -> Dataset:
+    # Pillow is imported when used.
+    if config.source == "deepweeds":
+        from optimizer.data.deepweeds import load_deepweeds
+
+        return load_deepweeds(config, progress)
+    from optimizer.data.images import load_images
+
+    return load_images(config, progress)
+
+
+def _load_ecg(config: DataConfig, progress: Progress) -> Dataset:
     # wfdb brings pandas and SciPy: a second of import that only MIT-BIH needs.
     from optimizer.data.mitbih import find_folder, load_mitbih
 

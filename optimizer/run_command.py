@@ -3,10 +3,15 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from optimizer.recipe import parse_seed
+
+if TYPE_CHECKING:
+    from optimizer.progress import Reporter
+    from optimizer.run import RunResult
 
 _EPILOG = """\
 examples:
@@ -38,27 +43,43 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--key", type=Path, metavar="FILE", help="private key to sign with (the development key)"
     )
     parser.add_argument("--seed", metavar="N", help="replaces the recipe's seed")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="write progress and result to standard output, a JSON object a line",
+    )
     parser.set_defaults(handler=handle)
 
 
 def handle(arguments: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
+    from optimizer.progress import Terminal
+    from optimizer.progress_event import EventWriter, RunFinished
+
+    if arguments.json:
+        writer = EventWriter(sys.stdout)
+        with writer.run():
+            result = _run(arguments, writer)
+            writer.write(RunFinished(str(result.bundle), result.digest))
+        return 0
+    result = _run(arguments, Terminal(Console(stderr=True)))
+    from optimizer.report_text import terminal_lines
+
+    lines = [] if result.summary is None else terminal_lines(result.summary)
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.write(f"bundle  {result.bundle}\ndigest  {result.digest}\n")
+    return 0
+
+
+def _run(arguments: argparse.Namespace, reporter: "Reporter") -> "RunResult":
     from optimizer.recipe import read_recipe
 
     seed = None if arguments.seed is None else parse_seed(arguments.seed)
     read_recipe(arguments.recipe, seed)  # a typing error must not wait for TensorFlow
     from optimizer.chatter import load_tensorflow
-    from optimizer.progress import Terminal
 
-    reporter = Terminal(Console(stderr=True))
     with reporter.stage("start TensorFlow"):
         load_tensorflow()
-    from optimizer.report_text import terminal_lines
     from optimizer.run import RunRequest, run_recipe
 
-    request = RunRequest(arguments.recipe, arguments.out, arguments.key, seed)
-    result = run_recipe(request, reporter)
-    lines = [] if result.summary is None else terminal_lines(result.summary)
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    sys.stdout.write(f"bundle  {result.bundle}\ndigest  {result.digest}\n")
-    return 0
+    return run_recipe(RunRequest(arguments.recipe, arguments.out, arguments.key, seed), reporter)

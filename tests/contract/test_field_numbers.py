@@ -4,7 +4,7 @@ import pytest
 from google.protobuf.descriptor import Descriptor, FileDescriptor
 
 from headtail.inference import grpc_service_pb2
-from headtail.v1 import control_pb2
+from headtail.v1 import control_pb2, jobs_pb2
 
 # Every number ever given out, by message; a removed field stays here with its old name.
 CONTROL = {
@@ -113,6 +113,51 @@ CONTROL = {
     },
     "AgentRecord": {1: "status", 2: "role", 3: "heard_at_s"},
 }
+JOBS = {
+    "JobResources": {1: "cpus", 2: "gpus", 3: "memory_bytes"},
+    "JobProgress": {1: "stage", 2: "done", 3: "total", 4: "note"},
+    "JobResult": {1: "bundle", 2: "digest"},
+    "Job": {
+        1: "id",
+        2: "name",
+        3: "reason",
+        4: "submitter",
+        5: "state",
+        6: "seed",
+        7: "resources",
+        8: "recipe_sha256",
+        9: "created_s",
+        10: "started_s",
+        11: "finished_s",
+        12: "attempts",
+        13: "is_cancel_requested",
+        14: "progress",
+        15: "result",
+        16: "error",
+        17: "lines",
+    },
+    "SubmitJobRequest": {
+        1: "recipe",
+        2: "name",
+        3: "seed",
+        4: "resources",
+        5: "reason",
+        6: "idempotency_key",
+    },
+    "SubmitJobResponse": {1: "job", 2: "is_known"},
+    "ListJobsRequest": {1: "states", 2: "limit"},
+    "ListJobsResponse": {1: "jobs"},
+    "GetJobRequest": {1: "id"},
+    "JobLine": {1: "number", 2: "time_s", 3: "text"},
+    "WatchJobRequest": {1: "id", 2: "after_line"},
+    "WatchJobResponse": {1: "job", 2: "lines"},
+    "CancelJobRequest": {1: "id"},
+    "ReadJobLogRequest": {1: "id", 2: "after_line", 3: "last"},
+    "ReadJobLogResponse": {1: "lines"},
+    "FetchJobFileRequest": {1: "id", 2: "file"},
+    "JobFileInfo": {1: "name", 2: "size_bytes"},
+    "FetchJobFileResponse": {1: "info", 2: "chunk"},
+}
 # Open Inference Protocol v2, as KServe and Triton publish it.
 INFERENCE = {
     "ServerLiveRequest": {},
@@ -196,8 +241,12 @@ def numbers(file: FileDescriptor) -> dict[str, dict[int, str]]:
 
 @pytest.mark.parametrize(
     ("expected", "file"),
-    [(CONTROL, control_pb2.DESCRIPTOR), (INFERENCE, grpc_service_pb2.DESCRIPTOR)],
-    ids=["control", "inference"],
+    [
+        (CONTROL, control_pb2.DESCRIPTOR),
+        (JOBS, jobs_pb2.DESCRIPTOR),
+        (INFERENCE, grpc_service_pb2.DESCRIPTOR),
+    ],
+    ids=["control", "jobs", "inference"],
 )
 def test_field_numbers_are_those_on_record(
     expected: dict[str, dict[int, str]], file: FileDescriptor
@@ -209,8 +258,10 @@ def test_service_paths_are_those_on_the_wire() -> None:
     """Any Open Inference client finds us under the published name."""
     services = [*grpc_service_pb2.DESCRIPTOR.services_by_name.values()]
     services += control_pb2.DESCRIPTOR.services_by_name.values()
+    services += jobs_pb2.DESCRIPTOR.services_by_name.values()
     assert {
         "inference.GRPCInferenceService",
         "headtail.v1.Control",
         "headtail.v1.Rollouts",
+        "headtail.v1.Jobs",
     } == {s.full_name for s in services}

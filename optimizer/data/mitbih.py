@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from headtail.errors import DataError
@@ -34,9 +35,13 @@ FOLDER = "mitdb"
 """Name of the folder in HEADTAIL_DATA."""
 DROPPED = "Q"
 """Fifteen beats in 44 records are too few to learn or test; the last of LABELS."""
+SUFFIXES = (".hea", ".dat", ".atr")
 HELD_OUT_RECORDS = 4
 MAX_HELD_OUT_SHARE = 0.35
 HOLD_OUT_DRAWS = 10_000
+
+
+_kept: dict[bytes, dict[str, Split]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ def read_record(folder: Path, name: str) -> Record:
         DataError: If a file is missing, truncated or no WFDB; the text names it.
     """
     where = folder / name
-    for suffix in (".hea", ".dat", ".atr"):
+    for suffix in SUFFIXES:
         if not where.with_suffix(suffix).is_file():
             raise DataError(str(where.with_suffix(suffix)), "no such file")
     try:
@@ -174,7 +179,24 @@ def _hold_out(counts: Mapping[str, Mapping[str, int]], rng: np.random.Generator)
 def _windows(
     folder: Path, names: Sequence[str], config: DataConfig, progress: Progress
 ) -> dict[str, Split]:
-    """Return the windows of each record's annotated beats."""
+    """Return the windows of each record's annotated beats.
+
+    The last answer is kept: the repeats of a run split the same windows anew.
+    """
+    files = [folder / f"{name}{suffix}" for name in names for suffix in SUFFIXES]
+    states = [(str(f), f.stat().st_mtime_ns, f.stat().st_size) for f in files if f.is_file()]
+    key = msgspec.json.encode((states, names, config.steps))
+    if key not in _kept:
+        found = _read_windows(folder, names, config, progress)
+        _kept.clear()
+        _kept[key] = found
+    progress("reading MIT-BIH", len(names), len(names))
+    return dict(_kept[key])
+
+
+def _read_windows(
+    folder: Path, names: Sequence[str], config: DataConfig, progress: Progress
+) -> dict[str, Split]:
     pipeline = Pipeline(config.steps)
     found = {}
     for done, name in enumerate(names):
@@ -182,7 +204,7 @@ def _windows(
         record = read_record(folder, name)
         cut = pipeline.windows_at(record.signal, record.rate_hz, record.samples)
         found[name] = Split(np.stack([window.values for window in cut]), record.classes)
-    progress("reading MIT-BIH", len(names), len(names))
+        found[name].x.flags.writeable = False
     return found
 
 

@@ -1,6 +1,7 @@
 """Tests of the MIT-BIH loader: on synthetic records of its layout, and on the real ones."""
 
 import csv
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,26 @@ def test_progress_counts_records(synthetic_mitdb: Path) -> None:
     config = DataConfig(source="mitbih", path=str(synthetic_mitdb), exclude=RECORDS[10:])
     load(config, lambda _, done, total: seen.append((done, total)))
     assert [(done, 10) for done in range(11)] == seen
+
+
+def test_records_are_read_once_until_a_file_changes(synthetic_mitdb: Path, tmp_path: Path) -> None:
+    """Another split of the same windows costs no reading; a touched file is read again."""
+    for path in synthetic_mitdb.iterdir():
+        shutil.copy(path, tmp_path)
+    seen: list[int] = []
+
+    def splits(seed: int) -> str:
+        config = DataConfig(source="mitbih", path=str(tmp_path), exclude=RECORDS[10:], seed=seed)
+        return load(config, lambda _, done, total: seen.append(done)).fingerprint
+
+    first = splits(1)
+    assert seen == [*range(10), 10]
+    assert splits(2) != first
+    assert splits(1) == first
+    assert seen == [*range(10), 10, 10, 10]
+    os.utime(tmp_path / "100.dat")
+    assert splits(1) == first
+    assert seen == [*range(10), 10, 10, 10, *range(10), 10]
 
 
 def cut(path: Path) -> None:

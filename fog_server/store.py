@@ -1,11 +1,12 @@
-"""The bundle store: every bundle of a folder, checked, loaded, tested and warm, or none."""
+"""The bundle store: what is served, each bundle checked, loaded, tested and warm."""
 
 import logging
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from fog_server.tail import Tail, tail_ranges, tails
 from headtail.bundle import Bundle, Manifest, read_bundle
@@ -18,6 +19,22 @@ from headtail.segment import Chain, SessionOptions
 log = logging.getLogger(__name__)
 
 
+class OpenFile:
+    """A file that stays open as long as anybody holds on to this, or until it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it to be read.
+
+        Raises:
+            BundleUnreadable: If it cannot be.
+        """
+        try:
+            self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise BundleUnreadable(str(path), f"cannot be read: {error.strerror}") from error
+        self.close = weakref.finalize(self, os.close, self.number)
+
+
 @dataclass(frozen=True, slots=True)
 class StoredBundle:
     """A bundle that is served; its file stays open, so that replacing it changes nothing here."""
@@ -26,36 +43,72 @@ class StoredBundle:
     digest: str
     size_bytes: int
     path: Path
-    file: int
-    """Open descriptor of the bundle's file."""
+    file: OpenFile
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to `size` bytes of the file; several threads may read at once."""
-        return os.pread(self.file, size, offset)
+        return os.pread(self.file.number, size, offset)
+
+
+class Loaded(NamedTuple):
+    """A bundle and what it serves."""
+
+    bundle: StoredBundle
+    tails: Sequence[Tail]
 
 
 class BundleStore:
-    """Bundles and tails by name and version."""
+    """Bundles and tails by name and version; several threads may use it at once."""
 
-    def __init__(self, bundles: Sequence[StoredBundle], served: Sequence[Tail]) -> None:
-        """Index what was loaded; no (name, version) may come twice."""
-        self.bundles = tuple(
-            sorted(bundles, key=lambda b: (b.manifest.name, version_key(b.manifest.version)))
-        )
+    def __init__(self, loaded: Iterable[Loaded] = ()) -> None:
+        """Serve what was loaded; no (name, version) may come twice."""
+        self.loaded: Sequence[Loaded] = ()
         self._tails: dict[tuple[str, str], Tail] = {}
         self._versions: dict[str, list[str]] = {}
-        for tail in sorted(served, key=lambda t: version_key(t.version)):
-            self._tails[tail.name, tail.version] = tail
-            self._tails[tail.name, ""] = tail  # the newest comes last
-            self._versions.setdefault(tail.name, []).append(tail.version)
+        self._preferred: Mapping[str, str] = {}
+        self.refresh: Callable[[], bool] = lambda: False
+        """Asked where something is not served; returns whether it is worth another look."""
+        self.serve(loaded)
+
+    def serve(self, loaded: Iterable[Loaded], preferred: Mapping[str, str] | None = None) -> None:
+        """Serve these and nothing else from now on; who runs a tail meanwhile is not disturbed.
+
+        Args:
+            loaded: What to serve.
+            preferred: Version that an empty one means, by bundle; the newest where none is named.
+
+        Raises:
+            ConfigError: If two serve the same model and version; nothing has changed then.
+        """
+        ordered = sorted(loaded, key=_by_version)
+        _check_owners(ordered)
+        preferred = preferred or {}
+        tails: dict[tuple[str, str], Tail] = {}
+        versions: dict[str, list[str]] = {}
+        for bundle, served in ordered:
+            wanted = preferred.get(bundle.manifest.name)
+            for tail in served:
+                tails[tail.name, tail.version] = tail
+                if wanted in (None, tail.version):
+                    tails[tail.name, ""] = tail  # the newest comes last
+                versions.setdefault(tail.name, []).append(tail.version)
+        self._versions, self._preferred = versions, preferred
+        self.loaded, self._tails = tuple(ordered), tails
+
+    @property
+    def bundles(self) -> Sequence[StoredBundle]:
+        """Every bundle, sorted by name, then version."""
+        return [bundle for bundle, _ in self.loaded]
 
     def tail(self, name: str, version: str = "") -> Tail:
-        """Return a served model; an empty version means the newest.
+        """Return a served model; an empty version means the preferred, or the newest.
 
         Raises:
             ModelNotFound: If it is not served.
         """
         tail = self._tails.get((name, version))
+        if tail is None and self.refresh():
+            tail = self._tails.get((name, version))
         if tail is None:
             raise ModelNotFound(name, version, sorted(self._versions))
         return tail
@@ -64,22 +117,34 @@ class BundleStore:
         """Return the versions of a served model, oldest first."""
         return self._versions.get(name, [])
 
-    def bundle(self, name: str, version: str = "") -> StoredBundle:
-        """Return a bundle; an empty version means the newest.
+    def bundle(self, name: str, version: str = "", digest: str = "") -> StoredBundle:
+        """Return a bundle; a digest alone says which, an empty version means the preferred.
 
         Raises:
             ModelNotFound: If it is not here.
         """
-        for bundle in reversed(self.bundles):
-            if bundle.manifest.name == name and version in ("", bundle.manifest.version):
-                return bundle
-        known = [f"{b.manifest.name} {b.manifest.version}" for b in self.bundles]
-        raise ModelNotFound(name, version, known)
+        found = self._find(name, version, digest)
+        if found is None and self.refresh():
+            found = self._find(name, version, digest)
+        if found is None:
+            known = [f"{b.manifest.name} {b.manifest.version}" for b in self.bundles]
+            raise ModelNotFound(name or digest[:12], version, known)
+        return found
 
     def close(self) -> None:
         """Close the bundles' files."""
         for bundle in self.bundles:
-            os.close(bundle.file)
+            bundle.file.close()
+
+    def _find(self, name: str, version: str, digest: str) -> StoredBundle | None:
+        bundles = list(reversed(self.bundles))
+        if digest:
+            return next((b for b in bundles if b.digest == digest), None)
+        version = version or self._preferred.get(name, "")
+        return next(
+            (b for b in bundles if b.manifest.name == name and version in ("", b.manifest.version)),
+            None,
+        )
 
 
 def load_store(
@@ -102,19 +167,22 @@ def load_store(
     paths = sorted(folder.glob("*.bundle"))
     if not paths:
         raise ConfigError("bundles", f"no *.bundle in '{folder}'")
-    with ExitStack() as opened:
-        loaded = [_load(path, trust, options, opened) for path in paths]
-        _check_owners(loaded)
-        manifests = [bundle.manifest for bundle, _ in loaded]
-        if not allow_older:
-            for name, version in newest_versions(manifests).items():
-                check_installed(folder, f"{name} in {folder}", name, version)
-        record_installed(folder, manifests, is_forced=allow_older)
-        opened.pop_all()
-    return BundleStore([b for b, _ in loaded], [t for _, served in loaded for t in served])
+    loaded = [load_bundle(path, trust, options) for path in paths]
+    store = BundleStore(loaded)
+    manifests = [bundle.manifest for bundle, _ in loaded]
+    if not allow_older:
+        for name, version in newest_versions(manifests).items():
+            check_installed(folder, f"{name} in {folder}", name, version)
+    record_installed(folder, manifests, is_forced=allow_older)
+    return store
 
 
-def _check_owners(loaded: Sequence[tuple[StoredBundle, Sequence[Tail]]]) -> None:
+def _by_version(loaded: Loaded) -> tuple[str, tuple[int, ...]]:
+    manifest = loaded.bundle.manifest
+    return manifest.name, version_key(manifest.version)
+
+
+def _check_owners(loaded: Sequence[Loaded]) -> None:
     owners: dict[tuple[str, str], Path] = {}
     for bundle, served in loaded:
         for tail in served:
@@ -126,10 +194,13 @@ def _check_owners(loaded: Sequence[tuple[StoredBundle, Sequence[Tail]]]) -> None
                 )
 
 
-def _load(
-    path: Path, trust: Trust, options: SessionOptions, opened: ExitStack
-) -> tuple[StoredBundle, Sequence[Tail]]:
-    file, bundle = _open(path, trust, opened)
+def load_bundle(path: Path, trust: Trust, options: SessionOptions) -> Loaded:
+    """Check, load, test and warm one bundle.
+
+    Raises:
+        BundleError: If it is not fit to be served.
+    """
+    file, bundle = _open(path, trust)
     chain = Chain(bundle, options)
     error = chain.self_test(bundle)
     _warm_up(bundle, chain)
@@ -140,16 +211,15 @@ def _load(
         path.name, manifest.name, manifest.version, bundle.digest[:12], len(bundle.segments), error,
     )  # fmt: skip
     stored = StoredBundle(manifest, bundle.digest, bundle.size_bytes, path, file)
-    return stored, tails(manifest, chain)
+    return Loaded(stored, tails(manifest, chain))
 
 
-def _open(path: Path, trust: Trust, opened: ExitStack) -> tuple[int, Bundle]:
-    """Return a bundle and the file it was read from, which `opened` closes if loading fails."""
+def _open(path: Path, trust: Trust) -> tuple[OpenFile, Bundle]:
+    """Return a bundle and the file it was read from."""
+    file = OpenFile(path)
+    bundle = read_bundle(path, trust)
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        opened.callback(os.close, file)
-        bundle = read_bundle(path, trust)
-        is_same = os.path.samestat(os.fstat(file), path.stat())
+        is_same = os.path.samestat(os.fstat(file.number), path.stat())
     except OSError as error:
         raise BundleUnreadable(str(path), f"cannot be read: {error.strerror}") from error
     if not is_same:

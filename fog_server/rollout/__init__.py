@@ -1,0 +1,1 @@
+"""Rollout: which bundle each agent runs, how that is decided, and where it is remembered."""

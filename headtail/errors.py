@@ -27,13 +27,13 @@ HeadtailError
 │   └── RemoteFailed          the other side failed while answering
 ├── JobError
 │   ├── JobNotFound           the optimizer service keeps no such job
-│   ├── JobConflict           the job's state, or an earlier request, does not allow it
 │   └── OptimizerUnavailable  the optimizer service cannot be reached, or is going away
 ├── ConfigError               a wrong file, key, flag or environment
 ├── DataError                 missing or malformed data
 ├── SpoolError                a spool that is full, corrupt, in use, or of another run
 ├── ExportError               a model that cannot be cut or exported
 │   └── VerificationFailed    the segments do not equal the model
+├── PruningError              a model that cannot be pruned, or not as asked
 └── SearchError
 
 A class takes typed arguments and builds its text: what was expected, what came, where.
@@ -239,13 +239,6 @@ class JobNotFound(JobError):
         super().__init__(f"job '{job[:80]}': not kept here; `optimizer jobs` lists those that are")
 
 
-class JobConflict(JobError):
-    """The job's state, or an earlier request, does not allow what is asked."""
-
-    def __init__(self, where: str, reason: str) -> None:
-        super().__init__(f"{where}: {reason}")
-
-
 class OptimizerUnavailable(JobError):
     """The optimizer service cannot be reached, or is going away."""
 
@@ -290,6 +283,13 @@ class VerificationFailed(ExportError):
             f"expected segments equal to the model within {tolerance:g} of its largest output,"
             f" received {error:.3g}",
         )
+
+
+class PruningError(HeadtailError):
+    """A model that cannot be pruned, or not as asked."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
 
 
 class SearchError(HeadtailError):

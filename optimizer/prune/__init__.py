@@ -1,0 +1,1 @@
+"""Structured channel pruning of any Keras model, exact."""

@@ -75,8 +75,8 @@ def test_update_by_hand(optimizer, each: int) -> None:
 def graph_flops(network: Network, mask: tuple[bool, ...]) -> int:
     """Return what TensorFlow counts in one training step on one window, dead operations left out.
 
-    Its counts of a valid convolution and its gradients are ours; those of normalisations and of
-    depthwise gradients are missing.
+    It counts no normalisation and no gradient of a depthwise convolution; those of a convolution
+    it takes to be as many as its input has places, so only padded ones can be compared.
     """
     apply_mask(network.model, network.layers, mask)
     variables = [v.value for v in network.model.trainable_variables]
@@ -105,8 +105,9 @@ def graph_flops(network: Network, mask: tuple[bool, ...]) -> int:
 def test_masks_cost_what_tensorflow_computes() -> None:
     """All masks of a branching network without normalisations, whose last layer is trained."""
     x = keras.Input((8, 8, 3))
-    stem = K.Conv2D(4, 3)(x)
-    left, right = K.Conv2D(4, 3)(stem), K.Conv2D(5, 3)(stem)
+    stem = K.Conv2D(4, 3, padding="same")(x)
+    left = K.Conv2D(4, 3, padding="same")(stem)
+    right = K.Conv2D(5, 3, padding="same")(stem)
     joined = K.Concatenate()([K.Conv2D(3, 1)(left), right])
     model = keras.Model(x, K.Dense(3)(K.Flatten()(joined)))
     network = read_network(model, "sgd")

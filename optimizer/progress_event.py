@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import msgspec
 
 from headtail.errors import HeadtailError
-from optimizer.progress import Advance
+
+if TYPE_CHECKING:
+    from optimizer.progress import Advance
 
 MIN_INTERVAL_S = 0.5
 """Shortest time between two lines of progress in one stage."""
@@ -87,7 +89,7 @@ class EventWriter:
         self.write(Said(text))
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[Advance]:
+    def stage(self, name: str) -> "Iterator[Advance]":
         """Say that a stage goes on until the block ends, how far it is, and how long it took."""
         began = self._clock()
         said_at = began - MIN_INTERVAL_S

@@ -1,0 +1,87 @@
+"""The job service's configuration: one TOML, whose keys the flags mirror."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from headtail import log as logs
+from headtail.server.config import Tls
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class Capacity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Section `capacity`: what all running jobs together may use of this machine."""
+
+    cpus: NotNegative = 0
+    """Cores; 0 means all that the service may use."""
+    gpus: NotNegative = 0
+    """GPUs, by CUDA's numbers from 0 on."""
+    memory_bytes: NotNegative = 0
+    """Memory; 0 means all that the machine, or the service's control group, has."""
+    job_memory_bytes: Positive = 2 << 30
+    """Memory of a job that does not say how much it needs."""
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Section `limits`: how much the service takes on and keeps."""
+
+    recipe_bytes: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] = 256 << 10
+    """Largest recipe."""
+    queued: Positive = 64
+    """Jobs that may wait; more are refused with RESOURCE_EXHAUSTED."""
+    kept: Positive = 256
+    """Jobs kept, those that wait or run among them; the oldest that are over are deleted with
+    their files."""
+    lines: Positive = 10_000
+    """Last lines of a job's log that are kept."""
+    crashes: NotNegative = 3
+    """How often the process of a job may end without a word before the job has failed."""
+    free_bytes: NotNegative = 1 << 30
+    """Free space of the disk below which no job is taken on."""
+    watchers: Positive = 32
+    """Calls that watch or read at once; each holds a thread."""
+
+
+class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Section `wire`: the gRPC server."""
+
+    max_message_bytes: Positive = 4 << 20
+    """Largest message received or sent."""
+    keepalive_s: Positive = 30
+    """How often a client may ping, and how often the server pings a silent one."""
+    handshake_s: Annotated[float, msgspec.Meta(gt=0)] = 20.0
+    """Longest time from a connection to the end of its TLS and HTTP/2 handshake."""
+    stop_s: Seconds = 10.0
+    """Longest time between SIGTERM and SIGKILL to a job, and from the service's own SIGTERM to its
+    exit."""
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything the job service can be told."""
+
+    state: str = ""
+    """Folder of the jobs: their database and a folder for each."""
+    listen: str = "127.0.0.1:8600"
+    """HOST:PORT of the gRPC server; port 0 takes a free one."""
+    insecure: bool = False
+    """Whether plaintext may be served to other machines."""
+    metrics: str = ""
+    """HOST:PORT of the Prometheus page; empty means none."""
+    key: str = ""
+    """Private key that signs the bundles; empty means this user's development key."""
+    paths: tuple[str, ...] = ()
+    """Folders below which files named in recipes may lie; none means that recipes name no files."""
+    ray: tuple[str, ...] = ()
+    """HOST:PORT of the Ray clusters that recipes may name; whoever runs one runs code here."""
+    log_level: LogLevel = "info"
+    """Least severity that is logged."""
+    log_format: logs.Format = "text"
+    """Log lines for people (text) or machines (json: an object a line)."""
+    capacity: Capacity = Capacity()
+    limits: Limits = Limits()
+    wire: Wire = Wire()
+    tls: Tls = Tls()

@@ -10,6 +10,7 @@ from headtail.bundle.manifest import Step
 from headtail.errors import ConfigError, DataError, DTypeMismatch, NotFinite, ShapeMismatch
 from headtail.preprocess.band_pass import BandPass
 from headtail.preprocess.beat import Beat, Beats
+from headtail.preprocess.deviation import Deviation, DeviationFollower
 from headtail.preprocess.image import Layout, Resize
 from headtail.preprocess.r_peaks import RPeakDetector, place_annotated
 from headtail.preprocess.resample import Resample, Resampler
@@ -26,11 +27,14 @@ from headtail.preprocess.window import (
 )
 from headtail.tensor import Array, check_finite
 
-AnyStep = Resample | Beats | Rhythm | WindowStep
+SignalStep = Resample | Beats | Deviation | Rhythm
+AnyStep = SignalStep | WindowStep
+Follower = DeviationFollower | RhythmFollower
 STEPS: Mapping[str, type[AnyStep]] = {
     "band_pass": BandPass,
     "beats": Beats,
     "concatenate": Concatenate,
+    "deviation": Deviation,
     "interpolate": Interpolate,
     "layout": Layout,
     "minmax": MinMax,
@@ -49,7 +53,7 @@ MAX_MAGNITUDE = 1e12
 
 
 # Signal steps come before window steps, and each at most once.
-_ORDER: Mapping[type, int] = {Resample: 0, Beats: 1, Rhythm: 2}
+_ORDER: Mapping[type, int] = {Resample: 0, Beats: 1, Deviation: 2, Rhythm: 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +85,17 @@ class Pipeline:
             if kind < before or kind == before < len(_ORDER):
                 raise ConfigError(
                     f"preprocess step '{step.name}'",
-                    "expected resample, beats, rhythm, then window steps",
+                    "expected resample, beats, deviation, rhythm, then window steps",
                 )
         self._resample = next((p for p in read if isinstance(p, Resample)), None)
         self._beats = next((p for p in read if isinstance(p, Beats)), None)
-        self._rhythm = next((p for p in read if isinstance(p, Rhythm)), None)
-        self._window_steps = [p for p in read if not isinstance(p, Resample | Beats | Rhythm)]
+        self._followed = [p for p in read if isinstance(p, Deviation | Rhythm)]
+        self._window_steps = [p for p in read if not isinstance(p, SignalStep)]
         if self._beats is None and self._resample is not None:
             raise ConfigError("preprocess step 'resample'", "expected a step 'beats' after it")
-        if self._beats is None and self._rhythm is not None:
-            raise ConfigError("preprocess step 'rhythm'", "expected a step 'beats' before it")
+        if self._beats is None and self._followed:
+            name = next(step.name for step in self.steps if step.name in ("deviation", "rhythm"))
+            raise ConfigError(f"preprocess step '{name}'", "expected a step 'beats' before it")
 
     @property
     def has_signal_steps(self) -> bool:
@@ -165,8 +170,8 @@ class Pipeline:
         placed = place_annotated(at_rate, rate_out, np.minimum(near, len(at_rate) - 1))
         cutter = beats.start(rate_out)
         cut = cutter.push(at_rate, placed.tolist(), 0) + cutter.flush()
-        follower = self._follower(rate_out)
-        return [self._finish(beat, follower, resampler, len(samples)) for beat in cut]
+        followers = self._followers(rate_out)
+        return [self._finish(beat, followers, resampler, len(samples)) for beat in cut]
 
     def _signal_steps(self) -> tuple[Resample | None, Beats]:
         if self._beats is None:
@@ -175,14 +180,14 @@ class Pipeline:
             )
         return self._resample, self._beats
 
-    def _follower(self, rate_hz: float) -> RhythmFollower | None:
-        return None if self._rhythm is None else self._rhythm.start(rate_hz)
+    def _followers(self, rate_hz: float) -> Sequence[Follower]:
+        return [step.start(rate_hz) for step in self._followed]
 
     def _finish(
-        self, beat: Beat, follower: RhythmFollower | None, resampler: Resampler, samples: int
+        self, beat: Beat, followers: Sequence[Follower], resampler: Resampler, samples: int
     ) -> Window:
         """Apply the later steps and count in the record's samples, of which there are so many."""
-        if follower is not None:
+        for follower in followers:
             beat = follower.follow(beat)
         down, up = resampler.ratio.denominator, resampler.ratio.numerator
         sample = min((2 * beat.r_peak * down + up) // (2 * up), samples - 1)
@@ -205,7 +210,7 @@ class SignalStream:
         self._resampler = Resampler(rate_hz, rate_out)
         self._cutter = beats.start(rate_out)
         self._detector = RPeakDetector(rate_out)
-        self._follower = pipeline._follower(rate_out)
+        self._followers = pipeline._followers(rate_out)
         self._count = 0
 
     def push(self, samples: ArrayLike) -> list[Window]:
@@ -240,7 +245,7 @@ class SignalStream:
 
     def _finish(self, beats: list[Beat]) -> list[Window]:
         return [
-            self._pipeline._finish(beat, self._follower, self._resampler, self._count)
+            self._pipeline._finish(beat, self._followers, self._resampler, self._count)
             for beat in beats
         ]
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from headtail.bundle.manifest import Step
 from headtail.errors import DataError
 from headtail.preprocess.beat import Beats
+from headtail.preprocess.deviation import Deviation
 from headtail.preprocess.rhythm import Rhythm
 from headtail.tensor import Array
 from optimizer.data.images_config import ImagesConfig
@@ -51,6 +52,9 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Draws the samples and the splits."""
     beats: Beats = Beats()
     """Section [data.beats]: how a window is cut from an ECG around its R peak."""
+    deviation: Deviation | None = None
+    """Section [data.deviation]: a beat's window less the mean of those before it; off
+    by default."""
     rhythm: Rhythm | None = None
     """Section [data.rhythm]: R-R intervals up to the beat, appended to its window; off
     by default."""
@@ -66,9 +70,12 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The signal steps that cut an ECG into windows; only parameters that are no default."""
         resample = Step("resample", {"rate_hz": ECG_RATE_HZ})
         beats = Step("beats", _changed(self.beats, Beats()))
-        if self.rhythm is None:
-            return (resample, beats)
-        return (resample, beats, Step("rhythm", _changed(self.rhythm, Rhythm())))
+        steps = [resample, beats]
+        if self.deviation is not None:
+            steps.append(Step("deviation", _changed(self.deviation, Deviation())))
+        if self.rhythm is not None:
+            steps.append(Step("rhythm", _changed(self.rhythm, Rhythm())))
+        return tuple(steps)
 
     def folder(self, name: str) -> Path | None:
         """Return `path`, or the folder `name` in HEADTAIL_DATA, None where neither is set."""

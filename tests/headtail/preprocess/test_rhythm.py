@@ -91,7 +91,10 @@ def test_what_follows_a_window_cannot_change_it(make_ecg) -> None:
     ("steps", "message"),
     [
         ([Step("rhythm")], "'rhythm': expected a step 'beats' before it"),
-        ([Step("rhythm"), Step("beats")], "'beats': expected resample, beats, rhythm, then"),
+        (
+            [Step("rhythm"), Step("beats")],
+            "'beats': expected resample, beats, deviation, r",
+        ),
         ([Step("beats"), Step("rhythm"), Step("rhythm")], "'rhythm': expected resample, beats"),
         ([Step("beats"), Step("minmax"), Step("rhythm")], "'rhythm': expected resample, beats"),
         ([Step("beats"), Step("rhythm", {"repeat": 0})], "'rhythm': .*>= 1.*repeat"),
@@ -101,3 +104,30 @@ def test_what_follows_a_window_cannot_change_it(make_ecg) -> None:
 def test_bad_order_and_parameters_are_named(steps: list[Step], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Pipeline(steps)
+
+
+ALL = ("interval", "ratio", "ratio_previous", "ratio_recent", "variability")
+
+
+def test_every_figure_is_that_by_hand() -> None:
+    """Intervals of 0.8, 0.6, 1.0 and 0.4 s; two of them are recent."""
+    step = Rhythm(repeat=1, figures=ALL, recent=2)
+    expected = [
+        (0, 0, 0, 0, 0),
+        (0.4, 0.5, 0.5, 0.5, 0),
+        (0.3, 0.5 * 60 / 80, 0.5 * 60 / 80, 0.5 * 60 / 80, 0),
+        (0.5, 0.5 * 100 / 70, 0.5 * 100 / 60, 0.5 * 100 / 70, 20 / 70),
+        (0.2, 0.5 * 40 / 80, 0.5 * 40 / 100, 0.5 * 40 / 80, 40 / 80),
+    ]
+    actual = figures(step, [10, 90, 150, 250, 290])
+    assert [pytest.approx(e, abs=1e-6) for e in expected] == actual
+
+
+def test_a_gain_appends_deviations() -> None:
+    """From 0.8 s, from 1 and from 0, times the gain, at most 2 either way."""
+    step = Rhythm(repeat=1, figures=ALL, recent=2, gain=3.0)
+    last = figures(step, [10, 90, 150, 250, 290])[-1]
+    assert last == pytest.approx((3 * -0.4, 3 * -0.5, 3 * -0.6, 3 * -0.5, 3 * 0.5), abs=1e-6)
+    assert figures(step, [0, 80, 160, 660])[-1] == (2, 2, 2, 2, 0)
+    with pytest.raises(ConfigError, match="figures must hold each one once"):
+        Pipeline([Step("beats"), Step("rhythm", {"figures": ["ratio", "ratio"]})])

@@ -84,9 +84,9 @@ class TrainConfig(Section, frozen=True):
     """Step size of Adam at the start."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """Whether the step size stays or falls to zero over the run along half a cosine."""
-    balance: Literal["none", "weight", "sample"] = "weight"
-    """What evens out unequal classes: nothing, weights in the loss, or drawing rare windows more
-    often."""
+    balance: Literal["none", "root", "weight", "sample"] = "weight"
+    """What evens out unequal classes: nothing; weights in the loss by which the square roots of
+    their counts count (root), or all alike (weight); or drawing rare windows more often."""
     select: Literal["accuracy", "macro_f1", "loss", "last"] = "macro_f1"
     """Figure on the validation split by which the best epoch is chosen; last takes the last."""
     augment: AugmentConfig = AugmentConfig()

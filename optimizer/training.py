@@ -191,11 +191,10 @@ def draw_order(labels: Array, balance: str, rng: np.random.Generator) -> Array:
 
 def class_weights(labels: Array, classes: int, balance: str) -> Array:
     """Return one weight per class, shape (classes,), whose mean over the windows is 1."""
-    if balance != "weight":
-        return np.ones(classes, np.float32)
     counts = np.bincount(labels, minlength=classes)
-    present = np.count_nonzero(counts)
-    return (len(labels) / (present * np.maximum(counts, 1))).astype(np.float32)
+    power = {"root": 0.5, "weight": 1.0}.get(balance, 0.0)
+    weights = np.where(counts, np.maximum(counts, 1.0) ** -power, 0.0)
+    return np.asarray(weights * len(labels) / (weights @ counts), np.float32)
 
 
 def softmax(logits: Array) -> Array:

@@ -8,7 +8,7 @@ from optimizer.labelled import Labelled
 from optimizer.network import Genome
 from optimizer.recipe import AugmentConfig, TrainConfig
 from optimizer.scores import score
-from optimizer.training import Epoch, Lessons, run_training
+from optimizer.training import Epoch, Lessons, class_weights, run_training
 
 pytestmark = pytest.mark.tf
 CONFIG = TrainConfig(epochs=4, batch=16, learning_rate=0.02)
@@ -121,3 +121,18 @@ def test_empty_split_is_refused() -> None:
     rng = np.random.default_rng(1)
     with pytest.raises(DataError, match="validation split"):
         run_training(KerasEngine(model), Lessons(bumps(8, 0), nothing), CONFIG, rng, ignore)
+
+
+@pytest.mark.parametrize(
+    ("balance", "expected"),
+    [("none", (1, 1)), ("weight", (10 / 18, 10 / 2)), ("root", (10 / 12, 10 / 4))],
+)
+def test_class_weights_are_those_by_hand(balance: str, expected: tuple[float, ...]) -> None:
+    """Nine windows of one class, one of another, none of the third; their mean over windows is 1.
+
+    With roots the sums of the two are as 3 to 1: 9 a = 3 b, and 9 a + b = 10.
+    """
+    labels = np.array([0] * 9 + [1])
+    weights = class_weights(labels, 3, balance)
+    assert weights[:2] == pytest.approx(expected)
+    assert weights[labels].mean() == pytest.approx(1)

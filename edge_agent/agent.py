@@ -4,8 +4,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
+from edge_agent.guard import Begin, Guard, Keep
 from edge_agent.lane import Request
 from edge_agent.link import FogLink
 from edge_agent.meter import EnergyMeter
@@ -53,20 +53,11 @@ class Settings:
     """Digest that results name, where it is not the one of the sink."""
 
 
-class Keep(Protocol):
-    """Where windows are kept until their results are in the sink; the spool's committer."""
-
-    def put(self, frames: Sequence[Frame], activation: Tensors) -> None:
-        """Take windows that went through the head together."""
-        ...
-
-    def flush(self) -> None:
-        """No more will come for now."""
-        ...
-
-
 class Agent:
     """Runs a source to its end; every window is answered exactly once."""
+
+    guard: Guard | None = None
+    """Asked about every window, where there is one."""
 
     def __init__(
         self,
@@ -100,6 +91,11 @@ class Agent:
         self._is_fog_failing = False
         self._underway: dict[str, Underway] = {}
 
+    @property
+    def underway(self) -> int:
+        """Messages that wait for the fog."""
+        return len(self._underway)
+
     def other(self, chain: Chain, plan: Plan, meter: EnergyMeter, bundle: str) -> "Agent":
         """Return an agent for windows of another plan or bundle, beside this one."""
         settings = replace(self._settings, bundle=bundle)
@@ -116,16 +112,13 @@ class Agent:
         Raises:
             HeadtailError: What made the run impossible; windows begun before are still written.
         """
+        self.run_with(source, lambda frames: self.begin(frames, link, keep), keep)
+
+    def run_with(self, source: FrameSource, begin: Begin, keep: Keep | None) -> None:
+        """Run as `run` does, the windows begun by `begin`."""
         limit = self._plan.batch(self._settings.batch)
-
-        def begin(frames: Sequence[Frame]) -> None:
-            work = self._head(frames)
-            if keep is not None:
-                keep.put(frames, work.activation)
-            self._dispatch(work, link)
-
         try:
-            for frames in source.batches(limit):
+            for frames in () if self._stop.is_set else source.batches(limit):
                 self._reserved(begin, frames)
                 if self._stop.is_set:
                     break
@@ -134,6 +127,25 @@ class Agent:
                 keep.flush()
             self._writer.drain()
         self.raise_refusal()
+
+    def begin(self, frames: Sequence[Frame], link: FogLink | None, keep: Keep | None) -> None:
+        """Run the head on windows for which there is room, keep them and send them on."""
+        work = Underway(frames, {}, self._clock(), 0.0)
+        try:
+            work = self._head(frames)
+        except Exception as fault:
+            if self.guard is None:
+                raise
+            self.guard.give_back(work, fault)
+            return
+        if keep is not None:
+            keep.put(frames, work.activation)
+        self._dispatch(work, link)
+
+    def finish(self, work: Underway) -> None:
+        """Answer windows here, from their inputs, whatever was done with them before."""
+        begun = self._head(work.frames)
+        self._finish_here(replace(begun, arrived_s=work.arrived_s, tx_bytes=work.tx_bytes), None)
 
     def answer(
         self, frames: Sequence[Frame], activation: Tensors | None, link: FogLink | None
@@ -173,6 +185,9 @@ class Agent:
 
     def refused(self, error: RemoteError) -> None:
         """End the run: the fog refused what no repetition will mend."""
+        if self.guard is not None:
+            self.guard.refused(error)
+            return
         self._refusal = self._refusal or error
         self._stop.set()
 
@@ -189,8 +204,7 @@ class Agent:
         tail_s = seconds(response, "compute_ns")
         queue_s = seconds(response, "queue_ns")
         network_s = max(0.0, received_s - request.sent_s - tail_s - queue_s)
-        finish = Finish("fog", self._clock(), tail_s, network_s, queue_s)
-        self._writer.add(self._results.of(work, outputs, finish))
+        self._deliver(work, outputs, Finish("fog", self._clock(), tail_s, network_s, queue_s))
         return True
 
     def failed(self, request: Request, error: RemoteError) -> None:
@@ -225,16 +239,26 @@ class Agent:
 
     def _finish_here(self, work: Underway, error: RemoteError | None) -> None:
         """Run the rest of the chain; on any thread."""
+        if self.guard is not None and self.guard.is_over:
+            self.guard.give_back(work, None)
+            return
         start_s = self._clock()
         try:
             outputs = self._chain.tail(work.activation, self._plan.point.index)
         except Exception as fault:  # noqa: BLE001 - the border to onnxruntime; the run's thread ends
-            self._writer.fail(fault)
+            if self.guard is None:
+                self._writer.fail(fault)
+            else:
+                self.guard.give_back(work, fault)
             return
         stop_s = self._clock()
         reason = None if error is None else FALLBACK_REASONS.get(type(error), OTHER_REASON)
         if reason == OTHER_REASON and not self._is_fog_failing:
             self._is_fog_failing = True
             log.warning("fog failing: %s; finishing on the edge", error)
-        finish = Finish("edge", stop_s, stop_s - start_s, fallback=reason)
-        self._writer.add(self._results.of(work, outputs, finish))
+        self._deliver(work, outputs, Finish("edge", stop_s, stop_s - start_s, fallback=reason))
+
+    def _deliver(self, work: Underway, outputs: Tensors, finish: Finish) -> None:
+        """Hand the results over, unless the guard takes their windows."""
+        if self.guard is None or self.guard.allow(work, outputs, finish):
+            self._writer.add(self._results.of(work, outputs, finish))

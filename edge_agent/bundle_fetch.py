@@ -39,11 +39,6 @@ CALL_S, FETCH_S = 5.0, 600.0
 """Longest call, and longest fetch."""
 
 
-def default_state() -> Path:
-    """Return where fetched bundles are kept where no folder is named."""
-    return Path.home() / ".local" / "state" / "headtail"
-
-
 def fetch_bundle(
     fogs: Sequence[str],
     wanted: tuple[str, str],

@@ -100,6 +100,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Age at which a window is dropped, where `spool_when_full` is drop; 0: never."""
     spool_when_full: Literal["stop", "drop"] = "stop"
     """Stop the source while the spool is full, or drop the oldest windows and count them."""
+    updates: Literal["off", "on"] = "off"
+    """Whether the fog may replace the bundle while the agent runs."""
+    update_windows: Positive = 32
+    """First windows of a new bundle that are watched; it is rolled back where they are not good."""
+    update_slow_ratio: Annotated[float, msgspec.Meta(ge=1)] = 3.0
+    """How many times longer than expected the head of a new bundle may take; 5 ms it always may."""
+    update_max_bytes: Positive = 256 << 20
+    """Largest bundle that is fetched as an update."""
     view: Literal["auto", "off"] = "auto"
     """The live view: auto shows it where standard output is a terminal and not the sink."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -122,6 +130,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def agent_name(self) -> str:
         """The name to tell the fog; empty where a certificate tells it."""
         return self.agent or ("" if self.tls_cert else os.uname().nodename)
+
+
+def default_state() -> Path:
+    """Return where fetched bundles are kept where no folder is named."""
+    return Path.home() / ".local" / "state" / "headtail"
 
 
 def read_config(path: Path | None, flags: Mapping[str, Any]) -> Config:

@@ -9,6 +9,7 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
     _add_where(run)
     _add_how(run)
     _add_spool(run)
+    _add_updates(run)
 
 
 def _add_what(run: argparse.ArgumentParser) -> None:
@@ -118,3 +119,18 @@ def _add_spool(run: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--spool-when-full", choices=("stop", "drop"), help="the source, or the oldest windows"
     )
+
+
+def _add_updates(run: argparse.ArgumentParser) -> None:
+    """Add the flags that say whether and how the bundle is replaced."""
+    group = run.add_argument_group("updates")
+    group.add_argument(
+        "--updates", choices=("off", "on"), help="whether the fog may replace the bundle; off"
+    )
+    group.add_argument(
+        "--update-windows", type=int, metavar="N", help="first windows of a new one to watch"
+    )
+    group.add_argument(
+        "--update-slow-ratio", type=float, metavar="X", help="times longer its head may take"
+    )
+    group.add_argument("--update-max-bytes", type=int, metavar="N", help="of a bundle fetched")

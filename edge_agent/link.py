@@ -79,7 +79,7 @@ class FogLink:
         """
         with self._lock:
             lane = self.lanes.next_lane()
-            if lane is None:
+            if lane is None or self._is_closed:
                 return FogUnavailable("", "away")
             wait_s = lane.paused_until_s - request.sent_s
             if wait_s > 0:

@@ -1,6 +1,6 @@
 """The link's counters on the Prometheus page."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -20,15 +20,18 @@ COUNTERS = {
 class LinkCollector(Collector):
     """Reads the link whenever the page is read, so that counting costs the link nothing."""
 
-    def __init__(self, lanes: Lanes) -> None:
-        """Read `lanes`."""
-        self._lanes = lanes
+    def __init__(self, find: Callable[[], Lanes | None]) -> None:
+        """Read the lanes that `find` returns, now or later."""
+        self._find = find
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every counter with every reason, and how each fog stands."""
+        """Yield every counter with every reason, and how each fog stands; nothing without lanes."""
+        lanes = self._find()
+        if lanes is None:
+            return
         for name, (label, text) in COUNTERS.items():
-            yield _counter(f"edge_link_{name}", text, label, getattr(self._lanes.counts, name))
-        active = self._lanes.active
+            yield _counter(f"edge_link_{name}", text, label, getattr(lanes.counts, name))
+        active = lanes.active
         used = GaugeMetricFamily(
             "edge_fog_in_use", "1 for the fog in use, by place in the list.", labels=["fog"]
         )
@@ -37,7 +40,7 @@ class LinkCollector(Collector):
             "1 for the state of a fog's circuit breaker, by place in the list.",
             labels=["fog", "state"],
         )
-        for fog in self._lanes.fogs:
+        for fog in lanes.fogs:
             place = str(fog.rank + 1)
             used.add_metric([place], float(active is not None and active.fog is fog))
             for one in State:

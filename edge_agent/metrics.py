@@ -1,16 +1,14 @@
 """Prometheus metrics of the agent; imported only where a page is asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    Info,
-    ProcessCollector,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
 
+from edge_agent.confidence import confidence
+from edge_agent.lanes import Lanes
 from edge_agent.link import FogLink
 from edge_agent.link_metrics import LinkCollector
 from edge_agent.meter import EnergyMeter, ProfileMeter
@@ -24,6 +22,8 @@ from edge_agent.tally import PARTS, part_seconds
 from headtail.metrics import LATENCY_BUCKETS_S, LogLines
 
 POINT_LABELS = ("model", "partition_point", "encoding")
+CLASSIFICATION = "classification"
+CONFIDENCE_BUCKETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0)
 
 
 class Metrics:
@@ -40,28 +40,38 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.log_lines = LogLines("edge", self.registry)
-        point = (plan.manifest.name, str(plan.point.index), plan.encoding.value)
-        latency = Histogram(
+        self._latency = Histogram(
             "edge_latency_seconds",
             "Latency of one window by part; total is from arrival to outputs.",
             ("part", *POINT_LABELS),
             buckets=LATENCY_BUCKETS_S,
             registry=self.registry,
         )
-        self._latency = {part: latency.labels(part, *point) for part in PARTS}
         self._tx_bytes = Counter(
             "edge_tx_bytes_total",
             "Bytes of request messages sent to the fog.",
             POINT_LABELS,
             registry=self.registry,
-        ).labels(*point)
-        windows = Counter(
+        )
+        self._windows = Counter(
             "edge_windows_total",
             "Windows answered, by where their tail ran.",
             ("where", *POINT_LABELS),
             registry=self.registry,
         )
-        self._windows = {place: windows.labels(place, *point) for place in ("fog", "edge")}
+        self._energy = Counter(
+            "edge_energy_joules_total",
+            "Modelled energy of the edge, from the profile's constants.",
+            ("component", "profile", "mode", "modelled"),
+            registry=self.registry,
+        )
+        self._confidence = Histogram(
+            "edge_confidence_ratio",
+            "Probability of the class that a window was given.",
+            ("model",),
+            buckets=CONFIDENCE_BUCKETS,
+            registry=self.registry,
+        )
         self._fallback = Counter(
             "edge_fallback_total",
             "Windows finished on the edge because of the fog, by reason.",
@@ -70,18 +80,36 @@ class Metrics:
         )
         for reason in ("unavailable", "deadline", "overloaded", "failed"):
             self._fallback.labels(reason)
-        self._energy = self._energy_counters(meter)
         self._fog_up = Gauge(
             "edge_fog_up", "1 while a stream to the fog is open.", registry=self.registry
         )
-        bundle = Info("edge_bundle", "The bundle that runs.", registry=self.registry)
-        manifest = plan.manifest
-        bundle.info({"name": manifest.name, "version": manifest.version, "digest": digest})
+        self._own = self._counters(plan, meter)
+        self._others: dict[str, _Counters] = {}
+        self._running: Callable[[], tuple[Plan, str]] = lambda: (plan, digest)
+        self.registry.register(_BundleCollector(lambda: self._running()))
 
-    def watch(self, link: FogLink) -> None:
-        """Ask `link` how it stands whenever the page is read."""
-        self._fog_up.set_function(lambda: float(link.is_up))
-        self.registry.register(LinkCollector(link.lanes))
+    def watch(self, find: Callable[[], FogLink | None]) -> None:
+        """Ask the link in use how it stands whenever the page is read."""
+
+        def lanes() -> Lanes | None:
+            link = find()
+            return link.lanes if link else None
+
+        def is_up() -> float:
+            link = find()
+            return float(link is not None and link.is_up)
+
+        self._fog_up.set_function(is_up)
+        self.registry.register(LinkCollector(lanes))
+
+    def watch_updates(self, running: Callable[[], tuple[Plan, str]], collector: Collector) -> None:
+        """Ask these which bundle runs, and what became of updates."""
+        self._running = running
+        self.registry.register(collector)
+
+    def add_bundle(self, plan: Plan, digest: str, meter: EnergyMeter) -> None:
+        """Count the windows that another bundle answers under its own labels."""
+        self._others[digest] = self._counters(plan, meter)
 
     def watch_storage(
         self, source: FrameSource, spool: Spool | None, committer: Committer | None
@@ -89,33 +117,67 @@ class Metrics:
         """Ask these how they stand whenever the page is read."""
         self.registry.register(StorageCollector(source, spool, committer))
 
-    def _energy_counters(self, meter: EnergyMeter) -> dict[str, Counter]:
-        """Return a counter per component; none where nothing is modelled."""
-        energy = Counter(
-            "edge_energy_joules_total",
-            "Modelled energy of the edge, from the profile's constants.",
-            ("component", "profile", "mode", "modelled"),
-            registry=self.registry,
-        )
-        if not isinstance(meter, ProfileMeter):
-            return {}
-        mode = meter.link.mode
-        return {
-            "compute": energy.labels("compute", meter.device.name, mode, "true"),
-            "tx": energy.labels("tx", meter.link.name, mode, "true"),
-        }
-
     def take(self, results: Sequence[Result]) -> None:
         """Count results."""
         for result in results:
-            for part, histogram in self._latency.items():
+            counters = self._others.get(result.bundle, self._own)
+            for part, histogram in counters.latency.items():
                 seconds = part_seconds(result, part)
                 if seconds is not None:
                     histogram.observe(seconds)
-            self._windows[result.where].inc()
+            counters.windows[result.where].inc()
+            counters.tx_bytes.inc(result.tx_bytes)
+            if counters.confidence and (sure := confidence(result.output)) is not None:
+                counters.confidence.observe(sure)
             if result.fallback is not None:
                 self._fallback.labels(result.fallback).inc()
-        self._tx_bytes.inc(sum(r.tx_bytes for r in results))
-        if self._energy:
-            self._energy["compute"].inc(sum(r.compute_j or 0.0 for r in results))
-            self._energy["tx"].inc(sum(r.tx_j or 0.0 for r in results))
+            for counter, joules in zip(
+                counters.energy, (result.compute_j, result.tx_j), strict=False
+            ):
+                counter.inc(joules or 0.0)
+
+    def _counters(self, plan: Plan, meter: EnergyMeter) -> "_Counters":
+        """Return a plan's counters, at zero where it is new."""
+        point = (plan.manifest.name, str(plan.point.index), plan.encoding.value)
+        energy: tuple[Counter, ...] = ()
+        if isinstance(meter, ProfileMeter):
+            mode = meter.link.mode
+            energy = (
+                self._energy.labels("compute", meter.device.name, mode, "true"),
+                self._energy.labels("tx", meter.link.name, mode, "true"),
+            )
+        return _Counters(
+            {part: self._latency.labels(part, *point) for part in PARTS},
+            {place: self._windows.labels(place, *point) for place in ("fog", "edge")},
+            self._tx_bytes.labels(*point),
+            energy,
+            self._confidence.labels(point[0]) if plan.manifest.task == CLASSIFICATION else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Counters:
+    """What is counted of one plan."""
+
+    latency: dict[str, Histogram]
+    """By part."""
+    windows: dict[str, Counter]
+    """By where the tail ran."""
+    tx_bytes: Counter
+    energy: tuple[Counter, ...]
+    """Compute and sending; none where nothing is modelled."""
+    confidence: Histogram | None
+    """None where the model does not classify."""
+
+
+class _BundleCollector(Collector):
+    """Says which bundle takes windows."""
+
+    def __init__(self, running: Callable[[], tuple[Plan, str]]) -> None:
+        self._running = running
+
+    def collect(self) -> Iterator[Metric]:
+        plan, digest = self._running()
+        manifest = plan.manifest
+        value = {"name": manifest.name, "version": manifest.version, "digest": digest}
+        yield InfoMetricFamily("edge_bundle", "The bundle that runs.", value=value)

@@ -90,7 +90,7 @@ class Committer:
         self._sink = sink
         self._limits = limits
         self._lock = threading.Condition()
-        self._queue: list[tuple[Sequence[Frame], Tensors]] = []
+        self._queue: list[tuple[Packer, Sequence[Frame], Tensors]] = []
         self._queued_windows = self._queued_bytes = 0
         self._taken = self._removed = 0
         self._is_urgent = self._is_closed = False
@@ -113,13 +113,21 @@ class Committer:
         Raises:
             SpoolError: Why the last commit failed.
         """
-        size = self._packer.size(frames)
+        self.put_under(self._packer, frames, activation)
+
+    def put_under(self, packer: Packer, frames: Sequence[Frame], activation: Tensors) -> None:
+        """Hand over windows of another plan than the one that the run began with.
+
+        Raises:
+            SpoolError: Why the last commit failed.
+        """
+        size = packer.size(frames)
         with self._lock:
             if self._limits.when_full == "stop" and not self._fits(size):
                 self._wait_for_room(size)
             if self._error:
                 raise self._error
-            self._queue.append((frames, activation))
+            self._queue.append((packer, frames, activation))
             self._queued_windows += len(frames)
             self._queued_bytes += size
             if len(self._queue) == 1 or self._queued_windows >= self._limits.windows:
@@ -191,9 +199,7 @@ class Committer:
             self._queued_windows = 0
             self._is_urgent = False
             taken, queued_bytes = self._taken, self._queued_bytes
-        entries = [
-            entry for frames, tensors in batch for entry in self._packer.pack(frames, tensors)
-        ]
+        entries = [e for packer, frames, tensors in batch for e in packer.pack(frames, tensors)]
         # What the spool forgets must be on the sink's disk first.
         sink_bytes = self._sink.sync() if taken > self._removed else None
         if entries or taken > self._removed:

@@ -43,8 +43,18 @@ class Entry:
 class Packer:
     """Makes entries of windows under one plan: of activation and inputs, what is smaller."""
 
-    def __init__(self, plan: Plan, bundle: str, clock: Callable[[], float] = time.time) -> None:
-        """Remember the plan; `bundle` is the digest, `clock` the wall's."""
+    def __init__(
+        self,
+        plan: Plan,
+        bundle: str,
+        clock: Callable[[], float] = time.time,
+        only_inputs: bool = False,
+    ) -> None:
+        """Remember the plan; `bundle` is the digest, `clock` the wall's.
+
+        With `only_inputs` the activation is never kept: it is another bundle's.
+        """
+        self._only_inputs = only_inputs
         self._plan = plan
         self._bundle = bundle
         self._clock = clock
@@ -53,11 +63,15 @@ class Packer:
 
     def size(self, frames: Sequence[Frame]) -> int:
         """Return about how many bytes the payloads of `frames` will have."""
-        return len(frames) * min(self._plan.payload_bytes, _bytes(frames[0].tensors))
+        inputs = _bytes(frames[0].tensors)
+        return len(frames) * (
+            inputs if self._only_inputs else min(self._plan.payload_bytes, inputs)
+        )
 
     def pack(self, frames: Sequence[Frame], activation: Tensors) -> list[Entry]:
         """Return the entries of windows that went through the head together."""
-        is_activation = self._plan.payload_bytes < _bytes(frames[0].tensors)
+        is_smaller = self._plan.payload_bytes < _bytes(frames[0].tensors)
+        is_activation = is_smaller and not self._only_inputs
         rows = self._rows(activation) if is_activation else []
         now_s = self._clock()
         return [

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import TextIO
 
@@ -10,8 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from edge_agent.link import FogLink
-from edge_agent.plan import Plan
+from edge_agent.running import Running
 from edge_agent.tally import PARTS, Figures, Tally
 
 REFRESHES_PER_S = 4
@@ -20,11 +20,9 @@ REFRESHES_PER_S = 4
 class View:
     """Shows a tally until left; log lines scroll above it."""
 
-    def __init__(self, plan: Plan, digest: str, tally: Tally, link: FogLink | None) -> None:
-        self._plan = plan
-        self._digest = digest
+    def __init__(self, now: Callable[[], Running], tally: Tally) -> None:
+        self._now = now
         self._tally = tally
-        self._link = link
         self._live = Live(
             get_renderable=self._render, refresh_per_second=REFRESHES_PER_S, redirect_stdout=False
         )
@@ -54,12 +52,13 @@ class View:
         return Group(self._title(), self._latency(figures), *self._lines(figures))
 
     def _title(self) -> Text:
-        manifest = self._plan.manifest
+        plan, _, digest = self._now().loaded
+        manifest = plan.manifest
         title = Text()
         title.append(f"{manifest.name} {manifest.version} ", style="bold")
-        title.append(f"{self._digest[:12]}  ", style="dim")
-        title.append(f"point {self._plan.point.index} of {len(manifest.segments)}, ")
-        title.append(self._plan.encoding.value)
+        title.append(f"{digest[:12]}  ", style="dim")
+        title.append(f"point {plan.point.index} of {len(manifest.segments)}, ")
+        title.append(plan.encoding.value)
         if manifest.lineage.is_synthetic:
             title.append("  synthetic", style="yellow")
         title.append("   fog ")
@@ -68,9 +67,10 @@ class View:
 
     def _fog(self) -> tuple[str, str]:
         """Return the fog's state and its colour."""
-        if self._link is None:
+        link = self._now().link
+        if link is None:
             return "not needed", "dim"
-        return ("connected", "green") if self._link.is_up else ("away", "bold red")
+        return ("connected", "green") if link.is_up else ("away", "bold red")
 
     def _latency(self, figures: Figures) -> Table:
         table = Table(box=None, pad_edge=False, header_style="dim")

@@ -46,7 +46,8 @@ def page(bundle, results, link: FogLink | None = None) -> dict[str, float]:
     """Return every sample of the page after some results."""
     plan = choose_plan(bundle.manifest, "1", "int8")
     metrics = Metrics(plan, bundle.digest, open_meter(bundle.manifest, "", ""))
-    metrics.watch(link or idle_link())
+    watched = link or idle_link()
+    metrics.watch(lambda: watched)
     metrics.take(results)
     lines = generate_latest(metrics.registry).decode().splitlines()
     return {
@@ -112,3 +113,18 @@ def test_link_is_counted_by_reason_and_fog(priced):
     assert set(LOSSES) == {
         name.split('"')[1] for name in samples if name.startswith("edge_link_losses_total")
     }
+
+
+def test_confidence_is_that_of_the_class_given(priced):
+    """Results of one value have none."""
+    counted = page(
+        priced,
+        [
+            result("fog", None, output=[0.1, 0.65, 0.25]),
+            result("edge", None, output=[0.85, 0.15, 0.0]),
+            result("fog", None, output=[1.0]),
+        ],
+    )
+    assert 2 == counted['edge_confidence_ratio_count{model="priced"}']
+    assert 1.5 == pytest.approx(counted['edge_confidence_ratio_sum{model="priced"}'])
+    assert 1 == counted['edge_confidence_ratio_bucket{le="0.7",model="priced"}']

@@ -1,0 +1,58 @@
+"""A bundle that is ready to run: checked, tested, its plan chosen."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from edge_agent.plan import Plan, choose_plan
+from headtail.bundle import Bundle
+from headtail.segment import Chain, SessionOptions
+
+WARM_RUNS = 5
+
+
+class Loaded(NamedTuple):
+    """What runs; the bundle's own bytes are let go of."""
+
+    plan: Plan
+    chain: Chain
+    digest: str
+
+
+def load_bundle(bundle: Bundle, plan: tuple[str, str], threads: int) -> Loaded:
+    """Choose the plan, load the segments, test them, and merge them where that is faster.
+
+    Args:
+        bundle: Read.
+        plan: Partition point and encoding, as in the configuration.
+        threads: Of one onnxruntime operator.
+
+    Raises:
+        ConfigError: If the bundle does not offer that point or encoding.
+        BundleError: If it cannot be loaded, or fails its self-test.
+    """
+    chosen = choose_plan(bundle.manifest, *plan)
+    chain = Chain(bundle, SessionOptions(threads=threads))
+    chain.self_test(bundle)
+    middle = chosen.point.index
+    chain.merge(bundle, [(0, middle), (middle, len(bundle.segments))])
+    return Loaded(chosen, chain, bundle.digest)
+
+
+def warm_up(
+    loaded: Loaded, bundle: Bundle, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Run one window through head and tail a few times; return the least time of the head.
+
+    The first run of a shape costs more than those after it, and windows mostly come one by one.
+    """
+    plan, chain, _ = loaded
+    first = slice(1) if plan.manifest.is_batchable else slice(None)
+    one = {name: array[first] for name, array in bundle.samples.inputs.items()}
+    heads_s = []
+    for _ in range(WARM_RUNS):
+        start_s = clock()
+        activation = chain.head(one, plan.point.index)
+        heads_s.append(clock() - start_s)
+        chain.tail(activation, plan.point.index)
+    return min(heads_s)

@@ -1,0 +1,1 @@
+"""A bundle is replaced by another while the agent runs; imported only where updates are on."""

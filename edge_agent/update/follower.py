@@ -1,0 +1,250 @@
+"""Follows a fog's directives over gRPC, fetches what they name, and reports how it went.
+
+Nothing here is on a window's way: a fog that is away, slow or knows nothing of directives costs a
+sleeping thread.
+"""
+
+import logging
+import random
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+from grpc import StatusCode
+
+from edge_agent.backoff import delays
+from edge_agent.config import Config
+from edge_agent.fog_client import channel_options, make_error, one_line
+from edge_agent.running import client_tls
+from edge_agent.update.directive import Directive, Report
+from edge_agent.update.status import encode_status
+from edge_agent.update.tallies import Tallies
+from edge_agent.update.updater import Updater
+from headtail.errors import ConfigError, FogUnavailable, RemoteError, RemoteFailed
+from headtail.tls import secure_channel
+from headtail.v1 import control_pb2
+from headtail.v1.control_pb2_grpc import ControlStub
+
+log = logging.getLogger(__name__)
+
+FIRST_S, CAP_S = 1.0, 60.0
+"""Largest first wait between attempts to reach a fog, and the largest ever."""
+DEAF_S = 300.0
+"""Wait after a fog that knows no directives, or none for this bundle, or denies them."""
+DEAF = (StatusCode.UNIMPLEMENTED, StatusCode.NOT_FOUND, StatusCode.PERMISSION_DENIED)
+CALL_S, FETCH_S = 10.0, 600.0
+"""Longest report, and longest fetch."""
+REPORT_S, MIN_REPORT_S = 30.0, 0.2
+"""Interval of reports where the fog asks for none, and the least that it may ask for."""
+
+
+class Follower:
+    """The updater's superior: the first fog of the list that gives directives."""
+
+    def __init__(self, config: Config, updater: Updater, tallies: Tallies, profile: str) -> None:
+        """Prepare; `start` begins.
+
+        Args:
+            config: Names the fogs.
+            updater: Follows.
+            tallies: What each bundle did, for the reports.
+            profile: Name of the device profile; empty: none.
+        """
+        self._config = config
+        self._updater = updater
+        self._tallies = tallies
+        self._profile = profile
+        self._run_id = uuid.uuid4().hex
+        self._generation = 0
+        self._interval_s = REPORT_S
+        self._lock = threading.Condition()
+        self._channel: grpc.Channel | None = None
+        self._fog = ""
+        self._last: Report | None = None
+        self._is_changed = self._is_said = False
+        self._closed = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._watch, name="follower", daemon=True),
+            threading.Thread(target=self._tell, name="reporter", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Begin to follow."""
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Hang up; a fetch under way fails."""
+        with self._lock:
+            self._closed.set()
+            self._lock.notify_all()
+            if self._channel is not None:
+                self._channel.close()
+        for thread in self._threads:
+            thread.join()
+
+    def report(self, report: Report) -> None:
+        """Tell the fog soon."""
+        with self._lock:
+            self._last, self._is_changed = report, True
+            self._lock.notify_all()
+
+    def fetch(self, directive: Directive, write: Callable[[bytes], object]) -> None:
+        """Hand the file of a directive's bundle to `write`, in pieces.
+
+        Raises:
+            RemoteError: If the fog is away, or sends something else.
+        """
+        with self._lock:
+            channel, fog = self._channel, self._fog
+        if channel is None:
+            raise FogUnavailable(fog, "away")
+        request = control_pb2.FetchBundleRequest(
+            name=directive.name, version=directive.version, digest=directive.digest
+        )
+        model = directive.name, directive.version
+        try:
+            parts = ControlStub(channel).FetchBundle(request, timeout=FETCH_S)
+            size = _announced(next(parts, None), directive, fog)
+            for part in parts:
+                size -= len(part.chunk)
+                write(part.chunk)
+        except (grpc.RpcError, ValueError) as error:  # ValueError: the channel was closed
+            raise _remote(error, fog, model) from error
+        if size:
+            raise RemoteFailed(f"fog {fog}", f"sent {-size:+d} bytes more than it announced")
+
+    def _watch(self) -> None:
+        """Keep a call open to the first fog that has directives, and try again when it ends."""
+        waits = _delays()
+        while not self._closed.is_set():
+            deaf = 0
+            for fog in self._config.fogs:
+                status, is_heard = self._listen(fog)
+                if is_heard:
+                    waits = _delays()
+                    break
+                deaf += status in DEAF
+            wait_s = DEAF_S if deaf == len(self._config.fogs) else next(waits)
+            if self._closed.wait(wait_s):
+                return
+
+    def _listen(self, fog: str) -> tuple[StatusCode, bool]:
+        """Follow one fog until it ends the call; return how, and whether it said anything."""
+        is_heard = False
+        try:
+            channel = self._open(fog)
+        except ConfigError as error:  # a certificate that is being rotated, perhaps
+            log.debug("directives of fog %s: %s", fog, error)
+            return StatusCode.UNAVAILABLE, False
+        try:
+            for message in ControlStub(channel).WatchDirectives(self._status()):
+                is_heard = True
+                self._take(message)
+        except grpc.RpcError as error:
+            code: StatusCode = error.code()
+            self._say_deaf(fog, code, one_line(error))
+            return code, is_heard
+        except ValueError:  # the channel was closed
+            return StatusCode.CANCELLED, is_heard
+        finally:
+            self._hang_up(channel)
+        return StatusCode.OK, is_heard
+
+    def _open(self, fog: str) -> grpc.Channel:
+        tls = client_tls(self._config)
+        channel = secure_channel(fog, tls, channel_options(self._config.keepalive_s))
+        with self._lock:
+            self._channel, self._fog = channel, fog
+            if self._closed.is_set():
+                channel.close()
+            self._is_changed = True
+            self._lock.notify_all()
+        return channel
+
+    def _hang_up(self, channel: grpc.Channel) -> None:
+        with self._lock:
+            self._channel = None
+        channel.close()
+
+    def _say_deaf(self, fog: str, code: StatusCode, text: str) -> None:
+        """Log once that a fog gives no directives."""
+        if code in DEAF and not self._is_said:
+            self._is_said = True
+            log.info("no updates from fog %s: %s: %s", fog, code.name, text)
+
+    def _take(self, message: control_pb2.Directive) -> None:
+        """Pass a directive on; an empty one asks for nothing."""
+        self._generation = message.generation
+        self._interval_s = max(MIN_REPORT_S, message.report_interval_s or REPORT_S)
+        self._is_said = False
+        if message.digest:
+            self._updater.offer(
+                Directive(
+                    digest=message.digest,
+                    name=message.name,
+                    version=message.version,
+                    reason=" ".join(message.reason.split())[:300],
+                    size_bytes=message.size_bytes,
+                    attempt=message.attempt,
+                    is_rollback=message.is_rollback,
+                )
+            )
+
+    def _tell(self) -> None:
+        """Report each change, and now and then that all is as it was."""
+        while not self._closed.is_set():
+            with self._lock:
+                self._lock.wait_for(
+                    lambda: (self._is_changed and self._channel) or self._closed.is_set(),
+                    self._interval_s,
+                )
+                channel = self._channel
+                if channel is not None:
+                    self._is_changed = False
+            if channel is None or self._closed.is_set():
+                continue
+            try:
+                self._take(ControlStub(channel).ReportStatus(self._status(), timeout=CALL_S))
+            except (grpc.RpcError, ValueError) as error:
+                log.debug("report not taken: %s", error)
+                self._closed.wait(MIN_REPORT_S)
+
+    def _status(self) -> Any:
+        with self._lock:
+            last = self._last
+        return encode_status(
+            control_pb2.AgentStatus(
+                agent=self._config.agent_name,
+                generation=self._generation,
+                run_id=self._run_id,
+                device_profile=self._profile,
+            ),
+            self._updater,
+            last,
+            self._tallies.read(),
+        )
+
+
+def _announced(first: Any, directive: Directive, fog: str) -> int:
+    """Return the size in bytes that a fog announces for the bundle wanted."""
+    if first is None or first.bundle.digest != directive.digest:
+        received = "nothing" if first is None else f"bundle {first.bundle.digest[:12]}"
+        wanted = directive.digest[:12]
+        raise RemoteFailed(f"fog {fog}", f"asked for bundle {wanted}, it sent {received}")
+    size: int = first.bundle.size_bytes
+    return size
+
+
+def _remote(error: grpc.RpcError | ValueError, fog: str, model: tuple[str, str]) -> RemoteError:
+    if isinstance(error, ValueError):
+        return FogUnavailable(fog, "the run ends")
+    if error.code() is StatusCode.DEADLINE_EXCEEDED:
+        return FogUnavailable(fog, "no answer in time")
+    return make_error(error.code(), one_line(error), fog, model)
+
+
+def _delays() -> Iterator[float]:
+    return delays(FIRST_S, CAP_S, random.Random())  # noqa: S311 - spreads agents out; no secret

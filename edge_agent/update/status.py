@@ -1,0 +1,65 @@
+"""How an agent stands, as the wire has it."""
+
+from collections.abc import Mapping
+
+from edge_agent.update.directive import Fault, Report, Stage
+from edge_agent.update.tallies import BOUNDS_S, BundleTally
+from edge_agent.update.updater import Updater
+from headtail.v1 import control_pb2 as pb
+
+STATES = {
+    Stage.FETCHING: pb.UPDATE_STATE_FETCHING,
+    Stage.TESTING: pb.UPDATE_STATE_TESTING,
+    Stage.TRIAL: pb.UPDATE_STATE_TRIAL,
+    Stage.CONFIRMED: pb.UPDATE_STATE_DONE,
+    Stage.FAILED: pb.UPDATE_STATE_FAILED,
+    Stage.ROLLED_BACK: pb.UPDATE_STATE_ROLLED_BACK,
+}
+FAULTS = {
+    Fault.NONE: pb.UPDATE_FAULT_UNSPECIFIED,
+    Fault.LINK: pb.UPDATE_FAULT_LINK,
+    Fault.STORAGE: pb.UPDATE_FAULT_STORAGE,
+    Fault.BUNDLE: pb.UPDATE_FAULT_BUNDLE,
+    Fault.SELF_TEST: pb.UPDATE_FAULT_SELF_TEST,
+    Fault.FIRST_WINDOWS: pb.UPDATE_FAULT_FIRST_WINDOWS,
+}
+
+
+def encode_status(
+    status: pb.AgentStatus,
+    updater: Updater,
+    last: Report | None,
+    tallies: Mapping[str, BundleTally],
+) -> pb.AgentStatus:
+    """Fill in what runs, the last update and the counts; return `status`.
+
+    Args:
+        status: With what never changes.
+        updater: Knows what runs.
+        last: The last report of an update; None: there was none since the run began.
+        tallies: By digest.
+    """
+    state = updater.state
+    status.name = state.current.name
+    status.digest = updater.rotation.active.loaded.digest
+    if state.previous is not None:
+        status.previous_digest = state.previous.digest
+    if last is not None:
+        status.state = STATES[last.stage]
+        status.target_digest = last.directive.digest
+        status.fault = FAULTS[last.fault]
+        status.reason = last.reason[:300]
+    for digest, tally in tallies.items():
+        status.tallies.append(
+            pb.Tally(
+                digest=digest,
+                windows=tally.windows,
+                failed=tally.failed,
+                fallback=tally.fallback,
+                energy_j=tally.energy_j,
+                latency_s=tally.latency_s,
+                latency_bounds_s=BOUNDS_S,
+                latency_counts=tally.latency_counts,
+            )
+        )
+    return status

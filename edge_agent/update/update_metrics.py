@@ -1,0 +1,46 @@
+"""What became of updates, on the Prometheus page."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from edge_agent.update.directive import ENDS, Fault, Stage
+from edge_agent.update.updater import Updater
+
+
+class UpdateCollector(Collector):
+    """Reads the updater whenever the page is read."""
+
+    def __init__(self, updater: Updater) -> None:
+        """Read `updater`."""
+        self._updater = updater
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every figure."""
+        updater = self._updater
+        ends = CounterMetricFamily(
+            "edge_updates",
+            "Updates of the bundle that came to an end, by how, and whose fault it was.",
+            labels=["outcome", "fault"],
+        )
+        for stage in ENDS:
+            for fault in Fault:
+                if (stage is Stage.CONFIRMED) == (fault is Fault.NONE):
+                    ends.add_metric([stage.value, fault.value], updater.counts[stage, fault])
+        yield ends
+        yield GaugeMetricFamily(
+            "edge_update_trial",
+            "1 while the first windows of a new bundle are watched.",
+            value=float(updater.rotation.is_trial),
+        )
+        yield GaugeMetricFamily(
+            "edge_update_seconds",
+            "Time of the last update from its directive until it was ready to switch.",
+            value=updater.update_s,
+        )
+        yield GaugeMetricFamily(
+            "edge_update_switch_seconds",
+            "Time for which the last switch held the windows up.",
+            value=updater.rotation.switch_s,
+        )

@@ -5,11 +5,11 @@ from typing import Literal
 import msgspec
 
 from headtail.wire import Encoding
-from optimizer.network import Genome
+from optimizer.network import Genome, Multiple
 
 Goal = Literal["accuracy", "edge_energy", "total_energy", "parameters", "latency"]
 """What a search may aim at; all but accuracy, which is the score in use, are physical."""
-NetworkKey = tuple[tuple[int, ...], ...]
+NetworkKey = tuple[tuple[int | float, ...], ...]
 """The input, then length, channels and kernel of every map: equal networks have equal ones."""
 
 
@@ -62,7 +62,7 @@ class Individual(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """On the other half, which decides among the finalists."""
     proxy: float | None = None
     """What steers a search that trains nothing but its finalists."""
-    kernels: tuple[int, ...] = ()
+    kernels: tuple[Multiple, ...] = ()
     """Kernel of each map's layer in strides, 1 for the input; empty where all are 1."""
     input: int = 0
     """Which input it takes: 0 is the recipe's own, others those of [[search.inputs]] in turn."""
@@ -73,11 +73,12 @@ class Individual(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def key(self) -> NetworkKey:
         """What tells it from other networks."""
         kernels = self.kernels or (1,) * len(self.lengths)
-        return ((self.input,), *zip(self.lengths, self.channels, kernels, strict=True))
+        maps = zip(self.lengths, self.channels, kernels, strict=True)
+        return ((self.input,), *((*sizes, float(kernel)) for *sizes, kernel in maps))
 
     @property
     def description(self) -> str:
-        """Its lists in one line; kernels where one is longer than its stride."""
+        """Its lists in one line; kernels where one is not its stride."""
         text = f"lengths {list(self.lengths)}, channels {list(self.channels)}"
         if self.kernels:
             text += f", kernels {list(self.kernels)}"

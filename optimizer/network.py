@@ -4,7 +4,7 @@ Source of the family and its formulae: energy-aware NAS with partitioning. Layer
 `in_length` x `in_channels` to `out_length` x `out_channels`: a convolution where the length
 shrinks or stays, a transposed convolution where it grows; a dense layer ends it. The paper's layers
 have kernel = stride; here that of a plain convolution may also be a multiple of its stride, so that
-neighbours overlap.
+neighbours overlap, or a part of it, so that samples between neighbours are left out.
 """
 
 import itertools
@@ -19,7 +19,7 @@ BYTES_PER_VALUE = 4  # float32, in Flash and in RAM
 
 Size = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
 LengthGene = Annotated[int, msgspec.Meta(ge=0, le=1 << 20)]
-Multiple = Annotated[int, msgspec.Meta(ge=1, le=64)]
+Multiple = Annotated[int, msgspec.Meta(ge=1, le=64)] | Annotated[float, msgspec.Meta(gt=0, lt=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,9 @@ class Layer:
     in_channels: int
     out_length: int
     out_channels: int
-    multiple: int = 1
-    """Kernel in strides; more than 1 for a plain convolution only, zero-padded as Keras' "same"."""
+    multiple: Multiple = 1
+    """Kernel in strides, other than 1 for a plain convolution only; more than 1 is zero-padded as
+    Keras' "same"."""
 
     @property
     def stride(self) -> int:
@@ -43,13 +44,13 @@ class Layer:
 
     @property
     def kernel(self) -> int:
-        """Taps of a convolution, plain or transposed; 1 for a dense layer."""
-        return self.stride * self.multiple
+        """Taps of a convolution, plain or transposed, at least 1; 1 for a dense layer."""
+        return max(1, round(self.stride * self.multiple))
 
     @property
     def padding(self) -> int:
         """Zeros before the map: half of what the kernel is longer than the stride, rounded down."""
-        return (self.kernel - self.stride) // 2
+        return max(0, self.kernel - self.stride) // 2
 
     @property
     def operations(self) -> Operations:
@@ -99,8 +100,9 @@ class Genome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `lengths` and `channels` are the paper's printed lists without the last entry, which is
     `classes`. A hidden length of 0 leaves its layer out. `kernels` are in strides, one per map, of
-    which the input's is 1; none means 1 everywhere. A layer that makes its map longer has 1,
-    whatever its entry says: the exporter crops overlapping transposed convolutions at run time.
+    which the input's is 1, parts of a stride rounded to whole taps; none means 1 everywhere.
+    A layer that makes its map longer has 1, whatever its entry says: the exporter crops overlapping
+    transposed convolutions at run time.
     """
 
     lengths: tuple[LengthGene, ...]
@@ -121,8 +123,8 @@ class Genome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 "kernels must be none or as many as lengths; received"
                 f" {len(self.kernels)} and {len(self.lengths)}"
             )
-        if self.kernels and (min(self.kernels) < 1 or self.kernels[0] != 1):
-            raise ValueError("kernels must be at least 1, and kernels[0], the input's, 1")
+        if self.kernels and (min(self.kernels) <= 0 or self.kernels[0] != 1):
+            raise ValueError("kernels must be more than 0, and kernels[0], the input's, 1")
         if self.lengths[0] == 0:
             raise ValueError("lengths[0] is the input's and cannot be 0")
         kept = [n for n in self.lengths if n]
@@ -138,16 +140,16 @@ class Genome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The same network without genes that say nothing; equal networks have equal ones."""
         kept = [i for i, length in enumerate(self.lengths) if length]
         lengths = tuple(self.lengths[i] for i in kept)
-        kernels: tuple[int, ...] = ()
+        kernels: tuple[Multiple, ...] = ()
         if self.kernels:
-            longer = [b > a for a, b in itertools.pairwise(lengths)]
             hidden = [self.kernels[i] for i in kept[1:]]
-            kernels = (1, *(1 if up else k for up, k in zip(longer, hidden, strict=True)))
+            steps = zip(itertools.pairwise(lengths), hidden, strict=True)
+            kernels = (1, *(said_kernel(*pair, multiple) for pair, multiple in steps))
         return Genome(
             lengths,
             tuple(self.channels[i] for i in kept),
             self.classes,
-            kernels if any(k > 1 for k in kernels) else (),
+            kernels if any(k != 1 for k in kernels) else (),
         )
 
     def layers(self) -> tuple[Layer, ...]:
@@ -174,3 +176,15 @@ class Genome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 HeadFootprint(point, operations, flash_bytes, ram_bytes, layer.out_values)
             )
         return tuple(footprints)
+
+
+def said_kernel(before: int, after: int, multiple: Multiple) -> Multiple:
+    """Return what a layer's kernel is in strides; its entry may say the same otherwise, or nothing.
+
+    A part of a stride is one of whole taps, and a map that gets longer has kernel = stride.
+    """
+    if after > before:
+        return 1
+    stride = before // after
+    taps = max(1, round(stride * multiple))
+    return taps / stride if taps < stride else multiple if multiple >= 1 else 1

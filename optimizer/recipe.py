@@ -31,8 +31,8 @@ class NetworkConfig(Section, frozen=True, omit_defaults=True):
     channels: tuple[Size, ...]
     """Channels of each map, as many as lengths."""
     kernels: tuple[Multiple, ...] = ()
-    """Kernel of each map's layer as a multiple of its stride, as many as lengths and 1 for the
-    input; none means that every kernel equals its stride."""
+    """Kernel of each map's layer as a multiple of its stride or, less than 1, a part of it, as many
+    as lengths and 1 for the input; none means that every kernel equals its stride."""
 
     def __post_init__(self) -> None:
         self.genome(1)

@@ -232,5 +232,5 @@ def _generation_scale(history: SearchHistory) -> Scale:
     return Scale(0, last, *X_PIXELS)
 
 
-def _numbers(values: Sequence[int]) -> str:
-    return " ".join(str(value) for value in values)
+def _numbers(values: Sequence[int | float]) -> str:
+    return " ".join(f"{value:.3g}" if value < 1 else str(value) for value in values)

@@ -32,8 +32,8 @@ class SearchConfig(Section, frozen=True):
     lengths: tuple[LengthGene, ...] = ()
     """Lengths that each hidden map may have besides its own; 0 lets the search drop the layer."""
     kernels: tuple[Multiple, ...] = ()
-    """Kernels that each hidden layer may have besides its own, as multiples of its stride; none
-    keeps each as it is."""
+    """Kernels that each hidden layer may have besides its own, as multiples or, less than 1, parts
+    of its stride; none keeps each as it is."""
     inputs: tuple[InputConfig, ...] = ()
     """Sections [[search.inputs]]: other inputs that a network may take."""
     method: Literal[

@@ -1,14 +1,17 @@
 """The genes of a search: of every hidden map its length, channels and kernel, and the input."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from optimizer.chromosomes import Chromosomes, Space, Uniform, pick
 from optimizer.individual import Assessment, Individual
 from optimizer.length_chain import LengthChain
+from optimizer.network import Multiple, said_kernel
 from optimizer.recipe import NetworkConfig
 from optimizer.search_config import SearchConfig
 
+Gene = TypeVar("Gene", bound=int | float)
 Shape = tuple[int, int]
 """Length and channels of an input."""
 
@@ -21,7 +24,9 @@ class NetworkSpace(Space):
     """What the genes begin with; kernels stay its own where they are not searched."""
     inputs: tuple[Shape, ...]
     """The inputs that a network may take, its own first; a gene chooses if there are more."""
-    has_kernels: bool
+    kernels: tuple[tuple[Multiple, ...], ...]
+    """What each hidden layer's kernel may be, its own first, among which a gene chooses by number;
+    empty where kernels are not searched."""
     chain: LengthChain | None
     """None leaves lengths as they come, as the paper does."""
     wanted: Callable[[Individual], bool]
@@ -31,29 +36,31 @@ class NetworkSpace(Space):
         """The genes of the network that is given."""
         network = self.network
         own: list[tuple[int, ...]] = [tuple(network.lengths[1:]), tuple(network.channels[1:])]
-        if self.has_kernels:
-            own.append(_kernels(network))
+        if self.kernels:
+            own.append((0,) * len(self.kernels))
         if len(self.inputs) > 1:
             own.append((0,))
         return tuple(own)
 
     def individual(self, chromosomes: Chromosomes) -> Individual:
         """Return the network of some genes, those that say nothing left out; nothing measured."""
-        kernels = chromosomes[2] if self.has_kernels else _kernels(self.network)
+        kernels = _kernels(self.network)
+        if self.kernels:
+            pairs = zip(self.kernels, chromosomes[2], strict=True)
+            kernels = tuple(values[gene] for values, gene in pairs)
         chosen = self._input(chromosomes)
         lengths, channels = [self.inputs[chosen][0]], [self.inputs[chosen][1]]
-        multiples = [1]
+        multiples: list[Multiple] = [1]
         for length, count, multiple in zip(*chromosomes[:2], kernels, strict=True):
             if length:
-                # A layer that makes its map longer has a kernel of one stride.
-                multiples.append(multiple if length <= lengths[-1] else 1)
+                multiples.append(said_kernel(lengths[-1], length, multiple))
                 lengths.append(length)
                 channels.append(count)
         return Individual(
             tuple(lengths),
             tuple(channels),
             Assessment(False),
-            kernels=tuple(multiples) if max(multiples) > 1 else (),
+            kernels=tuple(multiples) if any(m != 1 for m in multiples) else (),
             input=chosen,
         )
 
@@ -119,11 +126,13 @@ def network_space(
         others: Inputs besides the network's own, as [[search.inputs]] lists them.
         wanted: Whether a network is worth a place in a generation.
     """
-    own = _kernels(network)
+    kernels: tuple[tuple[Multiple, ...], ...] = ()
+    if config.kernels:
+        kernels = _values(_kernels(network), config.kernels)
     lengths = _values(tuple(network.lengths[1:]), config.lengths)
     chromosomes = [lengths, _values(tuple(network.channels[1:]), config.channels)]
-    if config.kernels:
-        chromosomes.append(_values(own, config.kernels))
+    if kernels:
+        chromosomes.append(tuple(tuple(range(len(values))) for values in kernels))
     inputs = ((network.lengths[0], network.channels[0]), *others)
     if others:
         chromosomes.append((tuple(range(len(inputs))),))
@@ -131,16 +140,16 @@ def network_space(
         tuple(chromosomes),
         network=network,
         inputs=inputs,
-        has_kernels=bool(config.kernels),
+        kernels=kernels,
         chain=LengthChain(lengths) if config.repair else None,
         wanted=wanted,
     )
 
 
-def _values(own: tuple[int, ...], more: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+def _values(own: Sequence[Gene], more: Sequence[Gene]) -> tuple[tuple[Gene, ...], ...]:
     return tuple(tuple(dict.fromkeys((gene, *more))) for gene in own)
 
 
-def _kernels(network: NetworkConfig) -> tuple[int, ...]:
+def _kernels(network: NetworkConfig) -> tuple[Multiple, ...]:
     """Return the kernel of every hidden layer in strides."""
     return tuple(network.kernels[1:]) or (1,) * (len(network.lengths) - 1)

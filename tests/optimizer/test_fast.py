@@ -118,7 +118,11 @@ def test_88_steps_of_adam_are_those_of_keras_fit(genome: Genome) -> None:
 
 
 LAYERS = st.lists(
-    st.tuples(st.sampled_from([64, 32, 16, 8, 4, 0]), st.integers(1, 9), st.integers(1, 6)),
+    st.tuples(
+        st.sampled_from([64, 32, 16, 8, 4, 0]),
+        st.integers(1, 9),
+        st.sampled_from([0.3, 0.5, 1, 2, 3, 6]),
+    ),
     max_size=5,
 )
 
@@ -126,9 +130,9 @@ LAYERS = st.lists(
 @settings(max_examples=25, deadline=None)
 @given(layers=LAYERS, channels=st.integers(1, 3), classes=st.integers(2, 6))
 def test_every_map_is_that_of_keras(
-    layers: list[tuple[int, int, int]], channels: int, classes: int
+    layers: list[tuple[int, int, int | float]], channels: int, classes: int
 ) -> None:
-    """Convolutions that overlap or not, transposed ones, any number of channels."""
+    """Convolutions that overlap or leave out, transposed ones, any number of channels."""
     lengths, widths, kernels = zip((32, channels, 1), *layers, strict=True)
     genome = Genome(lengths, widths, classes, kernels)
     x = np.random.default_rng(3).standard_normal((37, 32, channels), np.float32)

@@ -255,6 +255,23 @@ def test_overlapping_kernels_by_hand() -> None:
     assert 12 * 2 + 2 == counts.parameters
 
 
+def test_kernels_shorter_than_their_stride_by_hand() -> None:
+    """2048 samples to 64 values, 14 taps of 32: samples between are left out, nothing is padded."""
+    layer = Genome((2048, 64), (1, 1), 3, (1, 0.4375)).layers()[0]
+    assert (32, 14, 0) == (layer.stride, layer.kernel, layer.padding)
+    assert (64 * 14, 15) == (layer.operations.conv_macz, layer.operations.conv_parameters)
+
+
+def test_parts_of_a_stride_are_whole_taps() -> None:
+    """At least one; a stride of 1 has no part; equal networks are equal."""
+    kernels = [(1, 0.45), (1, 0.55), (1, 0.5)]
+    found = {Genome((64, 16), (1, 2), 3, k).phenotype.kernels for k in kernels}
+    assert found == {(1, 0.5)}
+    assert Genome((64, 16), (1, 2), 3, (1, 0.01)).phenotype.kernels == (1, 0.25)
+    assert Genome((64, 64), (1, 2), 3, (1, 0.5)).phenotype.kernels == ()
+    assert Genome((64, 16), (1, 2), 3, (1, 0.99)).phenotype.kernels == ()
+
+
 @pytest.mark.parametrize("kernels", [(1,), (2, 1), (1, 0)])
 def test_kernels_that_fit_no_network_are_refused(kernels: tuple[int, ...]) -> None:
     """One per map, the input's 1."""

@@ -32,7 +32,8 @@ def spoken(space: NetworkSpace, individual: Chromosomes) -> Genome:
     """Return the network of some genes as `Genome` reads them."""
     lengths, channels, kernels, (chosen,) = individual
     length, count = space.inputs[chosen]
-    return Genome((length, *lengths), (count, *channels), 3, (1, *kernels)).phenotype
+    values = (space.kernels[i][gene] for i, gene in enumerate(kernels))
+    return Genome((length, *lengths), (count, *channels), 3, (1, *values)).phenotype
 
 
 @settings(max_examples=15, deadline=None)

@@ -37,6 +37,7 @@ FLAGS = {
     "metrics": "metrics",
     "trust": "trust",
     "allow_older": "allow_older",
+    "rollout": "rollout.enabled",
     "log_level": "log_level",
     "log_format": "log_format",
     "providers": "inference.providers",
@@ -116,6 +117,11 @@ def make_parser() -> argparse.ArgumentParser:
         "--allow-older",
         action=argparse.BooleanOptionalAction,
         help="serve bundles older than were served before: a roll-back by hand",
+    )
+    add(
+        "--rollout",
+        action=argparse.BooleanOptionalAction,
+        help="let operators publish bundles, try them on some agents, promote and roll back",
     )
     add("--tls-ca", metavar="FILE", help="PEM certificates of the authorities clients must have")
     add("--tls-cert", metavar="FILE", help="PEM certificate of this server")

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from fog_server.rollout.rules import Rules
 from headtail import log as logs
 from headtail.server.config import Tls
 
@@ -65,6 +66,26 @@ class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Streams open at once."""
 
 
+class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Section `rollout`: publishing bundles to a running server, and who runs which."""
+
+    enabled: bool = False
+    """Whether bundles have states, kept beside them; without, the newest of a name is active."""
+    max_bundle_bytes: Positive = 1 << 30
+    """Largest bundle that may be published."""
+    max_store_bytes: Positive = 8 << 30
+    """What published bundles may take on the disk together."""
+    poll_s: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    """How often the states are looked at: another server may have changed them."""
+    report_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    """How often agents are asked to report."""
+    lost_s: Annotated[float, msgspec.Meta(gt=0)] = 900.0
+    """Silence after which an agent no longer counts."""
+    grace_s: Seconds = 86400.0
+    """How long a retired bundle is served after it was retired, and after an agent last ran it."""
+    rules: Rules = Rules()
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything the fog server can be told."""
 
@@ -88,3 +109,4 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wire: Wire = Wire()
     tls: Tls = Tls()
     quota: Quota = Quota()
+    rollout: Rollout = Rollout()

@@ -32,6 +32,21 @@ def identity_of(context: grpc.ServicerContext, request: InferRequest) -> str:
     return name
 
 
+def caller_name(context: grpc.ServicerContext, claimed: str = "") -> str:
+    """Return the same for a call that carries no request of inference.
+
+    Raises:
+        NotAllowed: If it claims another name than the certificate's.
+        RequestInvalid: If the name is too long.
+    """
+    caller = certified.get()
+    if caller is not None:
+        return caller.name_as(claimed or None)
+    if len(claimed) > MAX_NAME:
+        raise RequestInvalid("agent", f"expected a name of at most {MAX_NAME} letters")
+    return claimed or peer_host(context.peer())
+
+
 def peer_host(peer: str) -> str:
     """Return the host of gRPC's `ipv4:HOST:PORT`, `ipv6:[HOST]:PORT` or `unix:PATH`."""
     kind, _, address = peer.partition(":")

@@ -1,5 +1,6 @@
 """What the fog server exports to Prometheus; every label comes from a small closed set."""
 
+from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
 
@@ -11,6 +12,8 @@ from prometheus_client import (
     Info,
     ProcessCollector,
 )
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from fog_server.activity import Activity
 from fog_server.admission import Admission
@@ -130,14 +133,23 @@ class Metrics:
 
     def describe(self, store: BundleStore, provider: str) -> None:
         """Export which bundles are served, and on what."""
-        bundles = Gauge(
-            "fog_bundle_info",
-            "Bundles served",
-            ["name", "version", "digest"],
-            registry=self.registry,
-        )
-        for bundle in store.bundles:
-            bundles.labels(bundle.manifest.name, bundle.manifest.version, bundle.digest).set(1)
+        self.registry.register(_Bundles(store))
         Info("fog_execution_provider", "What runs the tails", registry=self.registry).info(
             {"provider": provider}
         )
+
+
+class _Bundles(Collector):
+    """The bundles served when the page is asked for."""
+
+    def __init__(self, store: BundleStore) -> None:
+        self._store = store
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield one gauge."""
+        labels = ["name", "version", "digest"]
+        bundles = GaugeMetricFamily("fog_bundle_info", "Bundles served", labels=labels)
+        for bundle in self._store.bundles:
+            manifest = bundle.manifest
+            bundles.add_metric([manifest.name, manifest.version, bundle.digest], 1)
+        yield bundles

@@ -7,6 +7,7 @@ from headtail.allow_list import Right
 from headtail.server.authorization import Rules
 
 _DATA, _CONTROL = "/inference.GRPCInferenceService/", "/headtail.v1.Control/"
+_ROLLOUTS = "/headtail.v1.Rollouts/"
 _ANY = frozenset(Right)
 RIGHTS: Mapping[str, frozenset[Right]] = MappingProxyType(
     {
@@ -20,6 +21,16 @@ RIGHTS: Mapping[str, frozenset[Right]] = MappingProxyType(
         # An agent that infers compares digests before it does.
         f"{_CONTROL}ListBundles": frozenset({Right.INFER, Right.FETCH}),
         f"{_CONTROL}FetchBundle": frozenset({Right.FETCH}),
+        f"{_CONTROL}WatchDirectives": frozenset({Right.INFER, Right.FETCH}),
+        f"{_CONTROL}ReportStatus": frozenset({Right.INFER, Right.FETCH}),
+        # A candidate is run by nobody: whoever builds bundles need not decide over the fleet.
+        f"{_ROLLOUTS}PublishBundle": frozenset({Right.PUBLISH, Right.ADMINISTER}),
+        f"{_ROLLOUTS}ListRollouts": frozenset({Right.PUBLISH, Right.ADMINISTER}),
+        f"{_ROLLOUTS}StartCanary": frozenset({Right.ADMINISTER}),
+        f"{_ROLLOUTS}SetCanaryShare": frozenset({Right.ADMINISTER}),
+        f"{_ROLLOUTS}Promote": frozenset({Right.ADMINISTER}),
+        f"{_ROLLOUTS}RollBack": frozenset({Right.ADMINISTER}),
+        f"{_ROLLOUTS}Retire": frozenset({Right.ADMINISTER}),
         "/grpc.health.v1.Health/Check": _ANY,
         "/grpc.health.v1.Health/List": _ANY,
         "/grpc.health.v1.Health/Watch": _ANY,

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from fog_server.activity import Activity
 from fog_server.admission import Admission
 from fog_server.config import Config
-from fog_server.control_servicer import ControlServicer
+from fog_server.control import CONTROL_SERVICES, Control
 from fog_server.inference import Inference
 from fog_server.inference_servicer import InferenceServicer
 from fog_server.liveness import SelfCall
@@ -27,8 +27,6 @@ from fog_server.providers import choose_providers
 from fog_server.quota import Quotas
 from fog_server.rights import RULES
 from fog_server.rpc import guarded
-from fog_server.store import BundleStore, load_store
-from headtail.bundle.keys import read_trust
 from headtail.inference import grpc_service_pb2 as oip
 from headtail.liveness import STALL_S, Check, Progress, first_of
 from headtail.metrics import LIVE, READY, MetricsPage
@@ -40,12 +38,10 @@ from headtail.server.handlers import reader
 from headtail.server.health import Health
 from headtail.server.port import bind, server_options
 from headtail.tls import check_plaintext
-from headtail.v1 import control_pb2, control_pb2_grpc
 
 log = logging.getLogger(__name__)
 
 INFERENCE_SERVICE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
-CONTROL_SERVICE = control_pb2.DESCRIPTOR.services_by_name["Control"].full_name
 # Calls that carry no tensor; a bundle being fetched holds one of these threads.
 _CONTROL_THREADS = 8
 
@@ -68,14 +64,16 @@ class FogServer:
         """
         providers = choose_providers(config.inference.providers)
         with ExitStack() as resources:
-            self._store = _load(config, providers)
-            resources.callback(self._store.close)
+            self.metrics = Metrics()
+            resources.callback(self.metrics.log_lines.close)
+            options = SessionOptions(providers=providers, threads=config.inference.threads)
+            self._control = Control(config, options, self.metrics.registry)
+            resources.callback(self._control.close)
+            self._store = self._control.store
             resources.callback(HeapTrim().close)
             self._wire = config.wire
             self._activity = Activity(config.wire.max_agents, config.quota.streams)
             self.admission = Admission(config.inference.running, config.inference.max_queued)
-            self.metrics = Metrics()
-            resources.callback(self.metrics.log_lines.close)
             self.metrics.watch(self.admission, self._activity)
             self.metrics.describe(self._store, providers[0])
             self._alive = first_of([*checks, self._progress(watchdog_s or STALL_S).check])
@@ -117,6 +115,7 @@ class FogServer:
         """
         log.info("draining: %d streams open", self._activity.streams)
         self._activity.is_draining = True
+        self._control.watchers.close()
         self._health.enter_graceful_shutdown()
         stopped = self._server.stop(self._wire.drain_s + self._wire.settle_s)
         is_clean = self._activity.drain(self._wire.drain_s, self._wire.settle_s)
@@ -136,7 +135,7 @@ class FogServer:
 
     def _start(self, provider: str) -> None:
         self._server.start()
-        for service in ("", INFERENCE_SERVICE, CONTROL_SERVICE):
+        for service in ("", INFERENCE_SERVICE, *CONTROL_SERVICES):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         log.info("execution provider %s", provider)
         if self.metrics_address:
@@ -164,8 +163,8 @@ class FogServer:
             ThreadPoolExecutor(_CONTROL_THREADS, "control"),
             interceptors=[*self._guards(config.tls), reader()],
             options=server_options(config.wire),
-            # One too many of each kind is let in to be told so.
-            maximum_concurrent_rpcs=config.wire.max_agents + waiting + 2 + 8 * _CONTROL_THREADS,
+            # One too many of each kind is let in to be told so; an agent streams and watches.
+            maximum_concurrent_rpcs=2 * config.wire.max_agents + waiting + 2 + 8 * _CONTROL_THREADS,
         )
         servicer = InferenceServicer(
             inference, self.metrics, self._activity, config.wire.max_message_bytes
@@ -183,11 +182,9 @@ class FogServer:
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(INFERENCE_SERVICE, calls),)
         )
-        control_pb2_grpc.add_ControlServicer_to_server(
-            ControlServicer(self._store, self._activity), server
-        )
+        self._control.add_to(server, self._activity)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (INFERENCE_SERVICE, CONTROL_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
+        names = (INFERENCE_SERVICE, *CONTROL_SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         return server
 
@@ -234,9 +231,3 @@ def _model_handlers(models: ModelServicer) -> "dict[str, grpc.RpcMethodHandler[A
 def _serialize(message: Any) -> bytes:
     content: bytes = message.SerializeToString()
     return content
-
-
-def _load(config: Config, providers: tuple[str, ...]) -> BundleStore:
-    trust = read_trust(Path(config.trust) if config.trust else None)
-    options = SessionOptions(providers=providers, threads=config.inference.threads)
-    return load_store(Path(config.bundles), trust, options, allow_older=config.allow_older)

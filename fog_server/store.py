@@ -81,7 +81,7 @@ class BundleStore:
             ConfigError: If two serve the same model and version; nothing has changed then.
         """
         ordered = sorted(loaded, key=_by_version)
-        _check_owners(ordered)
+        check_owners(ordered)
         preferred = preferred or {}
         tails: dict[tuple[str, str], Tail] = {}
         versions: dict[str, list[str]] = {}
@@ -182,7 +182,12 @@ def _by_version(loaded: Loaded) -> tuple[str, tuple[int, ...]]:
     return manifest.name, version_key(manifest.version)
 
 
-def _check_owners(loaded: Sequence[Loaded]) -> None:
+def check_owners(loaded: Iterable[Loaded]) -> None:
+    """Raise where two bundles serve the same model and version.
+
+    Raises:
+        ConfigError: If they do.
+    """
     owners: dict[tuple[str, str], Path] = {}
     for bundle, served in loaded:
         for tail in served:

@@ -176,6 +176,13 @@ def with_volunteer(model: Model, agent: str) -> Model:
     )
 
 
+def with_samples(model: Model, windows: int, agreed: int) -> Model:
+    """Note on the canary how its samples and the active bundle's compared."""
+    assert model.canary is not None
+    canary = msgspec.structs.replace(model.canary, sample_windows=windows, sample_agreed=agreed)
+    return msgspec.structs.replace(model, canary=canary)
+
+
 def _changed(
     model: Model,
     change: Change,

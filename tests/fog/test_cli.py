@@ -155,14 +155,17 @@ def test_every_flag_has_its_key():
     for flag, path in FLAGS.items():
         section, _, key = path.rpartition(".")
         assert hasattr(getattr(Config(), section) if section else Config(), key)
-        assert flag in (key, f"{section}_{key}")
+        assert flag in (key, f"{section}_{key}") or (flag, key) == (section, "enabled")
 
 
 def test_deployed_configuration_has_every_key_at_its_default():
     """The commented file says what the program does without it, but for the folders it names."""
     config = read_toml(DEPLOY / "fog-server.toml", Config)
     text = (DEPLOY / "fog-server.toml").read_text()
-    for section in (Config(), Config().inference, Config().wire, Config().tls):
+    default = Config()
+    for section in (default, default.inference, default.wire, default.tls, default.rollout,
+                    default.rollout.rules):  # fmt: skip
         for key in section.__struct_fields__:
-            assert re.search(rf"^(\[{key}\]|{key} = )", text, re.MULTILINE), key
-    assert (Config().inference, Config().wire) == (config.inference, config.wire)
+            assert re.search(rf"^(\[(rollout\.)?{key}\]|{key} = )", text, re.MULTILINE), key
+    assert (default.inference, default.wire) == (config.inference, config.wire)
+    assert default.rollout == config.rollout

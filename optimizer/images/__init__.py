@@ -1,0 +1,1 @@
+"""Image classifiers: backbones, augmentation, training, evaluation and what they cost."""

@@ -81,6 +81,7 @@ def figures(summary: RunSummary) -> bytes:
             "winner": summary.found.winner,
             "front": summary.found.front,
             "generations": summary.found.generations,
+            "stuck": summary.found.stuck,
         }
     if summary.statistics is not None:
         kinds = {"seed": summary.statistics.figures("seed")}

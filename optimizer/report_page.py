@@ -74,8 +74,9 @@ def _search(summary: RunSummary, drawn: Mapping[str, str]) -> str:
     last = found.generations[-1]
     goals = ", ".join(goal.replace("_", " ") for goal in found.goals)
     note = (
-        f"{last.known} networks seen, {last.trained} of them trained briefly, {len(found.front)} on"
-        f" the front of {goals}; those that score much worse lie on the bottom line. Scores are"
+        f"{last.known} networks seen, {last.trained} of them trained briefly ({found.stuck} came to"
+        f" do no better than one class for everything), {len(found.front)} on the front of {goals};"
+        " those that score much worse lie on the bottom line. Scores are"
         " of one half of the validation split; the other half chose among the finalists, so they"
         " are above what a test shows."
     )

@@ -12,11 +12,11 @@ from optimizer.genome_cost import Terms, assess
 from optimizer.individual import Goal
 from optimizer.progress import Reporter
 from optimizer.recipe import Recipe
-from optimizer.run_folder import SEARCH, RunFolder
+from optimizer.run_folder import HISTORY, SEARCH, RunFolder
 from optimizer.run_short_training import ShortTraining
 from optimizer.search import Problem, search
 from optimizer.search_config import SearchConfig
-from optimizer.search_history import SearchHistoryWriter, continue_history
+from optimizer.search_history import SearchHistoryWriter, continue_history, read_history
 from optimizer.search_record import SearchRecord
 from optimizer.search_training import Evaluate
 
@@ -54,11 +54,19 @@ def search_or_restore(
             )
             writer = SearchHistoryWriter(recipe.search, folder, advance, earlier)
             record = search(problem, recipe.seed, writer)
+        stuck = _count_stuck(folder, trainer)
+        record = msgspec.structs.replace(record, stuck=stuck)
         record = _extract(record, recipe.search, trainer, executor, reporter)
         writer.found(record.winner)
         folder.write_record(SEARCH, record)
     reporter.say(f"found {record}")
     return record
+
+
+def _count_stuck(folder: RunFolder, trainer: ShortTraining) -> int:
+    told = read_history(folder.path / HISTORY).individuals
+    scores = ((i.score, trainer.constant_score(i.input)) for i in told)
+    return sum(score is not None and score <= constant for score, constant in scores)
 
 
 def _extract(

@@ -12,7 +12,7 @@ from optimizer.individual import Candidate
 from optimizer.labelled import Labelled
 from optimizer.recipe import Recipe
 from optimizer.run_inputs import Inputs
-from optimizer.scores import score
+from optimizer.scores import Scores, score
 from optimizer.training import FakeWire, Lessons, run_training
 
 
@@ -86,6 +86,15 @@ class ShortTraining:
         steering, deciding = (self._score(engine, half, trained.wire) for half in halves)
         return steering, deciding
 
+    def constant_score(self, index: int) -> float:
+        """Return the steering score of one class for everything, the most frequent one."""
+        labels = self.halves[index][0].y
+        most = np.bincount(labels).argmax()
+        return self._figure(score(labels, np.full_like(labels, most), self.classes))
+
     def _score(self, engine: FastEngine, half: Labelled, fake: FakeWire | None) -> float:
-        scores = score(half.y, engine.logits(half.x, fake).argmax(axis=1), self.classes)
+        given = engine.logits(half.x, fake).argmax(axis=1)
+        return self._figure(score(half.y, given, self.classes))
+
+    def _figure(self, scores: Scores) -> float:
         return scores.accuracy if self._select == "accuracy" else scores.macro_f1

@@ -38,6 +38,8 @@ class SearchRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     front: tuple[Individual, ...] = ()
     """The networks that no other surpasses in every one of `goals`."""
     goals: tuple[Goal, ...] = ("accuracy",)
+    stuck: int = 0
+    """Trained networks that came to do no better than one class for everything."""
 
     @property
     def network(self) -> NetworkConfig:
@@ -49,7 +51,8 @@ class SearchRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return (
             f"{self.winner.description}: scores {self.winner.score or 0:.3f} and"
             f" {self.winner.final_score or 0:.3f} on the halves of the validation split;"
-            f" {last.trained} of {last.known} networks trained, {last.front} on the front"
+            f" {last.trained} of {last.known} networks trained, {self.stuck} of them stuck at one"
+            f" class, {last.front} on the front"
         )
 
 

@@ -38,6 +38,8 @@ class Settings:
     draws: int = 1
     """Individuals drawn or bred for each place until one is wanted; 1 takes what comes. Where none
     bred is wanted, as many are drawn at random; where none of those is, the last one bred stays."""
+    crossover_ratio: float = 1.0
+    """Chance that a child is crossed from two parents; else it is the first of them, mutated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,11 @@ def _breeding(space: Space, settings: Settings) -> Callable[[Array, tuple[int, i
 
         def child(i: int) -> Chromosomes:
             pair = parents[[i % len(parents), (i + 1) % len(parents)]]
-            children = mutate(cross(pair, 1, slices, rng), space, settings.mutation_ratio, rng)
+            is_crossed = (
+                settings.crossover_ratio >= 1 or rng.random_sample() < settings.crossover_ratio
+            )
+            bred = cross(pair, 1, slices, rng) if is_crossed else pair[:1]
+            children = mutate(bred, space, settings.mutation_ratio, rng)
             return space.repair(space.decode(children[0]), rng.random_sample)
 
         def place(i: int) -> Chromosomes:

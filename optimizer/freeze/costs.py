@@ -6,14 +6,14 @@ the gradient has to pass through every layer, frozen or not, that comes after a 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from optimizer.freeze.calls import Calls
+from optimizer.freeze.config import OptimizerName
 from optimizer.freeze.frontier import Trait, is_fixed
-from optimizer.freeze.layers import FreezableLayer, FreezeMask
+from optimizer.freeze.layers import FreezableLayer
 from optimizer.freeze.macs import LayerMacs, layer_macs
+from optimizer.freeze.mask import FreezeMask
 
-OptimizerName = Literal["adam", "momentum", "sgd"]
 # Operations for one parameter and step. SGD: times rate, subtract. Momentum: times momentum, times
 # rate, subtract, add. Adam: 3 for the mean, 4 for the squares (Kingma and Ba, arXiv:1412.6980,
 # algorithm 1), then root, plus epsilon, divide, times rate, subtract.
@@ -56,8 +56,8 @@ class Schedule:
     """Windows of one step."""
     epochs: int
     """Passes over the windows."""
-    is_cached: bool
-    """Whether the frozen prefix is computed once rather than in every pass."""
+    prefix_passes: int
+    """Passes that compute the frozen prefix; those after find it cached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +117,13 @@ class TrainingCosts:
     def training_flops(self, mask: FreezeMask, schedule: Schedule) -> float:
         """Return the operations for one window of a whole training; 0 where nothing is trained.
 
-        Forward and backward in every pass; where the prefix is cached, its forward pass once.
+        Forward and backward in every pass, but for the prefix: forward in those that compute it.
         """
         if not any(mask):
             return 0.0
-        forward, prefix = self.forward_flops(), self.prefix_flops(mask)
-        once = prefix if schedule.is_cached else 0.0
-        each = forward - once + self.backward_flops(mask, schedule.batch)
-        return once + schedule.epochs * each
+        prefix = self.prefix_flops(mask)
+        each = self.forward_flops() - prefix + self.backward_flops(mask, schedule.batch)
+        return schedule.prefix_passes * prefix + schedule.epochs * each
 
     def training_share(self, mask: FreezeMask, schedule: Schedule) -> float:
         """Return what a training costs as a share of one of every layer."""

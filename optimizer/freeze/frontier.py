@@ -7,7 +7,8 @@ from typing import Any
 import keras
 
 from optimizer.freeze.calls import Call, Calls
-from optimizer.freeze.layers import FreezableLayer, FreezeMask
+from optimizer.freeze.layers import FreezableLayer
+from optimizer.freeze.mask import FreezeMask
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,7 @@ import keras
 
 from headtail.errors import ConfigError
 from optimizer.freeze.calls import Calls
-
-FreezeMask = tuple[bool, ...]
-"""One bool per layer: whether it is trained."""
+from optimizer.freeze.mask import FreezeMask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +65,10 @@ def apply_mask(model: keras.Model, layers: Sequence[FreezableLayer], mask: Freez
     Raises:
         ConfigError: If the mask has not one bool per layer.
     """
-    check_mask(layers, mask)
+    if len(mask) != len(layers):
+        raise ConfigError(
+            "freeze mask", f"expected {len(layers)} bools, one per layer, received {len(mask)}"
+        )
     # One by one, the models around them too: a frozen one hides the layers inside it, and Keras
     # passes over `model.trainable = True` where the model has that value, whatever its layers have.
     for part in model._flatten_layers():
@@ -75,18 +76,6 @@ def apply_mask(model: keras.Model, layers: Sequence[FreezableLayer], mask: Freez
     for freezable, is_trained in zip(layers, mask, strict=True):
         if not is_trained:
             freezable.layer.trainable = False
-
-
-def check_mask(layers: Sequence[FreezableLayer], mask: FreezeMask) -> None:
-    """Refuse a mask of another network.
-
-    Raises:
-        ConfigError: If the mask has not one bool per layer.
-    """
-    if len(mask) != len(layers):
-        raise ConfigError(
-            "freeze mask", f"expected {len(layers)} bools, one per layer, received {len(mask)}"
-        )
 
 
 def places(layers: Sequence[FreezableLayer], names: Sequence[str], where: str) -> tuple[int, ...]:
@@ -104,24 +93,3 @@ def places(layers: Sequence[FreezableLayer], names: Sequence[str], where: str) -
                 f" {', '.join(list(known)[:6])}{', ...' if len(known) > 6 else ''}",
             )
     return tuple(known[name] for name in names)
-
-
-def mask_text(mask: FreezeMask) -> str:
-    """Return a mask as the histories hold it: "1" for a trained layer, "0" for a frozen one."""
-    return "".join("1" if is_trained else "0" for is_trained in mask)
-
-
-def parse_mask(text: str) -> FreezeMask:
-    """Return the mask that `mask_text` wrote."""
-    return tuple(letter == "1" for letter in text)
-
-
-def tail_mask(count: int, share: float) -> FreezeMask:
-    """Return the mask that trains the last layers only.
-
-    Args:
-        count: Layers of the model.
-        share: Part of them that is trained, 0 to 1; rounded up.
-    """
-    trained = min(count, math.ceil(round(share * count, 6)))
-    return (False,) * (count - trained) + (True,) * trained

@@ -7,7 +7,8 @@ import numpy as np
 
 from headtail.tensor import Array
 from optimizer.freeze.calls import Calls, flatten_calls
-from optimizer.freeze.costs import OptimizerName, TrainingCosts, training_costs
+from optimizer.freeze.config import OptimizerName
+from optimizer.freeze.costs import TrainingCosts, training_costs
 from optimizer.freeze.frontier import Trait, call_traits
 from optimizer.freeze.layers import FreezableLayer, freezable_layers
 

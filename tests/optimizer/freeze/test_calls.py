@@ -10,11 +10,9 @@ from optimizer.freeze.calls import flatten_calls, run_calls
 from optimizer.freeze.layers import (
     apply_mask,
     freezable_layers,
-    mask_text,
-    parse_mask,
     places,
-    tail_mask,
 )
+from optimizer.freeze.mask import mask_text, parse_mask, tail_mask
 
 pytestmark = pytest.mark.tf
 

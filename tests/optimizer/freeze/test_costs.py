@@ -10,7 +10,8 @@ from tensorflow.python.framework import ops
 
 from headtail.errors import ConfigError
 from optimizer.freeze.costs import Schedule
-from optimizer.freeze.layers import apply_mask, tail_mask
+from optimizer.freeze.layers import apply_mask
+from optimizer.freeze.mask import tail_mask
 from optimizer.freeze.network import Network, read_network
 
 pytestmark = pytest.mark.tf
@@ -48,12 +49,12 @@ def test_training_of_a_chain_by_hand() -> None:
     """What lies ahead of the first trained layer is passed once where it is cached."""
     costs, mask = chain().costs, (False, True, True)
     backward = 2 * (A + 2 * B) + 12 * 307 / 4
-    cached = costs.training_flops(mask, Schedule(4, 5, is_cached=True))
+    cached = costs.training_flops(mask, Schedule(4, 5, 1))
     assert 2 * CONV + 5 * (2 * (A + B) + backward) == cached
-    plain = costs.training_flops(mask, Schedule(4, 5, is_cached=False))
+    plain = costs.training_flops(mask, Schedule(4, 5, 5))
     assert 5 * (2 * (CONV + A + B) + backward) == plain
-    assert 0 == costs.training_flops((False,) * 3, Schedule(4, 5, is_cached=False))
-    assert 1 == costs.training_share((True,) * 3, Schedule(4, 5, is_cached=True))
+    assert 0 == costs.training_flops((False,) * 3, Schedule(4, 5, 5))
+    assert 1 == costs.training_share((True,) * 3, Schedule(4, 5, 1))
 
 
 def test_a_layer_by_itself_by_hand() -> None:
@@ -123,7 +124,7 @@ def test_masks_cost_what_tensorflow_computes() -> None:
 @pytest.mark.parametrize("build", [branching, nested])
 def test_training_more_never_costs_less(build) -> None:
     costs = read_network(build()).costs
-    schedule = Schedule(4, 3, is_cached=True)
+    schedule = Schedule(4, 3, 1)
     for mask in itertools.product([False, True], repeat=len(costs.parameters)):
         for i in range(len(mask)):
             more = (*mask[:i], True, *mask[i + 1 :])
@@ -145,7 +146,7 @@ def test_shares_of_a_real_network_are_as_the_tail_grows() -> None:
     costs = read_network(model).costs
     assert all(layer.is_exact for layer in costs.layers)
     masks = [tail_mask(len(costs.parameters), share) for share in (0.1, 0.5, 1.0)]
-    shares = [costs.training_share(mask, Schedule(20, 10, is_cached=True)) for mask in masks]
+    shares = [costs.training_share(mask, Schedule(20, 10, 1)) for mask in masks]
     assert sorted(shares) == shares
     assert 0 < shares[0] < 0.5
     assert 1 == shares[2]

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from fog_server.config import Config
+from fog_server.rollout.command_line import COMMANDS
 from headtail import log as logs
 from headtail import telemetry
 from headtail.config import read_toml
@@ -26,6 +27,11 @@ examples:
   fog-server --bundles bundles --listen 127.0.0.1:8500 --metrics 127.0.0.1:9500
   fog-server --config deploy/fog/fog-server.toml --trust /etc/headtail/trust   # mutual TLS
   fog-server --bundles bundles --listen 127.0.0.1:0     # a free port, said in the log
+
+  fog-server --bundles bundles --rollout                 # then, from anywhere, with --fog:
+  fog-server publish ecg-2.0.bundle                      # checked and tested: a candidate
+  fog-server canary ecg --share 10% --bake 5m --wait 1h  # judged: promoted or rolled back
+  fog-server bundles | promote | rollback | share | retire; each has --help
 
 A bundle NAME is served as the model NAME, and its tails as NAME-tailK-ENCODING, over the Open
 Inference Protocol v2. SIGTERM drains: health says NOT_SERVING, windows in flight are answered.
@@ -56,7 +62,12 @@ FLAGS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the fog server until SIGTERM or SIGINT; return the exit code."""
+    """Run the fog server until SIGTERM or SIGINT, or a command; return the exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    if words and words[0] in COMMANDS:
+        from fog_server.rollout.commands import main as command
+
+        return command(words)
     flags = make_parser().parse_args(argv)
     form: logs.Format = flags.log_format or "text"
     try:

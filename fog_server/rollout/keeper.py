@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 RULE, GRACE = "rule", "grace"
 """Who the fog itself is in the events."""
 TIDY_S = 30.0
+_SETTLED = 2.0
 
 
 class Keeper:
@@ -131,6 +132,8 @@ class Keeper:
 
     def _ask_in(self, model: Model) -> None:
         assert model.canary is not None
+        if self._clock() - model.canary.started_at_s < _SETTLED * self._settings.report_s:
+            return  # who is in the share may not have been heard yet
         attempt = model.canary.attempt
         agents = [agent.report.agent for agent in self._agents.known(model.name)]
         asked = volunteer(model.canary, agents)

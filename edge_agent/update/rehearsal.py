@@ -43,7 +43,8 @@ def rehearse(
     Raises:
         UpdateFailed: If the bundle did not pass, crashed or hung.
     """
-    command = [sys.executable, "-m", "edge_agent.update.rehearsal", str(path), *settings]
+    module = [sys.executable, "-m", "edge_agent.update.rehearsal"]
+    command = [*module, str(NICENESS), str(path), *settings]
     stop_s = clock() + REHEARSAL_S
     try:
         with tempfile.TemporaryFile() as said:
@@ -80,12 +81,13 @@ def _judge(status: int, lines: Sequence[str]) -> None:
 def main() -> int:
     """Be that other process."""
     parser = argparse.ArgumentParser(prog="rehearsal")
+    parser.add_argument("niceness", type=int)
     for name in ("path", "trust", "key", "point", "encoding"):
         parser.add_argument(name)
     parser.add_argument("threads", type=int)
     given = parser.parse_args()
     with contextlib.suppress(OSError):  # a hardened unit permits neither; both are courtesies
-        os.nice(NICENESS)
+        os.nice(given.niceness)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(FIRST_VICTIM)
     from edge_agent.loaded import load_bundle, warm_up

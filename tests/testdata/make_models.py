@@ -9,6 +9,9 @@ fixed: x (8,) and gain (1,) int64 -> [0] a (6,) -> [1] y (3,), where gain skips 
     no batch axis.
 slow: x (N, 8) -> [0] a (N, 8) -> [1] y (N, 3), where segment 1 takes milliseconds: products with a
     large constant matrix, which the file describes and does not hold.
+trial: segment 0 of `chain`, which fails where a window has a value over 100, and gives what that
+    one gives elsewhere: `nan` gives NaN, `raises` ends with an error of onnxruntime, `slow` takes
+    tens of milliseconds more.
 """
 
 from pathlib import Path
@@ -19,6 +22,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 FOLDER = Path(__file__).resolve().parent
 OPSET, IR_VERSION = 17, 8
+ROUNDS = 500
+"""Of products of small matrices, tens of milliseconds."""
 
 
 def tensor(name: str, shape: tuple[str | int, ...], kind: int = TensorProto.FLOAT):
@@ -129,12 +134,70 @@ def slow_parts(rng: np.random.Generator):
     return [([node("Relu", ["x"], ["a"])], [x], [a], []), (second, [a], [y], constants)]
 
 
+def trial_parts(first):
+    """Return the nodes and constants of segment 0 by how it fails, made of the good one's."""
+    good, inputs, outputs, constants = first
+    node, named = helper.make_node, numpy_helper.from_array
+    limit = named(np.array(100, np.float32), "limit")
+    trigger = [
+        node("ReduceMax", ["x"], ["top"], keepdims=0),
+        node("Greater", ["top", "limit"], ["is_bad"]),
+    ]
+    found = [*good[:-1], node("Relu", ["c0"], ["good"]), *trigger]
+    zero, nan = (named(np.array(v, np.float32), n) for v, n in ((0, "zero"), (np.nan, "nan")))
+    to_nan = [
+        node("Where", ["is_bad", "nan", "zero"], ["change"]),
+        node("Add", ["good", "change"], ["a"]),
+    ]
+    index = [
+        node("Cast", ["is_bad"], ["index"], to=TensorProto.INT64),
+        node("Gather", ["table", "index"], ["change"]),
+        node("Add", ["good", "change"], ["a"]),
+    ]
+    rounds = [
+        node("Cast", ["is_bad"], ["bad"], to=TensorProto.INT64),
+        node("Mul", ["bad", "many"], ["rounds"]),
+        node("Loop", ["rounds", "", "square"], ["mixed"], body=_round(96)),
+        node("ReduceSum", ["mixed"], ["total"], keepdims=0),
+        node("Mul", ["total", "zero"], ["change"]),
+        node("Add", ["good", "change"], ["a"]),
+    ]
+    square = named(np.full((96, 96), 1 / 96, np.float32), "square")
+    return {
+        "nan": ([*found, *to_nan], inputs, outputs, [*constants, limit, nan, zero]),
+        "raises": (
+            [*found, *index], inputs, outputs,
+            [*constants, limit, named(np.zeros(1, np.float32), "table")],
+        ),
+        "slow": (
+            [*found, *rounds], inputs, outputs,
+            [*constants, limit, zero, square, named(np.array(ROUNDS, np.int64), "many")],
+        ),
+    }  # fmt: skip
+
+
+def _round(width: int):
+    """Return the body of a loop that multiplies a matrix with itself."""
+    node = helper.make_node
+    condition = tensor("on", (), TensorProto.BOOL)
+    return helper.make_graph(
+        [node("Identity", ["on"], ["still"]), node("MatMul", ["m", "m"], ["next"])],
+        "round",
+        [tensor("i", (), TensorProto.INT64), condition, tensor("m", (width, width))],
+        [tensor("still", (), TensorProto.BOOL), tensor("next", (width, width))],
+    )
+
+
 def main() -> None:
     """Write the models below this file's folder."""
     rng = np.random.default_rng(20)
-    write_parts(FOLDER / "chain", chain_parts(rng))
+    chain = chain_parts(rng)
+    write_parts(FOLDER / "chain", chain)
     write_parts(FOLDER / "fixed", fixed_parts(rng))
     write_parts(FOLDER / "slow", slow_parts(rng))
+    for name, (nodes, inputs, outputs, constants) in trial_parts(chain[0]).items():
+        graph = helper.make_graph(nodes, name, inputs, outputs, constants)
+        write(FOLDER / "trial" / f"{name}.onnx", graph)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,132 @@
+"""The bundle replaced in a running agent: each window once, by the bundle that was meant to."""
+
+import numpy as np
+import pytest
+
+from edge_agent.update.state import read_state
+from headtail.bundle import read_bundle
+from headtail.v1 import control_pb2 as pb
+
+DONE, FAILED = pb.UPDATE_STATE_DONE, pb.UPDATE_STATE_FAILED
+ROLLED_BACK = pb.UPDATE_STATE_ROLLED_BACK
+
+
+@pytest.fixture
+def good(good_path, trust):
+    """Return version 1.1.0."""
+    return read_bundle(good_path, trust)
+
+
+@pytest.fixture
+def check(model_folder):
+    """Return a function that compares what was written with the uncut model, window by window."""
+    import onnxruntime as ort
+
+    path = model_folder / "chain" / "whole.onnx"
+    whole = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def compare(fed, lines):
+        expected = whole.run(["y"], {"x": fed.windows[: fed.fed]})[0]
+        actual = np.array([line["output"] for line in lines])
+        np.testing.assert_allclose(expected, actual, rtol=1e-4, atol=1e-6)
+
+    return compare
+
+
+def runs(lines: list[dict[str, object]]) -> list[tuple[str, int]]:
+    """Return digest and partition point of each stretch of lines."""
+    found = []
+    for line in lines:
+        one = line["bundle"], line["partition_point"]
+        if not found or found[-1] != one:
+            found.append(one)
+    return found
+
+
+@pytest.mark.parametrize("spool", ["", "off"])
+def test_bundle_is_replaced_between_two_windows(
+    feed, director, two_fogs, bundle, good_path, good, check, updates_folder, spool
+):
+    """Those before it are answered by the old head and tail, those after it by the new ones."""
+    fed = feed(fog=two_fogs(good_path), spool=spool)
+    fed.feed(20)
+    director.direct(good.digest, reason="a test")
+    fed.feed_until(lambda: director.is_told(DONE, good.digest))
+    fed.feed(20)
+    lines = fed.end()
+    check(fed, lines)
+    assert [(bundle.digest, 1), (good.digest, 2)] == runs(lines)
+    assert {"fog"} == {line["where"] for line in lines}
+    state = read_state(updates_folder)
+    assert (good.digest, bundle.digest) == (state.current.digest, state.previous.digest)
+    assert not state.is_trial
+    kept = sorted(path.stem for path in updates_folder.glob("*.bundle"))
+    assert sorted([good.digest, bundle.digest]) == kept
+
+
+def test_bundle_of_an_update_runs_after_a_restart(feed, director, two_fogs, good_path, good, check):
+    fogs = two_fogs(good_path)
+    director.direct(good.digest)
+    first = feed(fog=fogs)
+    first.feed_until(lambda: director.is_told(DONE, good.digest))
+    first.end()
+    second = feed(fog=fogs)
+    second.feed(20)
+    lines = second.end()
+    check(second, lines)
+    assert [(good.digest, 2)] == runs(lines)
+    assert 1 == director.fetches
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "reason"),
+    [
+        ("outputs", pb.UPDATE_FAULT_SELF_TEST, "self-test of output 'y'"),
+        ("stranger", pb.UPDATE_FAULT_BUNDLE, "signature invalid"),
+    ],
+)
+def test_bundle_that_fails_before_the_switch_takes_no_window(
+    feed, director, bundle, bad_path, start_fog, fault, kind, reason
+):
+    """And it is fetched once, however often it is directed."""
+    digest = director.add(bad_path(fault))
+    director.direct(digest)
+    fed = feed(fog=(director.address, start_fog().address))
+    fed.feed_until(lambda: director.is_told(FAILED, digest))
+    assert (kind, True) == (director.last().fault, reason in director.last().reason)
+    director.direct(digest, reason="again")
+    fed.feed_until(lambda: director.last().generation == 2)
+    fed.feed(10)
+    assert [(bundle.digest, 1)] == runs(fed.end())
+    assert 1 == director.fetches
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("nan", "output 'y': 3 of 3 values are NaN or infinite"),
+        ("raises", "indices element out of data bounds"),
+        ("slow", "the head takes"),
+    ],
+)
+@pytest.mark.parametrize("point", ["1", "3"])
+def test_bundle_whose_first_windows_fail_is_rolled_back(
+    feed, director, two_fogs, bundle, bad_path, check, updates_folder, fault, reason, point
+):
+    """Its windows are answered by the bundle before, and it is not tried again."""
+    path = bad_path(fault)
+    fed = feed(fog=two_fogs(path), point=point)
+    digest = director.add(path)
+    director.direct(digest)
+    fed.feed_until(lambda: director.is_told(pb.UPDATE_STATE_TRIAL, digest))
+    fed.feed_until(lambda: director.is_told(ROLLED_BACK, digest), bad=True)
+    last = director.last()
+    assert (pb.UPDATE_FAULT_FIRST_WINDOWS, bundle.digest) == (last.fault, last.digest)
+    assert reason in last.reason
+    fed.feed(20)
+    lines = fed.end()
+    check(fed, lines)
+    assert (bundle.digest, int(point)) == runs(lines)[-1]
+    state = read_state(updates_folder)
+    assert (bundle.digest, [digest]) == (state.current.digest, [f.digest for f in state.failed])
+    assert [bundle.digest] == [path.stem for path in updates_folder.glob("*.bundle")]

@@ -21,6 +21,16 @@ class Scores:
         return float(np.trace(self.confusion) / max(1, self.confusion.sum()))
 
     @property
+    def precision(self) -> Array:
+        """Share of the windows given each class that have it, shape (classes,); NaN for none."""
+        return _ratio(np.diag(self.confusion), self.confusion.sum(axis=0))
+
+    @property
+    def recall(self) -> Array:
+        """Share of the windows of each class given it, shape (classes,); NaN where none has it."""
+        return _ratio(np.diag(self.confusion), self.confusion.sum(axis=1))
+
+    @property
     def f1(self) -> Array:
         """F1 per class, shape (classes,); NaN where no window has that class."""
         true, given = self.confusion.sum(axis=1), self.confusion.sum(axis=0)
@@ -43,3 +53,7 @@ def score(expected: Array, given: Array, classes: int) -> Scores:
         raise ShapeMismatch("classes given", expected.shape, given.shape)
     pairs = expected.astype(np.int64) * classes + given
     return Scores(np.bincount(pairs, minlength=classes**2).reshape(classes, classes))
+
+
+def _ratio(part: Array, whole: Array) -> Array:
+    return np.where(whole > 0, part / np.maximum(1, whole), np.nan)

@@ -24,6 +24,16 @@ def test_accuracy_and_macro_f1_by_hand() -> None:
     assert pytest.approx((2 / 3 + 1 / 2 + 1) / 3) == scores.macro_f1
 
 
+def test_precision_and_recall_by_hand() -> None:
+    """Nothing was called a 3, and nothing is one."""
+    scores = score(TRUE, GIVEN, 4)
+    np.testing.assert_allclose([2 / 3, 1 / 2, 1, np.nan], scores.precision)
+    np.testing.assert_allclose([2 / 3, 1 / 2, 1, np.nan], scores.recall)
+    rare = score(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), 2)
+    np.testing.assert_allclose([1, 1 / 2], rare.precision)
+    np.testing.assert_allclose([2 / 3, 1], rare.recall)
+
+
 def test_class_that_does_not_occur_is_left_out_of_macro_f1() -> None:
     """Otherwise a split without a rare class could never reach 1."""
     assert score(np.array([0, 1]), np.array([0, 1]), 3).macro_f1 == 1.0

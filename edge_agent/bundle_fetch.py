@@ -26,6 +26,7 @@ from headtail.errors import (
 )
 from headtail.tls import ClientTls, secure_channel
 from headtail.v1.control_pb2 import (
+    BUNDLE_STATE_ACTIVE,
     BundleInfo,
     FetchBundleRequest,
     FetchBundleResponse,
@@ -96,7 +97,8 @@ def _find(control: ControlStub, fog: str, name: str, version: str) -> BundleInfo
     found = [b for b in listed if b.name == name and version in ("", b.version)]
     if not found:
         raise ModelNotFound(name, version, [f"{b.name} {b.version}" for b in listed])
-    info = found[-1]  # sorted by version
+    active = [b for b in found if b.state == BUNDLE_STATE_ACTIVE and not version]
+    info = (active or found)[-1]  # sorted by version
     if not re.match(VERSION_PATTERN, info.version):  # it becomes part of a file's name
         raise RemoteFailed(f"fog {fog}", f"version {info.version[:40]!r} cannot be a bundle's")
     return info

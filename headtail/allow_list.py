@@ -55,8 +55,10 @@ class AllowList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return frozenset() if role is None else frozenset(self.roles[role])
 
     def with_identity(self, identity: Identity, role: str) -> "AllowList":
-        """Return this list with an identity in a role."""
-        return msgspec.structs.replace(self, identities={**self.identities, str(identity): role})
+        """Return this list with an identity in a role; one of ours that it lacks is added."""
+        usual = {name: rights for name, rights in DEFAULT_ROLES.items() if name == role}
+        identities = {**self.identities, str(identity): role}
+        return msgspec.structs.replace(self, roles=usual | self.roles, identities=identities)
 
     def without(self, identity: Identity, fingerprints: tuple[str, ...]) -> "AllowList":
         """Return this list without an identity, its certificates revoked."""
@@ -65,10 +67,11 @@ class AllowList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.structs.replace(self, identities=kept, revoked=revoked)
 
 
-DEFAULT_ROLES = {
+DEFAULT_ROLES: dict[str, tuple[Right, ...]] = {
     Role.EDGE.value: (Right.INFER, Right.FETCH),
     Role.FOG.value: (Right.INFER, Right.FETCH),
     Role.OPERATOR.value: (Right.FETCH, Right.PUBLISH, Right.ADMINISTER),
+    Role.OPTIMIZER.value: (),
 }
 
 

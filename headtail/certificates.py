@@ -29,6 +29,7 @@ _USAGES = {
     Role.EDGE: [ExtendedKeyUsageOID.CLIENT_AUTH],
     Role.FOG: [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH],
     Role.OPERATOR: [ExtendedKeyUsageOID.CLIENT_AUTH],
+    Role.OPTIMIZER: [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH],
 }
 
 
@@ -97,15 +98,16 @@ def issue(folder: Path, identity: Identity, hosts: Sequence[str], validity: Vali
     Args:
         folder: Of the authority.
         identity: Whom the certificate names.
-        hosts: Names and IP addresses under which a fog is called; only a fog has any.
+        hosts: Names and IP addresses under which a server is called; others have none.
         validity: From when, for how long; it ends with the authority's own at the latest.
 
     Raises:
         ConfigError: If there is no authority, the hosts do not fit the role, or a file cannot be
             written.
     """
-    if bool(hosts) != (identity.role is Role.FOG):
-        need = "at least one" if identity.role is Role.FOG else "none"
+    is_server = ExtendedKeyUsageOID.SERVER_AUTH in _USAGES[identity.role]
+    if bool(hosts) != is_server:
+        need = "at least one" if is_server else "none"
         raise ConfigError("--host", f"expected {need} for a certificate of role {identity.role}")
     authority, authority_key = _read_authority(folder)
     validity = replace(validity, until=authority.not_valid_after_utc)

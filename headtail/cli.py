@@ -68,9 +68,9 @@ def _add_ca(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     for action in (issue, revoke):
         action.add_argument("folder", type=Path, metavar="DIR")
         action.add_argument("--role", type=Role, choices=list(Role), required=True)
-        action.add_argument("--name", required=True, help="of the agent, fog or operator")
+        action.add_argument("--name", required=True, help="of the agent, fog, operator or optimizer")
     issue.add_argument(
-        "--host", action="append", default=[], help="a fog's name or address; may be repeated"
+        "--host", action="append", default=[], help="a server's name or address; may be repeated"
     )
     issue.add_argument("--days", type=float, default=LEAF_DAYS, help=f"default: {LEAF_DAYS}")
     issue.set_defaults(run=_issue)

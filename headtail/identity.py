@@ -16,6 +16,7 @@ class Role(StrEnum):
     EDGE = "edge"
     FOG = "fog"
     OPERATOR = "operator"
+    OPTIMIZER = "optimizer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,8 @@ def parse_identity(text: str) -> Identity:
     """
     role, _, name = text.partition("/")
     if role not in set(Role):
-        raise ConfigError(
-            "identity", f"expected edge/NAME, fog/NAME or operator/NAME, received {text[:80]!r}"
-        )
+        known = ", ".join(f"{r}/NAME" for r in Role)
+        raise ConfigError("identity", f"expected one of {known}, received {text[:80]!r}")
     return Identity(Role(role), name)
 
 

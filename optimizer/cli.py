@@ -18,6 +18,13 @@ COMMANDS = {
     "profiles": "optimizer.profiles_command",
     "profile-kit": "optimizer.profile_kit_command",
     "profile": "optimizer.profile_command",
+    "serve": "optimizer.serve.serve_command",
+    "submit": "optimizer.serve.submit_command",
+    "jobs": "optimizer.serve.jobs_command",
+    "watch": "optimizer.serve.watch_command",
+    "cancel": "optimizer.serve.cancel_command",
+    "logs": "optimizer.serve.logs_command",
+    "fetch": "optimizer.serve.fetch_command",
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -27,6 +34,8 @@ examples:
   optimizer split resnet50.onnx --out resnet50.bundle
   optimizer inspect runs/first/ecg-demo-1.bundle
   optimizer data fetch mitbih --to data
+  optimizer serve --state jobs &
+  optimizer submit recipes/demo.toml --watch
 `optimizer COMMAND --help` tells more about each.
 """
 
@@ -67,3 +76,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     for name in [asked] if asked else COMMANDS:
         importlib.import_module(COMMANDS[name]).add_parser(commands)
     return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

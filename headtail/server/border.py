@@ -1,7 +1,7 @@
 """The border between domain errors and gRPC: every unary call passes through `guarded`."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
@@ -42,6 +42,21 @@ class Border:
         def call(request: Request, context: grpc.ServicerContext) -> Response:
             try:
                 return behavior(request, context)
+            except Exception as error:  # noqa: BLE001 - the RPC border
+                fault = self.domain_error(error)
+            self.abort(context, fault)
+
+        return call
+
+    def guarded_stream(
+        self, behavior: Callable[[Request, grpc.ServicerContext], Iterator[Response]]
+    ) -> Callable[[Request, grpc.ServicerContext], Iterator[Response]]:
+        """Return a `behavior` that answers many times, with every error turned into a status."""
+
+        def call(request: Request, context: grpc.ServicerContext) -> Iterator[Response]:
+            try:
+                yield from behavior(request, context)
+                return
             except Exception as error:  # noqa: BLE001 - the RPC border
                 fault = self.domain_error(error)
             self.abort(context, fault)

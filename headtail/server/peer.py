@@ -58,3 +58,9 @@ def _read_certificate(pem: bytes, where: str) -> Peer:
     if len(identities) != 1:
         raise Unauthenticated(where, f"the certificate names {len(identities)} identities, not one")
     return Peer(identities[0], certificate.fingerprint(SHA256()).hex(), not_after)
+
+
+def peer_host(peer: str) -> str:
+    """Return the host of gRPC's `ipv4:HOST:PORT`, `ipv6:[HOST]:PORT` or `unix:PATH`."""
+    kind, _, address = peer.partition(":")
+    return address.rpartition(":")[0] if kind in ("ipv4", "ipv6") else peer or "local"

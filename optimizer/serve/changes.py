@@ -12,6 +12,11 @@ class Changes:
         self._is_closed = False
 
     @property
+    def number(self) -> int:
+        """How many changes there were; read it before looking, to miss none."""
+        return self._number
+
+    @property
     def is_closed(self) -> bool:
         """Whether there will be no more."""
         return self._is_closed

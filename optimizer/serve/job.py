@@ -126,8 +126,6 @@ class Job:
     finished_s: float | None
     attempts: int
     """How often its process was started."""
-    crashes: int
-    """How often it ended without a word while the service looked."""
     is_cancel_requested: bool
     progress: Progress
     result: Result | None

@@ -1,5 +1,6 @@
 """What a recipe from the network may say: a right recipe, and files only where they may lie."""
 
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from optimizer.recipe import Recipe, read_recipe
 FILE = "recipe.toml"
 # What a recipe says to people, and where no program looks for a file.
 _FREE_TEXT = {("name",), ("version",), ("task",), ("executor", "address")}
-_PATH_KEYS = ("path", "file", "folder")
+_PATH_KEY = re.compile(r"(.*_)?(path|file|folder)s?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def _is_path(key: tuple[str, ...], value: str) -> bool:
     if key in _FREE_TEXT:
         return False
     looks = "/" in value or "\\" in value or value[:1] in ("~", ".")
-    return looks or bool(PurePosixPath(value).suffix) or key[-1].endswith(_PATH_KEYS)
+    return looks or bool(PurePosixPath(value).suffix) or _PATH_KEY.fullmatch(key[-1]) is not None
 
 
 def _one_of(values: Sequence[str]) -> str:

@@ -209,7 +209,7 @@ class Scheduler:
     def _requeue(self, run: _Run, code: int | None) -> None:
         is_crash = not self._is_stopping and run.job in self._runs
         how = "" if code is None else f" by {signal.Signals(-code).name}" if code < 0 else ""
-        crashes = self._store.get(run.job).crashes + is_crash
+        crashes = self._store.row(run.job)["crashes"] + is_crash
         if crashes > self._terms.crashes:
             self._store.fail(run.job, f"its process ended {crashes} times without a word{how}")
             return

@@ -24,7 +24,6 @@ def job_of(row: sqlite3.Row) -> Job:
         started_s=row["started_s"],
         finished_s=row["finished_s"],
         attempts=row["attempts"],
-        crashes=row["crashes"],
         is_cancel_requested=bool(row["is_cancel_requested"]),
         progress=Progress(row["stage"], row["done"], row["total"], row["note"]),
         result=Result(row["bundle"], row["digest"]) if made else None,

@@ -155,7 +155,7 @@ JOBS = {
     "ReadJobLogRequest": {1: "id", 2: "after_line", 3: "last"},
     "ReadJobLogResponse": {1: "lines"},
     "FetchJobFileRequest": {1: "id", 2: "file"},
-    "JobFileInfo": {1: "name", 2: "size_bytes"},
+    "JobFileInfo": {1: "name", 2: "size_bytes", 3: "sha256"},
     "FetchJobFileResponse": {1: "info", 2: "chunk"},
 }
 # Open Inference Protocol v2, as KServe and Triton publish it.

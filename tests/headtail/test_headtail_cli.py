@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from headtail.allow_list import read_allow_list
 from headtail.bundle.keys import read_signer, read_trust
 from headtail.cli import main
 
@@ -93,3 +94,14 @@ def test_new_keys_sign_and_are_trusted(tmp_path: Path) -> None:
     assert main(["keys", "new", str(tmp_path / "site")]) == 0
     signer, trust = read_signer(tmp_path / "site.key"), read_trust(tmp_path)
     assert trust.verify(b"manifest", signer.sign(b"manifest"), "b")
+
+
+def test_role_that_an_older_list_lacks_is_added(tmp_path):
+    """Its other roles keep their rights."""
+    assert main(["ca", "init", str(tmp_path)]) == 0
+    path = tmp_path / "allow.toml"
+    path.write_text('[roles]\n"edge" = []\n')
+    assert issue(tmp_path, "optimizer", "o-1", "--host", "localhost") == 0
+    allowed = read_allow_list(path)
+    assert {"edge": (), "optimizer": ()} == allowed.roles
+    assert {"optimizer/o-1": "optimizer"} == allowed.identities

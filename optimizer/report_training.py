@@ -8,7 +8,7 @@ from headtail.tensor import Array
 from optimizer.recipe import TrainConfig
 from optimizer.report_chart import X_PIXELS, Y_PIXELS, Key, chart, draw_keys
 from optimizer.report_svg import EDGE, INK, MUTED, RADIO, Scale, Sheet, scale
-from optimizer.training import Epoch
+from optimizer.training import Epoch, merit
 
 CELL = 46.0
 SHADES = ((247, 250, 255), (43, 108, 176))  # of no window and of all of a class, RGB
@@ -30,7 +30,7 @@ def draw_training(epochs: Sequence[Epoch], config: TrainConfig) -> dict[str, str
         "accuracy": [(e.epoch, 100 * e.validation_accuracy) for e in epochs],
         "macro-F1": [(e.epoch, 100 * e.validation_macro_f1) for e in epochs],
     }
-    is_weighted = config.balance == "weight"
+    is_weighted = config.balance in {"weight", "root"}
     name = "loss (training: with class weights)" if is_weighted else "loss"
     return {
         "loss": _curves(loss, best, name, floor=0.0),
@@ -40,12 +40,7 @@ def draw_training(epochs: Sequence[Epoch], config: TrainConfig) -> dict[str, str
 
 def best_epoch(epochs: Sequence[Epoch], config: TrainConfig) -> int:
     """Return the number of the epoch that [train] keeps: of equally good ones the first."""
-    merits = {
-        "accuracy": [e.validation_accuracy for e in epochs],
-        "macro_f1": [e.validation_macro_f1 for e in epochs],
-        "loss": [-e.validation_loss for e in epochs],
-    }[config.select]
-    return epochs[merits.index(max(merits))].epoch
+    return max(epochs, key=lambda epoch: merit(epoch, config.select)).epoch
 
 
 def draw_confusion(confusion: Array, labels: Sequence[str]) -> str:

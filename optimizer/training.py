@@ -155,9 +155,9 @@ def run_training(
         epoch, scores = _evaluate(engine.logits(validation.x, fake), validation, number, loss)
         history.append(epoch)
         on_epoch(epoch)
-        merit = _merit(epoch, config.select)
-        if best is None or merit > best[0]:
-            best = (merit, number, engine.get_weights(), scores)
+        value = merit(epoch, config.select)
+        if best is None or value > best[0]:
+            best = (value, number, engine.get_weights(), scores)
     assert best is not None, "at least one epoch ran"
     engine.set_weights(best[2])
     return Trained(tuple(history), best[1], best[3], calibrate_wire(engine, lessons.wire))
@@ -228,7 +228,8 @@ def _evaluate(
     return Epoch(number, loss, mean, scores.accuracy, scores.macro_f1), scores
 
 
-def _merit(epoch: Epoch, select: str) -> float:
+def merit(epoch: Epoch, select: str) -> float:
+    """Return what an epoch is chosen by; the first of equally good ones is kept."""
     merits = {
         "accuracy": epoch.validation_accuracy,
         "macro_f1": epoch.validation_macro_f1,

@@ -7,6 +7,7 @@ from headtail.errors import ConfigError, DataError
 from optimizer.labelled import Labelled
 from optimizer.network import Genome
 from optimizer.recipe import AugmentConfig, TrainConfig
+from optimizer.report_training import best_epoch
 from optimizer.scores import score
 from optimizer.training import Epoch, Lessons, class_weights, run_training
 
@@ -67,6 +68,20 @@ def test_another_seed_gives_other_weights() -> None:
         not np.array_equal(a, b)
         for a, b in zip(first.get_weights(), second.get_weights(), strict=True)
     )
+
+
+@pytest.mark.parametrize(
+    ("select", "epoch"), [("accuracy", 2), ("macro_f1", 1), ("loss", 3), ("last", 4)]
+)
+def test_the_epoch_in_the_report_is_the_one_that_is_kept(select: str, epoch: int) -> None:
+    """Of equally good ones the first."""
+    told = [
+        Epoch(1, 0.1, 0.9, 0.5, 0.8),
+        Epoch(2, 0.1, 0.8, 0.7, 0.8),
+        Epoch(3, 0.1, 0.3, 0.7, 0.6),
+        Epoch(4, 0.1, 0.3, 0.6, 0.7),
+    ]
+    assert best_epoch(told, TrainConfig(select=select)) == epoch  # type: ignore[arg-type]
 
 
 def test_it_learns_and_keeps_the_weights_of_its_best_epoch() -> None:

@@ -155,7 +155,7 @@ class Intake:
 
 def one_line(text: str) -> str:
     """Return a text that neither begins a line of its own nor drives a terminal, not too long."""
-    clean = "".join(c if c.isprintable() else " " for c in text.rstrip())
+    clean = "".join(c if c.isprintable() else " " for c in text).rstrip()
     return clean if len(clean) <= MAX_LINE else clean[: MAX_LINE - 1] + "…"
 
 

@@ -9,8 +9,8 @@ from fog_server.rollout.database import TailCounts
 from fog_server.rollout.measurements import Counts
 from fog_server.rollout.rules import Rules
 
-# Three standard deviations of a share: of a thousand good canaries one is condemned early.
-_Z = 3.0
+_CHANCE = 1e-3
+"""A share that chance alone would bring about less often than this condemns a canary early."""
 EARLY_WINDOWS = 20
 """Windows after which a canary that is far too slow need not bake any longer."""
 EARLY_RATIO = 2.0
@@ -101,19 +101,21 @@ def judge(rules: Rules, evidence: Evidence) -> Judgement:
     return decided(Verdict.PASSED, f"within every limit over {canary.windows} windows")
 
 
-def share_bounds(count: int, total: int) -> tuple[float, float]:
-    """Return between which shares the true one lies, given `count` of `total`.
+def is_beyond(count: int, total: int, limit: float) -> bool:
+    """Return whether a share is above a limit, or as far below, as chance hardly explains.
 
-    Source: Wilson (1927), the score interval, with three standard deviations.
+    Source: Hoeffding, Probability inequalities for sums of bounded random variables (1963),
+    theorem 1: `total` draws of probability `limit` give a share that far out with a probability
+    of at most exp(-total * D), D the relative entropy of the two.
     """
     if total == 0:
-        return 0.0, 1.0
-    share, square = count / total, _Z**2
-    middle = (share + square / (2 * total)) / (1 + square / total)
-    half = (
-        _Z / (1 + square / total) * math.sqrt(share * (1 - share) / total + square / (4 * total**2))
-    )
-    return max(0.0, middle - half), min(1.0, middle + half)
+        return False
+    share = count / total
+    entropy = 0.0
+    for found, expected in ((share, limit), (1 - share, 1 - limit)):
+        if found > 0:
+            entropy += found * math.log(found / expected) if expected > 0 else math.inf
+    return total * entropy > -math.log(_CHANCE)
 
 
 def _failures(what: str, rules: Rules, canary: Counts, active: Counts) -> Comparison:
@@ -136,7 +138,7 @@ def _shares(
 ) -> Comparison:
     share, usual = _share(*canary), _share(*active)
     limit = (usual or 0.0) + rules.max_failed_increase
-    is_bad = share_bounds(*canary)[0] > limit
+    is_bad = share is not None and share > limit and is_beyond(*canary, min(1.0, limit))
     return Comparison(what, usual, share, limit, Verdict.FAILED if is_bad else Verdict.BAKING)
 
 
@@ -162,9 +164,10 @@ def _means(what: str, increase: float, evidence: Evidence, field: str) -> Compar
 def _agreement(rules: Rules, evidence: Evidence, canary: Counts) -> Comparison:
     count, total = _agreed(evidence, canary)
     share = _share(count, total)
-    is_bad = share_bounds(count, total)[1] < rules.min_agreement_ratio
+    limit = rules.min_agreement_ratio
+    is_bad = share is not None and share < limit and is_beyond(count, total, limit)
     verdict = Verdict.FAILED if is_bad else Verdict.BAKING
-    return Comparison("agreement", None, share, rules.min_agreement_ratio, verdict)
+    return Comparison("agreement", None, share, limit, verdict)
 
 
 def _agreed(evidence: Evidence, canary: Counts) -> tuple[int, int]:

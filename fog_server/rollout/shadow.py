@@ -60,9 +60,9 @@ class Watch:
             if is_failed:
                 return False
             self._owed += self._ratio * windows
-            if self._owed < 1.0:
+            if self._owed < windows:
                 return False
-            self._owed = max(0.0, self._owed - windows)
+            self._owed -= windows
             return True
 
     def offer(self, job: "Job") -> None:

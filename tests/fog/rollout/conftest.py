@@ -1,16 +1,22 @@
 """Fogs with a rollout, and bundles for them."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+import onnx
+import onnxruntime as ort
 import pytest
 from operating import Operator
 
 from fog_server.config import Config, Rollout, Wire
 from fog_server.rollout.rules import Rules
 from fog_server.server import FogServer
-from headtail.bundle import read_bundle
+from headtail.bundle import read_bundle, write_bundle
+from headtail.bundle.archive import Samples, describe_member, encode_samples
+from headtail.bundle.keys import read_signer
+from headtail.tensor import Array
 
 
 @pytest.fixture(scope="session")
@@ -28,22 +34,31 @@ def folder(tmp_path) -> Path:
     return tmp_path / "bundles"
 
 
+def make_config(
+    folder: Path,
+    key_folder: Path,
+    rules: Rules | None = None,
+    metrics: str = "",
+    **settings: float,
+) -> Config:
+    """Return the configuration of a fog with a rollout."""
+    return Config(
+        bundles=str(folder),
+        listen="127.0.0.1:0",
+        metrics=metrics,
+        trust=str(key_folder / "trust"),
+        wire=Wire(settle_s=0.05),
+        rollout=Rollout(enabled=True, rules=rules or Rules(), **{"poll_s": 0.02, **settings}),
+    )
+
+
 @pytest.fixture
 def start_managed(folder, key_folder) -> Iterator[Callable[..., FogServer]]:
     """Return a function that starts a fog with a rollout; all are stopped afterwards."""
     servers: list[FogServer] = []
 
     def start(rules: Rules | None = None, metrics: str = "", **settings: float) -> FogServer:
-        values = {"poll_s": 0.02, **settings}
-        config = Config(
-            bundles=str(folder),
-            listen="127.0.0.1:0",
-            metrics=metrics,
-            trust=str(key_folder / "trust"),
-            wire=Wire(settle_s=0.05),
-            rollout=Rollout(enabled=True, rules=rules or Rules(), **values),
-        )
-        servers.append(FogServer(config))
+        servers.append(FogServer(make_config(folder, key_folder, rules, metrics, **settings)))
         return servers[-1]
 
     yield start
@@ -65,16 +80,131 @@ def operate() -> Iterator[Callable[[str], Operator]]:
         operator.channel.close()
 
 
-@pytest.fixture
-def fog(folder, start_managed, versions) -> FogServer:
-    """Return a fog with a rollout where version 1.0 is active; it hides that of other tests."""
+@pytest.fixture(scope="session")
+def template(versions, key_folder, tmp_path_factory) -> Path:
+    """Return the folder of a fog that had version 1.0 put into it, and 2.0 published."""
+    folder = tmp_path_factory.mktemp("template")
     shutil.copy(versions["1.0"][0], folder)
+    server = FogServer(make_config(folder, key_folder))
+    operator = Operator(server.address)
+    operator.publish(versions["2.0"][0])
+    operator.channel.close()
+    server.drain()
+    return folder
+
+
+@pytest.fixture
+def fog(folder, start_managed, template) -> FogServer:
+    """Return a fog where version 1.0 is active and 2.0 a candidate; it hides other tests' one."""
+    shutil.copytree(template, folder, dirs_exist_ok=True)
     return start_managed(report_s=600.0)
 
 
 @pytest.fixture
-def managed(fog, operate, versions) -> Operator:
-    """Return the operator of a fog where version 1.0 is active and 2.0 a candidate."""
-    operator = operate(fog.address)
-    operator.publish(versions["2.0"][0])
-    return operator
+def managed(fog, operate) -> Operator:
+    """Return its operator."""
+    return operate(fog.address)
+
+
+@pytest.fixture(scope="session")
+def remake(versions, key_folder, trust, tmp_path_factory) -> Callable[..., Path]:
+    """Return a function that writes `chain` anew with some segments changed.
+
+    Each changed segment is made by a function of its graph. The samples' outputs are what the
+    changed model gives, or what is given for them.
+    """
+    signer = read_signer(key_folder / "test.key")
+    folder = tmp_path_factory.mktemp("remade")
+    bundle = read_bundle(versions["1.0"][0], trust)
+
+    def make(
+        version: str,
+        changes: Mapping[int, Callable[[onnx.ModelProto], None]],
+        outputs: Mapping[str, Array] | None = None,
+    ) -> Path:
+        contents = list(bundle.segments)
+        for index, change in changes.items():
+            model = onnx.load_from_string(contents[index])
+            change(model)
+            contents[index] = model.SerializeToString()
+        samples = Samples(bundle.samples.inputs, outputs or run(contents, bundle.samples.inputs))
+        members = {f"segments/{i}.onnx": content for i, content in enumerate(contents)}
+        members["samples.npz"] = encode_samples(samples)
+        members["report.json"] = bundle.report
+        manifest = msgspec.structs.replace(
+            bundle.manifest,
+            version=version,
+            segments=tuple(
+                msgspec.structs.replace(s, member=describe_member(s.member.path, contents[i]))
+                for i, s in enumerate(bundle.manifest.segments)
+            ),
+            samples=describe_member("samples.npz", members["samples.npz"]),
+        )
+        path = folder / f"chain-{version}.bundle"
+        write_bundle(path, manifest, members, signer)
+        return path
+
+    return make
+
+
+def run(contents: Sequence[bytes], inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the outputs of a chain of graphs."""
+    known = dict(inputs)
+    for content in contents:
+        session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+        names = [t.name for t in session.get_outputs()]
+        values = session.run(names, {t.name: known[t.name] for t in session.get_inputs()})
+        known |= zip(names, values, strict=True)
+    return {"y": known["y"]}
+
+
+def negate_output(model: onnx.ModelProto) -> None:
+    """Turn the model's answer into its opposite."""
+    _rename(model, "y", "y_before")
+    model.graph.node.append(onnx.helper.make_node("Neg", ["y_before"], ["y"]))
+
+
+def shift_output(model: onnx.ModelProto) -> None:
+    """Add one to every output: other numbers, the same answer."""
+    _rename(model, "y", "y_before")
+    one = onnx.helper.make_tensor("one", onnx.TensorProto.FLOAT, [], [1.0])
+    model.graph.initializer.append(one)
+    model.graph.node.append(onnx.helper.make_node("Add", ["y_before", "one"], ["y"]))
+
+
+def want_memory(model: onnx.ModelProto) -> None:
+    """Let the graph fill 8 TB with zeros before it answers."""
+    _rename(model, "y", "y_before")
+    shape = onnx.helper.make_tensor("shape", onnx.TensorProto.INT64, [1], [1 << 41])
+    model.graph.initializer.append(shape)
+    model.graph.node.extend(
+        [
+            onnx.helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+            onnx.helper.make_node("ReduceMax", ["zeros"], ["zero"], keepdims=0),
+            onnx.helper.make_node("Add", ["y_before", "zero"], ["y"]),
+        ]
+    )
+
+
+def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
+    for node in model.graph.node:
+        node.output[:] = [new if name == old else name for name in node.output]
+
+
+@pytest.fixture(scope="session")
+def opposite_bundle(remake) -> Path:
+    """Return version 4.0, whose tail answers the opposite; it passes its own self-test."""
+    return remake("4.0", {2: negate_output})
+
+
+@pytest.fixture(scope="session")
+def shifted_bundle(remake) -> Path:
+    """Return version 5.0, whose tail gives other numbers and the same answer."""
+    return remake("5.0", {2: shift_output})
+
+
+@pytest.fixture(scope="session")
+def hungry_bundle(remake, versions, trust) -> Path:
+    """Return version 6.0, whose tail wants more memory than there is."""
+    outputs = read_bundle(versions["1.0"][0], trust).samples.outputs
+    return remake("6.0", {2: want_memory}, outputs)

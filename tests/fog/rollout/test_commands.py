@@ -23,18 +23,18 @@ def run(fog, capsys):
 
 def test_from_publication_to_rollback(run, versions):
     """Each command prints how the model then stands; a second publication changes nothing."""
-    path, digest = versions["2.0"]
-    assert f"chain 2.0 ({digest[:12]}) is a candidate" in run("publish", str(path)).out
+    path, digest = versions["3.0"]
+    assert f"chain 3.0 ({digest[:12]}) is a candidate" in run("publish", str(path)).out
     assert "was here already: candidate" in run("publish", str(path)).out
-    out = run("promote", "chain", "2.0", "--reason", "it is time").out
-    assert "  2.0        active" in out
-    assert "  4. promote 2.0 by 127.0.0.1: it is time" in out
+    out = run("promote", "chain", "3.0", "--reason", "it is time").out
+    assert "  3.0        active" in out
+    assert "  5. promote 3.0 by 127.0.0.1: it is time" in out
     out = run("rollback", "chain").out
     assert "  1.0        active" in out
     found = json.loads(run("bundles", "--json").out)["rollouts"][0]
     states = {b["bundle"]["version"]: b["bundle"]["state"] for b in found["bundles"]}
-    assert {"1.0": "active", "2.0": "retired"} == states
-    assert 5 == found["generation"]
+    assert {"1.0": "active", "2.0": "candidate", "3.0": "retired"} == states
+    assert 6 == found["generation"]
     assert None is found["canary"]
     assert "removed" in run("retire", "chain", digest[:12]).out
 

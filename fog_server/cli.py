@@ -41,6 +41,7 @@ FLAGS = {
     "bundles": "bundles",
     "listen": "listen",
     "metrics": "metrics",
+    "health": "health",
     "trust": "trust",
     "allow_older": "allow_older",
     "rollout": "rollout.enabled",
@@ -116,6 +117,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--bundles", metavar="DIR", help="folder whose every *.bundle is served")
     add("--listen", metavar="HOST:PORT", help=f"gRPC address (default {Config().listen})")
     add("--metrics", metavar="HOST:PORT", help="address of the Prometheus page (default: none)")
+    add("--health", metavar="HOST:PORT", help="plaintext port for gRPC health checks alone")
     add("--trust", metavar="DIR", help="folder of trusted public keys, *.pub (default: your own)")
     add("--providers", choices=["auto", "cpu", "cuda", "tensorrt"], help="what runs the tails")
     add("--threads", type=int, metavar="N", help="threads of one onnxruntime operator")

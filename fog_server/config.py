@@ -97,6 +97,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether plaintext may be served to other machines."""
     metrics: str = ""
     """HOST:PORT of the Prometheus page; empty means none."""
+    health: str = ""
+    """HOST:PORT of a port in plaintext for health checks alone, as Kubernetes' gRPC probes make
+    them; empty means none. They are answered on `listen` in any case."""
     trust: str = ""
     """Folder of trusted public keys (*.pub); empty means this user's own."""
     allow_older: bool = False

@@ -23,6 +23,7 @@ from fog_server.liveness import SelfCall
 from fog_server.memory import HeapTrim
 from fog_server.metrics import Metrics
 from fog_server.model_servicer import ModelServicer
+from fog_server.probe_port import ProbePort
 from fog_server.providers import choose_providers
 from fog_server.quota import Quotas
 from fog_server.rights import RULES
@@ -96,6 +97,12 @@ class FogServer:
                 resources.callback(page.close)
                 self.metrics_address = page.address
             self._start(providers[0])
+            self.health_address = ""
+            if config.health:
+                port = ProbePort(config.health, self._health, config.wire)
+                resources.callback(port.close)
+                self.health_address = port.address
+                log.info("health checks on %s", port.address)
             self._resources = resources.pop_all()
 
     def check_ready(self) -> str | None:

@@ -37,7 +37,7 @@ class RolloutMetrics:
         )
         self._changes = Counter(
             "fog_rollout_changes",
-            "Changes seen by this server, by what was done and whether the rule did it",
+            "Changes seen by this server, by what was done and who did it",
             ["model", "action", "by"],
             registry=registry,
         )
@@ -106,7 +106,7 @@ class RolloutMetrics:
 
 
 def _by(event: Event) -> str:
-    """Return who made a change, as one of three."""
+    """Return who made a change, as one of two."""
     if event.by in ("rule", "grace", "folder"):
         return "fog"
     return "operator"

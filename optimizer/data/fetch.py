@@ -1,4 +1,4 @@
-"""Download of data sets from PhysioNet: checked, resumable, nothing half-written."""
+"""Download of data sets, PhysioNet's above all: checked, resumable, nothing half-written."""
 
 import hashlib
 import http.client
@@ -6,7 +6,7 @@ import re
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,13 @@ MAX_RECORDS = 2000
 READ_BYTES = 1 << 16
 TIMEOUT_S = 30.0
 ATTEMPTS = 3
+
+
+OnBytes = Callable[[int, int], None]
+
+
+def _unheard(done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +146,7 @@ def _fetch_named(
     for done, name in enumerate(names):
         progress(f"fetching {name}", done, len(names))
         path = server.folder / name
-        if _sha256(path) != sums[name]:
+        if file_sha256(path) != sums[name]:
             path.parent.mkdir(exist_ok=True)
             _fetch(server, name, sums[name])
 
@@ -159,24 +166,45 @@ def _read_sums(server: _Server) -> Mapping[str, str]:
 
 
 def _fetch(server: _Server, name: str, sha256: str | None) -> None:
-    """Download one file beside its place, check it, then give it its name."""
-    url, path = f"{server.url}/{urllib.parse.quote(name)}", server.folder / name
+    url = f"{server.url}/{urllib.parse.quote(name)}"
+    fetch_file(url, server.folder / name, server.max_file_bytes, sha256)
+
+
+def fetch_file(
+    url: str, path: Path, max_bytes: int, sha256: str | None, on_bytes: OnBytes = _unheard
+) -> None:
+    """Download one file beside its place, check it, then give it its name.
+
+    One broken off is continued where it stopped.
+
+    Args:
+        url: Where it is, http or https.
+        path: Where it goes, in a folder that exists.
+        max_bytes: Largest size believed.
+        sha256: Checksum, None where none is known.
+        on_bytes: Called as (bytes here, bytes in all, 0 where unknown) while it comes.
+
+    Raises:
+        DataError: If the server cannot be reached, the file is not there, breaks off, is larger
+            than `max_bytes`, or has another checksum; the text names it.
+        OSError: If it cannot be written.
+    """
     part = path.with_name(path.name + ".part")
     for attempt in range(ATTEMPTS):
-        reason = _continue(url, part, server.max_file_bytes)
+        reason = _continue(url, part, max_bytes, on_bytes)
         if reason is None:
             break
         if attempt == ATTEMPTS - 1:
             raise DataError(url, reason)
     if sha256 is not None:
-        received = _sha256(part)
+        received = file_sha256(part)
         if received != sha256:
             part.unlink()
             raise DataError(url, f"expected SHA-256 {sha256}, received {received}")
     part.replace(path)
 
 
-def _continue(url: str, part: Path, limit: int) -> str | None:
+def _continue(url: str, part: Path, limit: int, on_bytes: OnBytes) -> str | None:
     """Download what `part` lacks; return why it broke off, None if it is complete.
 
     Raises:
@@ -186,7 +214,8 @@ def _continue(url: str, part: Path, limit: int) -> str | None:
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 - the scheme was checked
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
-            return _append(response, part, have if response.status == 206 else 0, limit)
+            rest = have if response.status == 206 else 0
+            return _append(response, part, rest, limit, on_bytes)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:
@@ -200,8 +229,11 @@ def _continue(url: str, part: Path, limit: int) -> str | None:
         return f"broke off: {error or type(error).__name__}; run again to continue"
 
 
-def _append(response: http.client.HTTPResponse, part: Path, have: int, limit: int) -> str | None:
+def _append(
+    response: http.client.HTTPResponse, part: Path, have: int, limit: int, on_bytes: OnBytes
+) -> str | None:
     expected = response.headers.get("Content-Length")
+    total = have + int(expected) if expected is not None and expected.isdigit() else 0
     count = 0
     with part.open("ab" if have else "wb") as file:
         while block := response.read(READ_BYTES):
@@ -209,12 +241,13 @@ def _append(response: http.client.HTTPResponse, part: Path, have: int, limit: in
             if have + count > limit:
                 raise DataError(response.url, f"expected at most {limit} bytes")
             file.write(block)
-    if expected is not None and expected.isdigit() and count < int(expected):
+            on_bytes(have + count, total)
+    if have + count < total:
         return f"broke off after {count} of {expected} bytes; run again to continue"
     return None
 
 
-def _sha256(path: Path) -> str | None:
+def file_sha256(path: Path) -> str | None:
     """Return a file's checksum, None if there is no such file."""
     if not path.is_file():
         return None

@@ -39,9 +39,9 @@ def command(_job: Job, folder: JobFolder) -> list[str]:
     return [sys.executable, str(STAND_IN), str(folder.recipe), str(folder.run)]
 
 
-def wait_for(condition: Callable[[], object]) -> None:
+def wait_for(condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
     """Wait for another thread or process to get somewhere, and fail after a while."""
-    give_up_at = time.monotonic() + TIMEOUT_S
+    give_up_at = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < give_up_at, "waited too long"
         time.sleep(0.005)

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from serve_case import GIB, Service
+from serve_case import GIB, Service, command
 
 from optimizer.serve.capacity import Machine
+from optimizer.serve.config import Capacity, Config, Limits, Wire
+from optimizer.serve.server import JobService
 
 
 @pytest.fixture
@@ -28,3 +30,25 @@ def serve(tmp_path: Path, machine: Machine) -> Iterator[Callable[..., Service]]:
     yield start
     for service in reversed(services):
         service.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., JobService]]:
+    """Return a function that starts a service on a free port; all are closed afterwards."""
+    services: list[JobService] = []
+
+    def make(address: str = "127.0.0.1:0", **limits: int) -> JobService:
+        config = Config(
+            state=str(tmp_path / "state"),
+            listen=address,
+            capacity=Capacity(cpus=1, memory_bytes=2 * GIB, job_memory_bytes=GIB),
+            limits=Limits(**{"free_bytes": 0, **limits}),
+            wire=Wire(stop_s=0.5),
+        )
+        services.append(JobService(config, command=command))
+        return services[-1]
+
+    yield make
+    for service in services:
+        if service.check_ready() is None:
+            service.close()

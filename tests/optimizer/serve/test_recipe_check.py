@@ -56,7 +56,7 @@ def test_file_below_a_folder_is_allowed(suffix, tmp_path) -> None:
         '[data]\nsource = "npz"\npath = "~nobodyatall/x"',
         '[partition]\ndevice_profile = "own.toml"',
         '[partition]\nlink_profile = "/etc/link.toml"',
-        '[[preprocess]]\nname = "pad"\nparameters = {{ length = 32, mode = "../x" }}',
+        '[data]\nexclude = ["100", "../x"]',
     ],
 )
 def test_file_elsewhere_is_refused(sections, tmp_path) -> None:

@@ -1,0 +1,163 @@
+"""The real service and real runs, killed: the same bundle at the end."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from serve_case import wait_for
+
+from optimizer.serve.client import JobsClient
+from optimizer.serve.job import Job, Request, Resources, State
+
+PROGRAM = [sys.executable, "-m", "optimizer.cli"]
+SECONDS = 900.0  # far more than the runs take on a busy machine
+RECIPE = """
+name = "bumps"
+version = "1"
+task = "where the bump is"
+seed = 5
+[data]
+source = "npz"
+path = "{data}"
+[[preprocess]]
+name = "reshape"
+parameters = {{ shape = [32, 1] }}
+[network]
+lengths = [32, 8, 4]
+channels = [1, 1, 4]
+[train]
+epochs = 2
+[partition]
+device_profile = "stm32l476-paper"
+link_profile = "ble-paper"
+"""
+
+
+class Program:
+    """A running `optimizer serve`."""
+
+    def __init__(self, folder: Path, key: Path, address: str = "127.0.0.1:0") -> None:
+        """Start it and read its log until it serves."""
+        arguments = ["--state", folder / "state", "--key", key, "--paths", folder]
+        self._process = subprocess.Popen(
+            [*PROGRAM, "serve", *map(str, arguments), "--listen", address],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.log = ""
+        while not (match := re.search(r"serving on (\S+)\n", self.log)):
+            line = self._process.stderr.readline()
+            assert line, f"it ended: {self.log}"
+            self.log += line
+        self.address = match[1]
+
+    def is_running(self) -> bool:
+        """Return whether it has not ended."""
+        return self._process.poll() is None
+
+    def end(self, number: int) -> int:
+        """Send a signal and return the exit code."""
+        self._process.send_signal(number)
+        with self._process:
+            self.log += self._process.communicate(timeout=60)[1]
+        return self._process.returncode
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """Write a recipe and its data; return the recipe's path."""
+    rng = np.random.default_rng(2)
+    y = rng.integers(0, 2, 600)
+    x = rng.normal(0, 0.2, (600, 32)).astype(np.float32)
+    x[np.arange(600), np.where(y == 0, 6, 24)] += 3
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE.format(data=tmp_path / "data.npz"))
+    return path
+
+
+@pytest.fixture
+def program(tmp_path: Path, key_folder: Path) -> Iterator[list[Program]]:
+    """Return a list whose last is the running service; whatever runs at the end is ended."""
+    programs = [Program(tmp_path, key_folder / "test.key")]
+    yield programs
+    if programs[-1].is_running():
+        programs[-1].end(signal.SIGTERM)
+
+
+def processes(state: Path) -> list[int]:
+    """Return the processes of any job below a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue
+        if f"OPTIMIZER_JOB={state}/".encode() in content:
+            found.append(int(path.parent.name))
+    return found
+
+
+def over(client: JobsClient, job: str) -> Job:
+    """Return a job once it is over."""
+    last = None
+    for last, _ in client.watch(job, timeout_s=SECONDS):  # noqa: B007 - the last one is returned
+        pass
+    return last
+
+
+@pytest.mark.tf
+@pytest.mark.slow
+def test_service_and_run_killed_at_random_moments_end_with_the_same_bundle(
+    program, recipe, tmp_path, key_folder
+) -> None:
+    """The digest is that of `optimizer run` without any service."""
+    key, rng = key_folder / "test.key", np.random.default_rng()
+    with closing(JobsClient(program[-1].address, retry_s=SECONDS)) as client:
+        request = Request("bumps", recipe.read_bytes(), resources=Resources(1, 0, 0))
+        job, _ = client.submit(request)
+        for kill in ("run", "service", "both"):
+            before = client.job(job.id).lines
+            more = int(rng.integers(1, 4))
+            wait_for(
+                lambda before=before, more=more: is_far(client, job.id, before + more), SECONDS
+            )
+            threading.Event().wait(rng.uniform(0, 2))
+            if kill != "service":
+                for pid in processes(tmp_path / "state"):
+                    os.kill(pid, signal.SIGKILL)
+            if kill != "run":
+                assert -signal.SIGKILL == program[-1].end(signal.SIGKILL)
+                program.append(Program(tmp_path, key, program[-1].address))
+        done = over(client, job.id)
+        bundle = client.fetch(job.id, "bundle", tmp_path / "out")
+        report = client.fetch(job.id, "report.json", tmp_path / "out")
+    assert State.SUCCEEDED is done.state, done.error
+    assert [] == processes(tmp_path / "state")
+    arguments = ["run", str(recipe), "--out", str(tmp_path / "alone"), "--key", str(key)]
+    said = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, check=True)
+    assert done.result.digest == said.stdout.split()[-1]
+    assert bundle.read_bytes() == (tmp_path / "alone" / bundle.name).read_bytes()
+    assert json.loads(report.read_bytes())
+
+
+def is_far(client: JobsClient, job: str, lines: int) -> bool:
+    """Return whether a job has said so much, or is over."""
+    found = client.job(job)
+    return found.lines >= lines or found.state.is_final
+
+
+def test_service_stops_when_told_and_nothing_is_left(program) -> None:
+    """Exit code 0, no traceback."""
+    assert 0 == program[-1].end(signal.SIGTERM)
+    assert program[-1].log.endswith("stopped\n")
+    assert "Traceback" not in program[-1].log

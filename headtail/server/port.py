@@ -51,13 +51,18 @@ def server_options(wire: PortConfig) -> list[tuple[str, int]]:
     ]
 
 
-def bind(server: grpc.Server, listen: str, credentials: grpc.ServerCredentials | None) -> str:
-    """Open the port and return its address with the number it got.
+def bind(
+    server: grpc.Server,
+    listen: str,
+    credentials: grpc.ServerCredentials | None,
+    where: str = "--listen",
+) -> str:
+    """Open the port and return its address with the number it got; `where` names the flag.
 
     Raises:
         ConfigError: If the address is none, or is taken.
     """
-    host, port = parse_address(listen, "--listen")
+    host, port = parse_address(listen, where)
     try:
         # gRPC says why it cannot listen only in a log line of its own; the system says it here.
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -68,7 +73,7 @@ def bind(server: grpc.Server, listen: str, credentials: grpc.ServerCredentials |
             bound = server.add_secure_port(listen, credentials)
     except OSError as error:
         reason = error.strerror or error
-        raise ConfigError("--listen", f"cannot listen on {listen}: {reason}") from error
+        raise ConfigError(where, f"cannot listen on {listen}: {reason}") from error
     except RuntimeError as error:
-        raise ConfigError("--listen", f"cannot listen on {listen}") from error
+        raise ConfigError(where, f"cannot listen on {listen}") from error
     return f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"

@@ -103,7 +103,9 @@ class Keeper:
         canary, active = model.canary, model.active
         if canary is None or active is None:
             return None
-        agents = self._agents.known(model.name, canary.started_at_s)
+        # Some more than those of the trial, which their reports tell: clocks may be put back.
+        since_s = canary.started_at_s - self._settings.lost_s
+        agents = self._agents.known(model.name, since_s)
         tails = self._database.tails(model.name, canary.attempt)
         faults = [_fault(a) for a in agents if a.blames(canary.digest, canary.attempt)]
         if canary.digest in self._follower.broken:

@@ -121,7 +121,8 @@ class ChannelGroups:
         Raises:
             PruningError: If `keep` is wrong, or the model's input has open sizes.
         """
-        return sum(work_macs(work, self.kept(keep)) for work in self.work)
+        kept = self.kept(keep)
+        return sum(work_macs(work, kept) for work in self.work)
 
 
 def find_groups(model: keras.Model) -> ChannelGroups:
@@ -181,16 +182,19 @@ def _groups(
     by_makers: dict[tuple[str, ...], list[tuple[int, ...]]] = defaultdict(list)
     for ids in members.values():
         by_makers[tuple(dict.fromkeys(tracer.channels.owners[i] for i in ids))].append(tuple(ids))
+    # An order that does not change as channels go, so that names do not either.
+    places = {owner: i for i, owner in enumerate(dict.fromkeys(tracer.channels.owners))}
     groups: list[PruningGroup] = []
     narrow: list[FrozenChannels] = []
     names: dict[str, int] = defaultdict(int)
-    for makers, rows in sorted(by_makers.items(), key=lambda item: item[1][0]):
-        if len(rows) == 1:
-            narrow.extend(FrozenChannels(m, len(rows[0]), "its only channel") for m in makers)
-            continue
+    for makers in sorted(by_makers, key=lambda makers: [places[m] for m in makers]):
+        rows = by_makers[makers]
         names[makers[0]] += 1
         suffix = f"#{names[makers[0]]}" if names[makers[0]] > 1 else ""
-        groups.append(PruningGroup(makers[0] + suffix, makers, tuple(rows)))
+        if len(rows) > 1:
+            groups.append(PruningGroup(makers[0] + suffix, makers, tuple(rows)))
+        else:
+            narrow.extend(FrozenChannels(m, len(rows[0]), "its only channel") for m in makers)
     return groups, narrow
 
 

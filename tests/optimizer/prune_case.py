@@ -10,7 +10,6 @@ MIXING = {
     "Conv1D", "Conv2D", "Conv3D", "SeparableConv1D", "SeparableConv2D",
     "Conv1DTranspose", "Conv2DTranspose", "Dense",
 }  # fmt: skip
-GLOBAL = {"GlobalAveragePooling2D", "GlobalMaxPooling2D", "GlobalAveragePooling1D"}
 
 
 def dropped_by_layer(groups, keep) -> dict[str, list[int]]:
@@ -24,33 +23,40 @@ def dropped_by_layer(groups, keep) -> dict[str, list[int]]:
 
 
 def masked_output(model, x, dropped: dict[str, list[int]]):
-    """Return the output of a model with one input, channels last, and its mask."""
-    return _run(model, (x, np.ones(x.shape[-1])), dropped, "")
-
-
-def _run(model, pair, dropped, prefix):
-    graph = getattr(model, "_functional", None) or model
-
-    def call(operation, *args, **kwargs):
-        return _call(operation, args, kwargs, dropped, prefix)
-
-    return graph._run_through_graph([Pair(*pair)], call_fn=call)
+    """Return the output of a model with one input, channels last."""
+    return _run(model, Pair(x, np.ones(x.shape[-1])), dropped, "").value
 
 
 class Pair:
-    """A tensor and the mask of its last axis."""
+    """A tensor, and which numbers of a window are of channels that are left."""
 
     def __init__(self, value, mask) -> None:
-        self.value, self.mask = value, np.asarray(mask)
+        self.value, self.mask = value, np.broadcast_to(mask, tuple(value.shape[1:]))
+
+    @property
+    def row(self) -> np.ndarray:
+        """The mask of the last axis, where it is the same everywhere."""
+        rows = self.mask.reshape(-1, self.mask.shape[-1])
+        assert (rows == rows[0]).all()
+        return rows[0]
 
 
-def _call(operation, args, kwargs, dropped, prefix):
+def _run(model, pair: Pair, dropped, prefix) -> Pair:
+    graph = getattr(model, "_functional", None) or model
+
+    def call(operation, *args, **kwargs):
+        return _call(operation, args, dropped, prefix)
+
+    return graph._run_through_graph([pair], call_fn=call)
+
+
+def _call(operation, args, dropped, prefix) -> Pair:
     import keras
 
     kind, path = type(operation).__name__, prefix + operation.name
     pairs = [a for a in keras.tree.flatten(args) if isinstance(a, Pair)]
     if hasattr(operation, "_run_through_graph") or kind == "Sequential":
-        return _run(operation, (pairs[0].value, pairs[0].mask), dropped, path + "/")
+        return _run(operation, pairs[0], dropped, path + "/")
     if kind in MIXING:
         value = operation(pairs[0].value * pairs[0].mask.astype("float32"))
         mask = np.ones(value.shape[-1])
@@ -58,26 +64,24 @@ def _call(operation, args, kwargs, dropped, prefix):
         return Pair(value, mask)
     bare = keras.tree.map_structure(lambda a: a.value if isinstance(a, Pair) else a, args)
     value = operation(*bare, **({"training": False} if kind == "BatchNormalization" else {}))
-    return Pair(value, _mask(operation, kind, pairs, value))
+    return Pair(value, _mask(operation, kind, pairs, tuple(value.shape)))
 
 
-def _mask(operation, kind, pairs, value):
-    masks = [p.mask for p in pairs]
+def _mask(operation, kind, pairs: list[Pair], shape) -> np.ndarray:
+    first = pairs[0]
     if kind == "Concatenate":
-        is_last = operation.axis in (-1, len(value.shape) - 1)
-        return np.concatenate(masks) if is_last else masks[0]
+        assert operation.axis in (-1, len(shape) - 1)
+        return np.concatenate([p.mask for p in pairs], axis=-1)
     if kind.startswith("DepthwiseConv"):
-        return np.repeat(masks[0], operation.depth_multiplier)
+        return np.repeat(first.row, operation.depth_multiplier)
     if kind in ("Flatten", "Reshape"):
-        before = np.broadcast_to(masks[0], pairs[0].value.shape[1:])
-        whole = before.reshape(value.shape[1:]).reshape(-1, value.shape[-1])
-        assert (whole == whole[0]).all()
-        return whole[0]
-    wide = [m for m in masks if m.size == value.shape[-1]]
-    for mask in wide[1:]:
-        np.testing.assert_array_equal(wide[0], mask, f"masks that meet at {operation.name}")
-    assert wide, f"{kind} {operation.name}"
-    return wide[0]
+        return first.mask.reshape(shape[1:])
+    if kind == "Permute":
+        return first.mask.transpose([d - 1 for d in operation.dims])
+    wide = [p for p in pairs if p.value.shape[-1] == shape[-1]]
+    for pair in wide[1:]:
+        np.testing.assert_array_equal(wide[0].row, pair.row, f"meeting at {operation.name}")
+    return wide[0].row if first.mask.shape != shape[1:] else wide[0].mask
 
 
 def randomise(model, rng: np.random.Generator) -> None:
@@ -99,7 +103,7 @@ def randomise(model, rng: np.random.Generator) -> None:
 
 def random_keep(groups, rng: np.random.Generator, share: float = 0.4) -> dict[str, list[int]]:
     """Return keep-sets for a random share of the groups, each of a random half or so."""
-    count = max(1, round(share * len(groups.groups)))
+    count = min(max(1, round(share * len(groups.groups))), len(groups.groups))
     chosen = rng.choice(len(groups.groups), count, replace=False)
     keep = {}
     for i in sorted(chosen):
@@ -133,7 +137,7 @@ def pruning_errors(model, seed: int, share: float = 0.4) -> dict[str, float]:
     pruned = prune(linear, keep, groups)
     shape = [n or 2 for n in linear.inputs[0].shape]
     x = rng.normal(size=shape).astype(np.float32)
-    expected = masked_output(linear, x, dropped_by_layer(groups, keep)).value
+    expected = masked_output(linear, x, dropped_by_layer(groups, keep))
     received = pruned.model(x, training=False)
     return {
         "masked": relative_error(received, expected),

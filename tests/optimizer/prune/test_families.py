@@ -18,14 +18,6 @@ FAMILIES = {
 FAST = {"MobileNetV3Small"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _tensorflow() -> None:
-    """Load TensorFlow once, as the program does."""
-    from optimizer.chatter import load_tensorflow
-
-    load_tensorflow()
-
-
 @pytest.mark.parametrize(
     "family",
     [pytest.param(f, marks=[] if f in FAST else [pytest.mark.slow]) for f in FAMILIES],

@@ -183,6 +183,23 @@ def test_one_step_is_adam_on_the_weighted_cross_entropy() -> None:
     np.testing.assert_allclose(model.get_weights()[0], expected, atol=2e-5)
 
 
+def test_weight_decay_shrinks_kernels_only() -> None:
+    """Where no image counts there is no gradient: a kernel loses rate x decay, a bias nothing."""
+    import keras
+
+    from optimizer.images.step import Stepper
+
+    flat = keras.layers.Flatten()(inputs := keras.Input((1, 1, 3)))
+    dense = keras.layers.Dense(2, bias_initializer="ones")
+    model = keras.Model(inputs, dense(flat))
+    kernel = model.get_weights()[0].copy()
+    config = ImageTrainConfig(weight_decay=0.5, augment=ImageAugmentConfig("none"))
+    x, none = np.ones((2, 1, 1, 3), np.float32), np.zeros(2, np.float32)
+    Stepper(model, config).step(x, np.array([0, 1]), none, 0.1, (0, 0))
+    np.testing.assert_allclose(0.95 * kernel, model.get_weights()[0], rtol=1e-6)
+    np.testing.assert_array_equal([1, 1], model.get_weights()[1])
+
+
 def test_rates_rise_then_fall_along_half_a_cosine() -> None:
     from optimizer.images.training import learning_rates
 

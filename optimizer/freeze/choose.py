@@ -7,6 +7,7 @@ import keras
 import msgspec
 import numpy as np
 
+from headtail.errors import ConfigError
 from optimizer.freeze.additive import Additive
 from optimizer.freeze.config import FreezeConfig
 from optimizer.freeze.history import (
@@ -84,8 +85,9 @@ def choose_layers(
             interrupted selection goes on; None keeps nothing.
 
     Raises:
-        ConfigError: If a layer that is named does not exist, the model has no graph, the loss
-            leaves the finite numbers, or the folder holds another selection.
+        ConfigError: If a layer that is named does not exist, an additive fitness has no values,
+            the model has no graph, the loss leaves the finite numbers, or the folder holds another
+            selection.
         DataError: If a split is empty.
     """
     network = read_network(model, config.train.optimizer)
@@ -179,8 +181,14 @@ def additive_problem(
     """Return the knapsack of a recipe: its values, and the layers' costs by themselves.
 
     Raises:
-        ConfigError: If a layer that has a value does not exist.
+        ConfigError: If a layer that has a value does not exist, or none has one and it is asked
+            for.
     """
+    if config.fitness == "additive" and not config.values:
+        raise ConfigError(
+            "freeze.values",
+            "expected what layers are worth, for the additive fitness; received none",
+        )
     named = places(network.layers, list(config.values), "freeze.values")
     values = np.zeros(len(network.layers))
     values[list(named)] = list(config.values.values())

@@ -42,7 +42,7 @@ def run_batches(layer: CallsLayer, arrays: Sequence[Array], batch: int) -> list[
         arrays: One for each tensor that it takes, windows first.
         batch: Windows at a time; the last ones are filled up, so that one graph does for all.
     """
-    run = tf.function(lambda tensors: layer(tensors, training=False))
+    run = tf.function(lambda tensors: layer(tensors, training=False), autograph=False)
     count = len(arrays[0])
     results: list[Array] = []
     for start in range(0, count, batch):

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from optimizer.chromosomes import Chromosomes, Space
-from optimizer.evolution import Settings, evolve
+from optimizer.evolution import Settings, evolve, sample
 from optimizer.freeze.config import FreezeConfig
 from optimizer.freeze.individual import FreezeIndividual, front, front_volume
 from optimizer.freeze.mask import FreezeMask, parse_mask, tail_mask
@@ -87,7 +87,11 @@ def select_masks(problem: Problem, seed: int, watcher: Watcher) -> Selected:
         draws=config.draws,
         crossover_ratio=config.crossover,
     )
-    evolve(state.space, state.evaluate, settings, seed, state.first())
+    if config.method == "random":
+        for generation in sample(state.space, settings, seed, state.first()):
+            state.evaluate(generation)
+    else:
+        evolve(state.space, state.evaluate, settings, seed, state.first())
     return state.finish()
 
 

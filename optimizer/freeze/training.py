@@ -179,7 +179,7 @@ def _training_step(rest: CallsLayer, config: FreezeTrainConfig) -> Callable[...,
     optimizer = _optimizer(config)
     optimizer.build(variables)
 
-    @tf.function  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def step(tensors: Any, classes: Any, weights: Any) -> Any:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in variables])

@@ -218,6 +218,9 @@ def test_bad_recipes_and_folders_are_refused(tmp_path: Path) -> None:
         config = msgspec.structs.replace(CONFIG, **{key: named})
         with pytest.raises(ConfigError, match=f"freeze.{key}: expected names of .*received 'deep'"):
             choose_layers(dense(), LESSONS, config, 1, Log())
+    config = msgspec.structs.replace(CONFIG, fitness="additive")
+    with pytest.raises(ConfigError, match=r"freeze\.values: expected what layers are worth"):
+        choose_layers(dense(), LESSONS, config, 1, Log())
     config = msgspec.structs.replace(CONFIG, generations=0)
     choose_layers(dense(), LESSONS, config, 1, Log(), RunFolder(tmp_path))
     with pytest.raises(ConfigError, match="holds the selection of another network, recipe, seed"):

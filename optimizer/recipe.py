@@ -84,6 +84,9 @@ class TrainConfig(Section, frozen=True):
     """Step size of Adam at the start."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """Whether the step size stays or falls to zero over the run along half a cosine."""
+    warm_up: Natural = 0
+    """Passes over which the step size rises to what it would be, from nearly nothing; with a full
+    step at once some narrow networks lose all their ReLUs and never learn."""
     balance: Literal["none", "root", "weight", "sample"] = "weight"
     """What evens out unequal classes: nothing; weights in the loss by which the square roots of
     their counts count (root), or all alike (weight); or drawing rare windows more often."""

@@ -139,7 +139,7 @@ def run_training(
     _check_splits(training, validation)
     batch = min(config.batch, len(training.y))
     steps = len(training.y) // batch
-    rates = learning_rates(config, steps * config.epochs)
+    rates = learning_rates(config, steps)
     weights = class_weights(training.y, engine.classes, config.balance)[training.y]
     labels = np.eye(engine.classes, dtype=np.float32)[training.y]
     history: list[Epoch] = []
@@ -171,11 +171,14 @@ def calibrate_wire(engine: Engine, wire: Wire | None) -> FakeWire | None:
     return FakeWire(wire.point, fit_affine(values, wire.encoding), wire.encoding)
 
 
-def learning_rates(config: TrainConfig, total: int) -> Array:
-    """Return the rate of each step, shape (total,), float64."""
+def learning_rates(config: TrainConfig, steps: int) -> Array:
+    """Return the rate of each step of `steps` a pass, shape (steps x passes,), float64."""
+    total = steps * config.epochs
     rates = np.full(total, config.learning_rate)
     if config.schedule == "cosine":
         rates *= 0.5 * (1 + np.cos(np.pi * np.arange(total) / total))
+    if config.warm_up:
+        rates *= np.minimum(1.0, np.arange(1, total + 1) / (steps * config.warm_up))
     return rates
 
 

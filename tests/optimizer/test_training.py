@@ -1,5 +1,6 @@
 """Training: the same numbers for the same seed, the best epoch kept, clear ends."""
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -9,7 +10,7 @@ from optimizer.network import Genome
 from optimizer.recipe import AugmentConfig, TrainConfig
 from optimizer.report_training import best_epoch
 from optimizer.scores import score
-from optimizer.training import Epoch, Lessons, class_weights, run_training
+from optimizer.training import Epoch, Lessons, class_weights, learning_rates, run_training
 
 pytestmark = pytest.mark.tf
 CONFIG = TrainConfig(epochs=4, batch=16, learning_rate=0.02)
@@ -136,6 +137,18 @@ def test_empty_split_is_refused() -> None:
     rng = np.random.default_rng(1)
     with pytest.raises(DataError, match="validation split"):
         run_training(KerasEngine(model), Lessons(bumps(8, 0), nothing), CONFIG, rng, ignore)
+
+
+def test_rates_are_those_by_hand() -> None:
+    """Two passes of four steps: half a cosine, and a rise over the first pass."""
+    config = TrainConfig(epochs=2, learning_rate=0.8)
+    cosine = 0.4 * (1 + np.cos(np.pi * np.arange(8) / 8))
+    np.testing.assert_allclose(learning_rates(config, 4), cosine)
+    config = msgspec.structs.replace(config, warm_up=1)
+    rise = [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]
+    np.testing.assert_allclose(learning_rates(config, 4), cosine * rise)
+    config = msgspec.structs.replace(config, schedule="constant", warm_up=2)
+    np.testing.assert_allclose(learning_rates(config, 4), 0.1 * np.arange(1, 9))
 
 
 @pytest.mark.parametrize(

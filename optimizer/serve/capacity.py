@@ -9,7 +9,7 @@ from headtail.errors import ConfigError, RequestInvalid
 from optimizer.serve.config import Capacity
 from optimizer.serve.job import Resources
 
-_CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
+_CONTROL_GROUPS, _OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +90,12 @@ def _memory_bytes() -> int:
     """Return the machine's memory, or what the control group allows where that is less."""
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
-        limit = _CGROUP_MEMORY.read_text(encoding="ascii").strip()
+        # One line, `0::/system.slice/optimizer.service`, where there is version 2 alone.
+        group = _OWN_GROUP.read_text(encoding="utf-8").strip().rpartition(":")[2]
+        limit = (_CONTROL_GROUPS / group.lstrip("/") / "memory.max").read_text(encoding="ascii")
     except OSError:
         return whole
-    return min(whole, int(limit)) if limit.isdigit() else whole
+    return min(whole, int(limit)) if limit.strip().isdigit() else whole
 
 
 def _left(all_of: tuple[int, ...], taken: Iterable[tuple[int, ...]]) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ class Metrics:
         self.log_lines = LogLines("optimizer", self.registry)
         self._denied = Counter(
             "optimizer_denied_calls",
-            "Calls refused to a caller who may not make them",
+            "Calls refused to a caller who may not make them.",
             ["reason"],
             registry=self.registry,
         )

@@ -100,10 +100,12 @@ class JobService:
             self._server = self._make_server(config, desk)
             credentials = None if files is None else server_credentials(files)
             self.address = bind(self._server, config.listen, credentials)
+            self.metrics_address = ""
             if config.metrics:
                 probes = {LIVE: self.check_live, READY: self.check_ready}
                 page = MetricsPage(config.metrics, self.metrics.registry, probes)
                 resources.callback(page.close)
+                self.metrics_address = page.address
                 log.info("metrics on http://%s/metrics", page.address)
             self._scheduler.start()
             self._server.start()

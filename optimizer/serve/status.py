@@ -47,7 +47,8 @@ _REFUSED: Mapping[StatusCode, type[RequestInvalid | WrongState | Unauthenticated
 )
 # What the classes of errors say by themselves, on either side.
 _SAID_ANYWAY = re.compile(
-    r"^optimizer( service)?: |(?<=: )(request refused|not authenticated|not allowed|overloaded|unavailable|failed): "
+    r"^optimizer( service)?: "
+    r"|(?<=: )(request refused|not authenticated|not allowed|overloaded|unavailable|failed): "
     r"|; retry in [\d.]+ s$"
 )
 

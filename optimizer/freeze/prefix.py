@@ -85,10 +85,9 @@ class PrefixCache:
         if key in self._kept:
             self._kept.move_to_end(key)
         elif made:
-            layer = CallsLayer(frontier.prefix, calls.inputs, made)
-            arrays = run_batches(layer, [windows()], self._batch)
-            self._make_room(sum(array.nbytes for array in arrays))
-            self._kept[key] = arrays
+            layer, x = CallsLayer(frontier.prefix, calls.inputs, made), windows()
+            self._make_room(frontier.window_bytes * len(x))
+            self._kept[key] = run_batches(layer, [x], self._batch)
         kept = dict(zip(made, self._kept.get(key, []), strict=True))
         return [kept[index] if index in kept else windows() for index in frontier.tensors]
 

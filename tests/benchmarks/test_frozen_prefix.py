@@ -13,8 +13,8 @@ from optimizer.freeze.mask import tail_mask
 from optimizer.labelled import Labelled
 
 pytestmark = [pytest.mark.bench, pytest.mark.tf]
-CLASSES, WINDOWS, BATCH, PASSES = 9, 60, 20, 3
-SIZES = {"InceptionV3": 75, "VGG16": 48, "MobileNetV2": 96}
+CLASSES, WINDOWS, BATCH, PASSES = 9, 40, 20, 3
+SIZES = {"InceptionV3": 75, "VGG16": 32, "MobileNetV2": 96}
 
 
 def noise(size: int, count: int) -> Labelled:

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headtail.errors import ConfigError
+from optimizer.chromosomes import Space
+from optimizer.evolution import Settings, evolve
 from optimizer.freeze.additive import Additive, best_mask
 from optimizer.freeze.config import FreezeConfig
 from optimizer.freeze.individual import FreezeIndividual
@@ -119,6 +121,20 @@ def test_costs_below_zero_are_refused() -> None:
         Additive((1.0, 1.0), (1.0, -1.0), 1.0)
     with pytest.raises(ConfigError, match="expected as many values as costs, received 1 and 2"):
         Additive((1.0,), (1.0, 1.0), 1.0)
+
+
+def test_children_that_are_not_crossed_are_their_first_parent() -> None:
+    """Without flips nothing new is bred then; at a ratio of one everything is crossed."""
+    space, rng = Space((((0, 1),) * 12,)), np.random.default_rng(0)
+    worth = rng.random(12)
+
+    def evaluate(generation):
+        return [float(np.dot(worth, genes)) for (genes,) in generation]
+
+    for ratio, is_new in ((0.0, False), (1.0, True)):
+        rates = Settings(8, 4, tournament=2, mutation_ratio=0.0, crossover_ratio=ratio)
+        first, *later = (set(g.individuals) for g in evolve(space, evaluate, rates, 3).generations)
+        assert is_new == bool(set().union(*later) - first)
 
 
 def test_same_seed_same_selection_and_every_mask_once() -> None:

@@ -21,7 +21,7 @@ from edge_agent.underway import Finish, Underway
 from edge_agent.update.directive import Fault, UpdateFailed
 from edge_agent.update.referee import Referee
 from edge_agent.writer import Writer
-from headtail.errors import RemoteError
+from headtail.errors import ModelNotFound, RemoteError
 from headtail.segment import Tensors
 
 HEADS = 64
@@ -91,9 +91,11 @@ class Watch:
     def refused(self, error: RemoteError) -> None:
         """Note that no fog serves this bundle: its windows are finished here.
 
-        A link's lock is held: nothing waits here.
+        A fog that has never heard of it may hear of it later; one that will not take what this
+        bundle sends, NaN for one, never will. A link's lock is held: nothing waits here.
         """
-        if not self.fail(UpdateFailed(Fault.LINK, str(error))):
+        fault = Fault.LINK if isinstance(error, ModelNotFound) else Fault.FIRST_WINDOWS
+        if not self.fail(UpdateFailed(fault, str(error))):
             self._rotation.refused(error)
 
     def fail(self, error: UpdateFailed) -> bool:

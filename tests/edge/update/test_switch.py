@@ -104,7 +104,7 @@ def test_bundle_that_fails_before_the_switch_takes_no_window(
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("nan", "output 'y': 3 of 3 values are NaN or infinite"),
+        ("nan", "NaN"),  # found here, or by the fog that refuses it
         ("raises", "indices element out of data bounds"),
         ("slow", "the head takes"),
     ],

@@ -1,0 +1,101 @@
+"""Directives over gRPC: a fog that has none, is away, or sends something else."""
+
+import grpc
+import pytest
+
+from edge_agent.update import follower
+from edge_agent.update.state import read_state
+from headtail.v1 import control_pb2 as pb
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    """Have a fog asked again at once."""
+    monkeypatch.setattr(follower, "FIRST_S", 0.01)
+    monkeypatch.setattr(follower, "CAP_S", 0.05)
+
+
+def test_fog_that_knows_no_directives_is_left_alone(feed, scripted_fog, bundle, caplog):
+    """It is asked once, and windows go on."""
+    caplog.set_level("INFO")
+    fed = feed(fog=scripted_fog.address)
+    fed.feed_until(lambda: "no updates from fog" in caplog.text)
+    fed.feed(30)
+    assert {bundle.digest} == {line["bundle"] for line in fed.end()}
+    assert 1 == caplog.text.count("UNIMPLEMENTED")
+
+
+def test_no_fog_is_no_hindrance(feed, unused_address, director, good_path):
+    """Windows are finished here; the directive is found once a fog is there."""
+    digest = director.add(good_path)
+    director.direct(digest)
+    fed = feed(fog=(unused_address, director.address), point="3")
+    fed.feed_until(lambda: director.is_told(pb.UPDATE_STATE_DONE, digest))
+    assert digest == fed.end()[-1]["bundle"]
+
+
+def test_fetch_that_fails_is_tried_again(feed, director, two_fogs, good_path, monkeypatch):
+    """It says nothing against the bundle."""
+    from edge_agent.update import updater
+
+    monkeypatch.setattr(updater, "FIRST_S", 0.05)
+    fogs = two_fogs(good_path)
+    digest = director.add(good_path)
+    director.fetch_error = grpc.StatusCode.UNAVAILABLE
+    director.direct(digest)
+    fed = feed(fog=fogs)
+    fed.feed_until(lambda: director.is_told(pb.UPDATE_STATE_FAILED, digest))
+    assert pb.UPDATE_FAULT_LINK == director.last().fault
+    director.fetch_error = None
+    fed.feed_until(lambda: director.is_told(pb.UPDATE_STATE_DONE, digest))
+    fed.end()
+
+
+def test_bundle_over_the_limit_is_not_fetched(feed, director, two_fogs, good_path):
+    fogs = two_fogs(good_path)
+    digest = director.add(good_path)
+    director.direct(digest)
+    fed = feed(fog=fogs, update_max_bytes=1000)
+    fed.feed_until(lambda: director.is_told(pb.UPDATE_STATE_FAILED, digest))
+    assert "--update-max-bytes allows 1000" in director.last().reason
+    assert pb.UPDATE_FAULT_STORAGE == director.last().fault
+    fed.end()
+    assert 0 == director.fetches
+
+
+def test_failed_bundle_is_tried_again_at_a_larger_attempt(
+    feed, director, start_fog, bad_path, updates_folder
+):
+    digest = director.add(bad_path("outputs"))
+    director.direct(digest, attempt=1)
+    fed = feed(fog=(director.address, start_fog().address))
+    fed.feed_until(lambda: director.is_told(pb.UPDATE_STATE_FAILED, digest))
+    director.direct(digest, attempt=2)
+    fed.feed_until(lambda: director.fetches == 2)
+    fed.feed_until(lambda: read_state(updates_folder).failed[0].attempt == 2)
+    fed.end()
+
+
+def test_older_bundle_needs_a_rollback_and_goes_no_further_than_the_configured_one(
+    feed, director, two_fogs, bundle, rewrite, tmp_path, updates_folder
+):
+    """1.0.0 is configured; 0.9.0 is refused in either case."""
+    path = rewrite(bundle, tmp_path, version="0.9.0")
+    fogs = two_fogs(path)
+    digest = director.add(path)
+    director.direct(digest, is_rollback=True)
+    fed = feed(fog=fogs)
+    fed.feed_until(lambda: director.is_told(pb.UPDATE_STATE_FAILED, digest))
+    assert "expected chain 1.0.0 or newer" in director.last().reason
+    fed.end()
+    assert bundle.digest == read_state(updates_folder).current.digest
+
+
+def test_other_inputs_are_refused_by_name(feed, director, start_fog, write_test_bundle, tmp_path):
+    """The source's windows cannot go through it."""
+    digest = director.add(write_test_bundle(tmp_path, "slow"))
+    director.direct(digest)
+    fed = feed(fog=(director.address, start_fog().address))
+    fed.feed_until(lambda: director.is_told(pb.UPDATE_STATE_FAILED, digest))
+    assert "it has other inputs than the one that runs" in director.last().reason
+    fed.end()

@@ -1,0 +1,170 @@
+"""The agent killed at every step of an update: it ends with the right bundle, each window once."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from edge_agent.update.state import read_state
+
+WINDOWS = 6000
+TIMEOUT_S = 120.0
+STEPS = (
+    ("fetch", "test", "load", "switch", "switched", "trial"),
+    ("confirm", "confirmed"),
+)
+"""One after another; a bundle on trial may be started three times without a verdict."""
+BACK = ("trial", "roll back", "rolled back")
+# The agent, killed by itself at the step that the first argument names; windows come slowly while
+# an update is under way, and end once there is none.
+MAIN = """
+import os, signal, sys, time
+from functools import partial
+from pathlib import Path
+from edge_agent.sources.npz import NpzSource
+from edge_agent.update import rehearsal, session
+from edge_agent.update.state import read_state
+from edge_agent.update.updater import Updater
+
+step, folder, target = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+rehearsal.NICENESS = 0
+
+def kill(name):
+    if name == step:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def is_over():
+    state = read_state(folder)
+    if state is None:
+        return False
+    return state.failure(target) is not None or (
+        state.current.digest == target and not state.is_trial)
+
+def paced(self, limit, all_at_once=NpzSource.batches):
+    seen = 0
+    for frames in all_at_once(self, limit):
+        if not is_over():
+            time.sleep(0.01)
+            state = read_state(folder)
+            seen += state is not None and state.is_trial
+            if seen == 3:
+                kill("trial")
+        yield frames
+
+NpzSource.batches = paced
+session.Updater = partial(Updater, step=kill)
+from edge_agent.cli import main
+sys.exit(main(sys.argv[4:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory, model_folder):
+    """Return windows, some of them bad in the end, and what the uncut model says of each."""
+    windows = np.random.default_rng(9).standard_normal((WINDOWS, 16, 2)).astype(np.float32)
+    whole = ort.InferenceSession(
+        model_folder / "chain" / "whole.onnx", providers=["CPUExecutionProvider"]
+    )
+
+    def write(bad: float | None):
+        if bad is not None:
+            windows[:, 0, 0] = bad
+        path = tmp_path_factory.mktemp("many") / "many.npz"
+        np.savez(path, x=windows)
+        return path, whole.run(["y"], {"x": windows})[0]
+
+    return write
+
+
+@pytest.fixture
+def agent(run_agent, tmp_path):
+    """Return a function that runs the agent until a step kills it, and returns its exit status."""
+    settings = run_agent.settings
+    folder = tmp_path / "state"
+
+    def start(step: str, target: str, source: Path, fogs: tuple[str, ...]) -> int:
+        words = [f"--fog={fog}" for fog in fogs]
+        command = [
+            sys.executable, "-c", MAIN, step, str(folder / "updates"), target,
+            "run", "--bundle", settings["bundle"], "--trust", settings["trust"],
+            "--source", f"npz:{source}", "--sink", f"jsonl:{tmp_path / 'out.jsonl'}",
+            "--state", str(folder), "--updates", "on", "--update-windows", "8", "--batch", "2",
+            "--view", "off", *words,
+        ]  # fmt: skip
+        ended = subprocess.run(
+            command, stderr=subprocess.PIPE, timeout=TIMEOUT_S, text=True, check=False
+        )
+        assert ended.returncode in {0, -signal.SIGKILL}, ended.stderr
+        return ended.returncode
+
+    return start
+
+
+def check(expected: np.ndarray, sink: Path) -> list[dict[str, object]]:
+    """Check that each window came once, in order, with the right result; return the lines."""
+    lines = [json.loads(line) for line in sink.read_text().splitlines()]
+    assert list(range(WINDOWS)) == [line["sequence"] for line in lines]
+    np.testing.assert_allclose(expected, [line["output"] for line in lines], rtol=1e-4, atol=1e-6)
+    return lines
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", STEPS)
+def test_killed_at_each_step_of_a_good_update(
+    many, agent, director, two_fogs, good_path, bundle, tmp_path, steps
+):
+    """Each run is killed a step later; the last one is left alone."""
+    source, expected = many(None)
+    fogs = two_fogs(good_path)
+    digest = director.add(good_path)
+    director.direct(digest)
+    statuses = [agent(step, digest, source, fogs) for step in steps]
+    statuses.append(agent("", digest, source, fogs))
+    assert [-signal.SIGKILL] * len(steps) + [0] == statuses
+    lines = check(expected, tmp_path / "out.jsonl")
+    assert {bundle.digest, digest} == {line["bundle"] for line in lines}
+    assert digest == lines[-1]["bundle"]
+    state = read_state(tmp_path / "state" / "updates")
+    assert (digest, bundle.digest) == (state.current.digest, state.previous.digest)
+    assert not state.is_trial
+
+
+@pytest.mark.slow
+def test_killed_at_each_step_of_going_back(
+    many, agent, director, two_fogs, bad_path, bundle, tmp_path
+):
+    """Windows of the trial are answered by the bundle before, after the restarts too."""
+    source, expected = many(1000.0)
+    path = bad_path("nan")
+    fogs = two_fogs(path)
+    digest = director.add(path)
+    director.direct(digest)
+    statuses = [agent(step, digest, source, fogs) for step in ("switched", *BACK[1:])]
+    statuses.append(agent("", digest, source, fogs))
+    assert [-signal.SIGKILL] * 3 + [0] == statuses
+    lines = check(expected, tmp_path / "out.jsonl")
+    assert {bundle.digest} == {line["bundle"] for line in lines}
+    state = read_state(tmp_path / "state" / "updates")
+    assert (bundle.digest, [digest]) == (state.current.digest, [f.digest for f in state.failed])
+
+
+@pytest.mark.slow
+def test_bundle_that_never_comes_to_a_verdict_gives_way(
+    many, agent, director, two_fogs, good_path, bundle, tmp_path
+):
+    """A program that ends again and again during the trial goes back by itself."""
+    source, expected = many(None)
+    fogs = two_fogs(good_path)
+    digest = director.add(good_path)
+    director.direct(digest)
+    statuses = [agent(step, digest, source, fogs) for step in ("trial", "trial", "trial", "")]
+    assert [-signal.SIGKILL] * 3 + [0] == statuses
+    lines = check(expected, tmp_path / "out.jsonl")
+    assert bundle.digest == lines[-1]["bundle"]
+    state = read_state(tmp_path / "state" / "updates")
+    assert "no verdict after 3 starts" in state.failed[0].reason

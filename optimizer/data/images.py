@@ -213,6 +213,8 @@ def _part(
 
 def _indices(y: Labels, share: float, rng: np.random.Generator) -> tuple[Labels, Labels]:
     """Return the indices of a share of each class, and those of the rest, both rising."""
+    if len(y) == 0:
+        return y, y
     members = [rng.permutation(np.flatnonzero(y == label)) for label in np.unique(y)]
     ends = [round(share * len(m)) for m in members]
     first = [m[:end] for m, end in zip(members, ends, strict=True)]
@@ -221,7 +223,7 @@ def _indices(y: Labels, share: float, rng: np.random.Generator) -> tuple[Labels,
 
 
 def _capped(files: ImageFiles, limit: int | None, rng: np.random.Generator) -> ImageFiles:
-    if limit is None:
+    if limit is None or len(files) == 0:
         return files
     members = [rng.permutation(np.flatnonzero(files.y == label)) for label in np.unique(files.y)]
     return files.take(np.sort(np.concatenate([m[:limit] for m in members])))

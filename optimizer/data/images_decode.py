@@ -1,6 +1,7 @@
 """Image files as arrays: bounded before they are believed, broken ones named and left out."""
 
 import logging
+import stat
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -106,9 +107,14 @@ def read_image(path: Path, height: int, width: int) -> Array:
         DataError: If it cannot be read or decoded, or is too large.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise DataError(str(path), f"expected at most {MAX_FILE_BYTES} bytes, received {size}")
+        found = path.stat()
+        # Opening a pipe would wait for a writer.
+        if not stat.S_ISREG(found.st_mode):
+            raise DataError(str(path), "is no file")
+        if found.st_size > MAX_FILE_BYTES:
+            raise DataError(
+                str(path), f"expected at most {MAX_FILE_BYTES} bytes, received {found.st_size}"
+            )
         with warnings.catch_warnings():
             # Of damaged files, and of Pillow's own, softer limit; ours follows.
             warnings.simplefilter("ignore")

@@ -151,6 +151,22 @@ def test_class_without_a_good_image_is_an_error(tmp_path: Path) -> None:
         load(config(folder))
 
 
+def test_train_folder_without_images_is_an_error(tmp_path: Path) -> None:
+    draw_classes(tmp_path / "test", {"a": 3, "b": 3})
+    (tmp_path / "train").mkdir()
+    with pytest.raises(DataError, match="class 'a': expected images to learn from, received none"):
+        load(config(tmp_path, protocol="given", max_train_per_class=2))
+
+
+def test_what_is_no_file_is_left_alone(tmp_path: Path) -> None:
+    """A folder or a pipe with the name of an image; opening the pipe would never return."""
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    for name in ("folder.png", "pipe.png"):
+        with pytest.raises(DataError, match=rf"{name}: is no file"):
+            read_image(tmp_path / name, 8, 8)
+
+
 def test_size_is_checked_before_decoding(tmp_path: Path) -> None:
     """A header is refused by what it claims; of 40,000 x 40,000 pixels Pillow does so itself."""
     (tmp_path / "large.png").write_bytes(png_header(8_000, 8_000))

@@ -1,11 +1,18 @@
-"""Write Grafana's JSON of every dashboard in `panels.py`; `--check` only compares."""
+"""Write Grafana's JSON of every dashboard; `--check` only compares."""
 
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from panels import DASHBOARDS, Dashboard, Panel
+from agent import AGENT
+from fleet import FLEET
+from jobs import JOBS
+from panels import Dashboard, Panel
+
+from fog import FOG
+
+DASHBOARDS = (FLEET, AGENT, FOG, JOBS)
 
 FOLDER = Path(__file__).parent / "dashboards"
 SCHEMA_VERSION = 39  # Grafana 11; newer ones read it

@@ -5,10 +5,10 @@ import grpc
 from headtail.errors import RequestInvalid
 from headtail.oip import InferRequest
 from headtail.server.authorization import certified
+from headtail.server.peer import peer_host
 
 AGENT = "agent"  # the parameter in which an agent names itself
 MAX_NAME = 128  # characters
-_LOOPBACK = "local"
 
 
 def identity_of(context: grpc.ServicerContext, request: InferRequest) -> str:
@@ -45,9 +45,3 @@ def caller_name(context: grpc.ServicerContext, claimed: str = "") -> str:
     if len(claimed) > MAX_NAME:
         raise RequestInvalid("agent", f"expected a name of at most {MAX_NAME} letters")
     return claimed or peer_host(context.peer())
-
-
-def peer_host(peer: str) -> str:
-    """Return the host of gRPC's `ipv4:HOST:PORT`, `ipv6:[HOST]:PORT` or `unix:PATH`."""
-    kind, _, address = peer.partition(":")
-    return address.rpartition(":")[0] if kind in ("ipv4", "ipv6") else peer or _LOOPBACK

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import grpc
 
-from fog_server.identity import peer_host
+from headtail.server.peer import peer_host
 
 log = logging.getLogger(__name__)
 

@@ -42,7 +42,7 @@ def follow(client: JobsClient, job: str, *, is_json: bool, timeout_s: float | No
             write_json({"job": found, "lines": lines})
         return exit_code(found)
     console = Console(stderr=True)
-    with _Bar(console) if console.is_terminal else nullcontext() as bar:
+    with Bar(console) if console.is_terminal else nullcontext() as bar:
         for found, lines in client.watch(job, timeout_s=timeout_s):
             _print(console, bar, lines)
             if bar is not None:
@@ -56,7 +56,7 @@ def _watch(client: JobsClient, arguments: argparse.Namespace) -> int:
     return follow(client, arguments.job, is_json=arguments.json, timeout_s=timeout_s)
 
 
-def _print(console: Console, bar: "_Bar | None", lines: list[Line]) -> None:
+def _print(console: Console, bar: "Bar | None", lines: list[Line]) -> None:
     for line in lines:
         if bar is None:
             sys.stdout.write(f"{line.text}\n")
@@ -65,7 +65,7 @@ def _print(console: Console, bar: "_Bar | None", lines: list[Line]) -> None:
     sys.stdout.flush()
 
 
-class _Bar(AbstractContextManager["_Bar"]):
+class Bar(AbstractContextManager["Bar"]):
     """A bar for the stage that a job is in."""
 
     def __init__(self, console: Console) -> None:
@@ -78,10 +78,10 @@ class _Bar(AbstractContextManager["_Bar"]):
             console=console,
             transient=True,
         )
-        self._stage = ""
-        self._task = self._progress.add_task("", total=None, note="")
+        self._stage = State.QUEUED.value
+        self._task = self._progress.add_task(State.QUEUED, total=None, note="")
 
-    def __enter__(self) -> "_Bar":
+    def __enter__(self) -> "Bar":
         self._progress.start()
         return self
 
@@ -92,6 +92,10 @@ class _Bar(AbstractContextManager["_Bar"]):
         trace: TracebackType | None,
     ) -> None:
         self._progress.stop()
+
+    def refresh(self) -> None:
+        """Draw now."""
+        self._progress.refresh()
 
     def show(self, job: Job) -> None:
         """Show where a job is."""

@@ -2,9 +2,10 @@
 
 import pytest
 
-from fog_server.identity import identity_of, peer_host
+from fog_server.identity import identity_of
 from headtail.errors import RequestInvalid
 from headtail.oip import InferRequest
+from headtail.server.peer import peer_host
 
 
 class Context:

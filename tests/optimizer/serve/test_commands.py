@@ -1,12 +1,21 @@
 """The commands that ask the job service, as somebody types them."""
 
+import io
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from serve_case import RECIPE
+from rich.console import Console
+from serve_case import RECIPE, request
 
 from optimizer import cli
+from optimizer.serve.job import Progress, State
+from optimizer.serve.job_text import duration_text
+from optimizer.serve.store import JobStore
+from optimizer.serve.submit_command import parse_size
+from optimizer.serve.watch_command import Bar
 
 
 class Shell:
@@ -105,3 +114,36 @@ def test_mistakes_at_the_shell_are_one_line(shell, tmp_path, capsys) -> None:
     with pytest.raises(SystemExit, match="2"):
         cli.main(["submit", str(wrong), "--memory", "lots"])
     assert "expected a size as 512M or 4G, received 'lots'" in capsys.readouterr().err
+
+
+def test_bar_shows_where_a_job_is(tmp_path) -> None:
+    """Its stage, how far that is, and what it waits for before."""
+    store = JobStore(tmp_path / "jobs.sqlite3")
+    job = store.add(request(), 1)[0]
+    store.close()
+    out = io.StringIO()
+    with Bar(Console(file=out, force_terminal=True, width=80)) as bar:
+        for shown in (
+            job,
+            replace(job, state=State.RUNNING, progress=Progress("train", 3, 20, "loss 0.1")),
+        ):
+            bar.show(shown)
+            bar.refresh()
+    text = re.sub(r"\x1b\[[^A-Za-z]*[A-Za-z]", "", out.getvalue())
+    assert re.search(r"^queued .* 0/\?", text, re.MULTILINE)
+    assert re.search(r"train .* 3/20 0:00:00 loss 0\.1", text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.4, "59 s"), (61, "1 min 1 s"), (7265, "2 h 1 min"), (180000, "2 d 2 h")],
+)
+def test_times_are_in_their_two_largest_units(seconds, text) -> None:
+    assert text == duration_text(seconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("7", 7), ("512M", 512 << 20), ("4G", 4 << 30), ("1KiB", 1024)]
+)
+def test_sizes_have_units_of_1024(text, size) -> None:
+    assert size == parse_size(text)

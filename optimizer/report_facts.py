@@ -46,6 +46,14 @@ def tiles(summary: RunSummary) -> Iterator[str]:
     yield tile(f"{summary.parameters}", f"parameters, {row.flash_bytes // 4} of them on the edge")
 
 
+def kept_epoch(summary: RunSummary) -> str:
+    """Say which epoch was kept, and why."""
+    training, select = summary.training, summary.recipe.train.select
+    if select == "last":
+        return f"the last of {len(training.epochs)} epochs was kept, whatever it gave"
+    return f"chose epoch {training.best_epoch} of {len(training.epochs)}"
+
+
 def protocol_section(summary: RunSummary) -> str:
     """Return the section on data, splits, seed and bundle."""
     training, data = summary.training, summary.data
@@ -55,8 +63,7 @@ def protocol_section(summary: RunSummary) -> str:
         "window steps": _steps(summary),
         "seed": f"{summary.recipe.seed}; the data were split with {summary.recipe.data.seed}",
         **({"network found by search": str(summary.found)} if summary.found else {}),
-        "validation": f"{describe_scores(training.validation_scores)}; chose epoch"
-        f" {training.best_epoch} of {len(training.epochs)}",
+        "validation": f"{describe_scores(training.validation_scores)}; {kept_epoch(summary)}",
         "test": f"{describe_scores(training.test_scores)}; looked at once",
         "verified": f"segments equal Keras before softmax within {summary.verified_error:.1e} of"
         f" the largest output, on {summary.verified_windows} windows",

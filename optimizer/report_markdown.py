@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from optimizer.report_comparison import comparison_table, noise
+from optimizer.report_facts import kept_epoch
 from optimizer.report_repeats import repeats_table
 from optimizer.report_text import SYNTHETIC, describe_scores, points_table, trivial
 from optimizer.run_summary import RunSummary
@@ -20,9 +21,8 @@ def markdown(summary: RunSummary) -> str:
         f" digest `{summary.packed.digest}`.",
         "## Figures",
         f"- test: {describe_scores(training.test_scores)}",
-        f"- validation, which chose {'the network and ' if summary.found else ''}epoch"
-        f" {training.best_epoch}:"
-        f" {describe_scores(training.validation_scores)}",
+        f"- validation{', which chose the network' if summary.found else ''}:"
+        f" {describe_scores(training.validation_scores)}; {kept_epoch(summary)}",
         f"- network found by search: {summary.found}" if summary.found else "",
         f"- always the commonest class of the test split: accuracy {trivial(summary):.3f}",
         f"- segments against Keras before softmax: largest error {summary.verified_error:.1e} of"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from optimizer.report_comparison import comparison_table, noise
-from optimizer.report_facts import protocol_section, tiles, time_section
+from optimizer.report_facts import kept_epoch, protocol_section, tiles, time_section
 from optimizer.report_layers import genome, layers_on_edge
 from optimizer.report_printed import printed_tables
 from optimizer.report_radio import radio_rows
@@ -179,6 +179,6 @@ def _repeats(summary: RunSummary, drawn: Mapping[str, str]) -> str:
 
 
 def _training(summary: RunSummary, drawn: Mapping[str, str]) -> str:
-    note = f"Epoch {summary.training.best_epoch} was kept: the best on the validation split."
+    note = f"By epoch, on the training and the validation split; {kept_epoch(summary)}."
     shown = plots([drawn["loss"], drawn["validation"]])
     return section("training", "Training", note, shown)

@@ -169,10 +169,13 @@ def _another(recipe: Recipe, number: int) -> _Split:
 
 
 def _protocol(recipe: Recipe, config: StatisticsConfig) -> str:
+    kept = "each epoch chosen on the validation split"
+    if recipe.train.select == "last":
+        kept = "the last epoch kept"
     text = (
         f"{config.seeds} trainings on the run's own split, each with a seed of its own, and one on"
-        f" each of {config.splits} further splits with the same network; each epoch chosen on the"
-        " validation split, each test split looked at once a training"
+        f" each of {config.splits} further splits with the same network; {kept},"
+        " each test split looked at once a training"
     )
     return f"{text}; the activation quantised on its way" if recipe.train.quantise else text
 

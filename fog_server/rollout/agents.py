@@ -8,11 +8,11 @@ from typing import NamedTuple
 import msgspec
 
 from fog_server.rollout.assignment import runs_canary
-from fog_server.rollout.database import AgentRow, Database
+from fog_server.rollout.database import MAX_AGENTS, AgentRow, Database
 from fog_server.rollout.measurements import Agent, Report, Trial, learn
 from fog_server.rollout.state import Entry, Model, State
 from headtail.bundle.manifest import version_key
-from headtail.errors import ModelNotFound
+from headtail.errors import ModelNotFound, Overloaded
 
 FORGOTTEN_S = 30 * 86400.0
 """Silence after which an agent is forgotten."""
@@ -57,8 +57,14 @@ class Agents:
         return direct(model, agent)
 
     def report(self, report: Report) -> None:
-        """Take a report; it is written soon, and at once where an update went wrong."""
+        """Take a report; it is written soon, and at once where an update went wrong.
+
+        Raises:
+            Overloaded: If very many wait to be written.
+        """
         with self._lock:
+            if len(self._reports) >= MAX_AGENTS:
+                raise Overloaded("fog", f"{len(self._reports)} reports wait", 1.0)
             self._reports[report.name, report.agent] = report
         if report.is_failure:
             self.flush()

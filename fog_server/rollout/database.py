@@ -35,6 +35,8 @@ CREATE TABLE tails (
   PRIMARY KEY (name, attempt, digest)
 ) WITHOUT ROWID;
 """
+MAX_AGENTS = 10_000
+"""Agents that are remembered: without certificates anybody may say to be another one."""
 LOCK_S = 10.0
 """How long a change waits for another server's."""
 _RETRY_S = 1.0
@@ -170,9 +172,14 @@ class Database:
                 self._connection.execute("INSERT OR REPLACE INTO agents VALUES (?, ?, ?, ?)", new)
 
     def forget_agents(self, heard_before_s: float) -> None:
-        """Forget who was not heard of since."""
+        """Forget who was not heard of since, and of very many those heard of longest ago."""
         with self._lock, self._transaction():
             self._connection.execute("DELETE FROM agents WHERE heard_at_s < ?", (heard_before_s,))
+            self._connection.execute(
+                "DELETE FROM agents WHERE (name, agent) IN (SELECT name, agent FROM agents"
+                " ORDER BY heard_at_s DESC LIMIT -1 OFFSET ?)",
+                (MAX_AGENTS,),
+            )
 
     def add_tails(self, counts: Mapping[tuple[str, int, str], TailCounts]) -> None:
         """Add to the counts by model, attempt and digest."""
@@ -247,6 +254,8 @@ class Database:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             reason = "no room on disk" if code in _FULL else "cannot be used"
             raise Overloaded(str(self._path), f"{reason}: {error}", _RETRY_S) from error
+        except msgspec.DecodeError as error:
+            raise ConfigError(str(self._path), f"holds what cannot be read: {error}") from error
 
 
 def _late(model: Model, expected: int) -> str:

@@ -5,9 +5,10 @@ from typing import Annotated
 import msgspec
 
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Amount = Annotated[float, msgspec.Meta(ge=0)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
+# Bounded above, since infinity cannot be written down.
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 
 
 class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

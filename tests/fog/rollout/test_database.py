@@ -117,6 +117,26 @@ def test_agents_and_counts_are_kept_apart_by_model(open_database):
     assert {} == dict(database.tails("ecg", 3))
 
 
+def test_of_very_many_agents_the_latest_are_remembered(open_database, monkeypatch):
+    monkeypatch.setattr("fog_server.rollout.database.MAX_AGENTS", 3)
+    database = open_database()
+    keys = [("ecg", str(i)) for i in range(5)]
+    database.update_agents(keys, lambda name, agent, old: AgentRow(name, agent, float(agent), b""))
+    database.forget_agents(0.0)
+    assert ["2", "3", "4"] == [row.agent for row in database.agents("ecg", -1.0)]
+
+
+def test_content_that_cannot_be_read_is_said(open_database, path):
+    """As after a newer version has written it."""
+    database = open_database()
+    database.change("ecg", grown)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("UPDATE models SET content = '{\"name\": 3}'")
+    other.close()
+    with pytest.raises(ConfigError, match="holds what cannot be read"):
+        database.models()
+
+
 def test_file_that_is_no_rollout_is_refused(path):
     path.write_bytes(b"x" * 4096)
     with pytest.raises(ConfigError, match="not a database"):

@@ -1,5 +1,7 @@
 """A rollout through a running fog: publish, canary, promote, roll back, retire."""
 
+import math
+
 import grpc
 import numpy as np
 import pytest
@@ -120,6 +122,20 @@ def test_small_fleet_has_one_canary(managed, fog, start_managed, operate, versio
     for agent in "abc":
         role = pb.ROLE_CANARY if agent == chosen else pb.ROLE_ACTIVE
         assert role == managed.report(agent).role
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"bake_s": math.inf},
+        {"share_ratio": math.nan},
+        {"min_agreement_ratio": 1.5},
+        {"max_latency_increase_ratio": -1.0},
+    ],
+    ids=str,
+)
+def test_rules_that_cannot_be_are_refused(managed, rules):
+    assert Status.INVALID_ARGUMENT == failure(lambda: managed.canary("2.0", **rules))[0]
 
 
 def test_share_of_nobody_takes_everybody_back(managed):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 import onnx
 import tensorflow as tf
 import tf2onnx
@@ -49,8 +50,10 @@ def export_keras(model: keras.Model, opset: int = OPSET) -> bytes:
     ]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
-        with _reproducible(), _frugal(model.count_params()):
-            proto, _ = tf2onnx.convert.from_function(call, signature, opset=opset)
+        with _reproducible(), _frugal(model.count_params()), _without_xla():
+            proto, _ = tf2onnx.convert.from_function(
+                call, signature, opset=opset, custom_op_handlers={"Erfc": (_one_minus_erf, [])}
+            )
     except (ValueError, KeyError, TypeError, RuntimeError, NotImplementedError) as error:
         raise ExportError(where, f"tf2onnx cannot convert it: {_first_line(error)}") from error
     by_name = {o.name: o for o in proto.graph.output}
@@ -86,6 +89,19 @@ def before_softmax(model: keras.Model) -> keras.Model:
     if all(a is b for a, b in zip(results, model.outputs, strict=True)):
         return model
     return keras.Model(_structure(model), results if len(results) > 1 else results[0])
+
+
+def _one_minus_erf(graph: Any, node: Any, _name: str, _arguments: list[Any]) -> None:
+    """Turn Erfc, which TensorFlow's exact GELU uses and ONNX lacks, into 1 - Erf."""
+    (source,), (target,) = node.input, node.output
+    shape, dtype = graph.get_shape(target), graph.get_dtype(target)
+    graph.remove_node(node.name)
+    kind = tf2onnx.utils.map_onnx_to_numpy_type(dtype)
+    one = graph.make_const(tf2onnx.utils.make_name("one"), np.array(1, kind))
+    erf = graph.make_node("Erf", [source], dtypes=[dtype], shapes=[shape])
+    graph.make_node(
+        "Sub", [one.output[0], erf.output[0]], outputs=[target], dtypes=[dtype], shapes=[shape]
+    )
 
 
 def _linear_copy(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -166,6 +182,27 @@ def _frugal(parameters: int) -> Iterator[None]:
         yield
     finally:
         base.optimize = original
+
+
+@contextmanager
+def _without_xla() -> Iterator[None]:
+    """Let functions that Keras wants compiled by XLA be part of the graph like any other.
+
+    Keras compiles grouped convolutions, since TensorFlow on a CPU runs them no other way; tf2onnx
+    cannot look inside, and ONNX has no such trouble.
+    """
+    original = tf.function
+
+    def function(*arguments: Any, jit_compile: bool | None = None, **named: Any) -> Any:
+        if jit_compile and not arguments:
+            return lambda python_function: python_function
+        return original(*arguments, jit_compile=jit_compile, **named)
+
+    tf.function = function
+    try:
+        yield
+    finally:
+        tf.function = original
 
 
 def _packed(model: keras.Model, tensors: Sequence[Any]) -> Any:

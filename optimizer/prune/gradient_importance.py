@@ -28,11 +28,11 @@ def gradcam_importance(
     """Return the mean integral of each channel's Grad-CAM heatmap over a calibration set.
 
     For an image of class k, the weight of channel c is w_c = mean over positions of
-    d s_k / d A_c, its heatmap H(x, y, c) = ReLU(w_c A_c(x, y)), and its integral over a map of
-    area 1 the mean of H over positions; I(c) is the mean over images. s_k is the score of the
-    labelled class before the softmax and A_c what the layer's channel is behind the normalisation
-    and activation that follow it. Integrals of all layers (and calls) that make a channel are
-    added.
+    d s_k / d A_c, its heatmap H(x, y, c) = ReLU(w_c A_c(x, y)), and its integral the sum of H over
+    positions; I(c) is the mean over images. s_k is the score of the labelled class before the
+    softmax and A_c what the layer's channel is behind the normalisation and activation that follow
+    it. Integrals of all layers (and calls) that make a channel are added. As a sum it is about the
+    channel's part of the score, whatever the size of the map, so layers may be compared.
 
     Args:
         model: A classifier of one input, with or without a softmax at its end.
@@ -52,7 +52,7 @@ def gradcam_importance(
         weights = tf.reduce_mean(gradient, places, keepdims=True)
         product = weights * activation
         part = tf.abs(product) if heatmap == "absolute" else tf.nn.relu(product)
-        return tf.reduce_sum(tf.reduce_mean(part, places), 0)
+        return tf.reduce_sum(part, [0, *places])
 
     return _averaged(model, groups, batches, "gradcam", (_class_score, reduce))
 
@@ -60,7 +60,9 @@ def gradcam_importance(
 def taylor_importance(model: keras.Model, groups: ChannelGroups, batches: Batches) -> Scores:
     """Return how much the loss would change, to first order, without each channel.
 
-    Per image |mean over positions of A_c dL/dA_c|, L the cross-entropy; averaged over images.
+    Per image |sum over positions of A_c dL/dA_c|, L the cross-entropy; averaged over images. The
+    source divides by the number of positions and makes up for it by a norm per layer; neither is
+    done here, so that layers may be compared.
 
     Raises:
         PruningError: If the set is empty.
@@ -71,7 +73,7 @@ def taylor_importance(model: keras.Model, groups: ChannelGroups, batches: Batche
 
     def reduce(activation: Any, gradient: Any) -> Any:
         places = list(range(1, len(activation.shape) - 1))
-        return tf.reduce_sum(tf.abs(tf.reduce_mean(activation * gradient, places)), 0)
+        return tf.reduce_sum(tf.abs(tf.reduce_sum(activation * gradient, places)), 0)
 
     return _averaged(model, groups, batches, "taylor", (_loss, reduce))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headtail.errors import PruningError
 from optimizer.prune.diversity import Diversity
@@ -116,8 +117,7 @@ def rounded(
         row = scores.by_group.get(name) if scores else None
         order = np.argsort(-row, kind="stable") if row is not None else np.arange(width)
         count = min(-(-len(channels) // multiple) * multiple, width)
-        others = [int(i) for i in order if int(i) not in set(channels)]
-        result[name] = tuple(sorted([*channels, *others[: count - len(channels)]]))
+        result[name] = _filled(channels, order, count)
     return result
 
 
@@ -131,5 +131,11 @@ def _kept(
     if rules.diversity is not None:
         chosen = rules.diversity.completed(groups[name], chosen)
     count = min(-(-len(chosen) // rules.multiple) * rules.multiple, width)
-    others = [int(i) for i in order if int(i) not in set(chosen)]
-    return tuple(sorted([*map(int, chosen), *others[: count - len(chosen)]]))
+    return _filled(chosen, order, count)
+
+
+def _filled(chosen: Sequence[int], order: NDArray[np.intp], count: int) -> tuple[int, ...]:
+    """Return the chosen channels and the first others in an order, `count` in all, sorted."""
+    taken = {int(i) for i in chosen}
+    others = [i for i in order.tolist() if i not in taken]
+    return tuple(sorted([*taken, *others[: count - len(taken)]]))

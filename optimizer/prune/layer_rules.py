@@ -13,15 +13,19 @@ from optimizer.prune.tracer import Tracer, Work
 
 Rule = Callable[[Tracer, Any, Flow], Flow]
 _LAYERS = keras.layers
-_MIXING = {"softmax", "log_softmax", "glu", "sparsemax"}
+_CHANNELWISE = (
+    "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu linear"
+    " log_sigmoid mish relu relu6 selu sigmoid silu soft_shrink softplus softsign sparse_plus"
+    " sparse_sigmoid squareplus tanh tanh_shrink threshold"
+)
 
 
 def is_channelwise(activation: Any) -> bool:
-    """Return whether an activation treats each number by itself: those of Keras but the mixing."""
+    """Return whether an activation is one of Keras that treat each number by itself."""
     if activation is None:
         return True
     name = getattr(activation, "__name__", "")
-    return name not in _MIXING and getattr(keras.activations, name, None) is activation
+    return name in _CHANNELWISE.split() and getattr(keras.activations, name, None) is activation
 
 
 def channel_axis(layer: Any, flow: Flow) -> int:

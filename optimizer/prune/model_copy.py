@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.src.models.functional import Functional, functional_like_constructor
 
 from headtail.errors import PruningError
 from optimizer.prune.groups import Kept
@@ -59,7 +60,8 @@ class ModelCopy:
             inputs = self._inputs(operation, graph)
             outputs = graph._run_through_graph(inputs, operation_fn=self._copied)
             structure = keras.tree.pack_sequence_as(graph._inputs_struct, inputs)
-            new = type(operation)(structure, outputs, name=operation.name)
+            kind = type(operation) if functional_like_constructor(type(operation)) else Functional
+            new = kind(structure, outputs, name=operation.name)
         self._pairs[id(operation)] = operation, new
         return new
 

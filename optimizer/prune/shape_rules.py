@@ -15,8 +15,10 @@ from optimizer.prune.tracer import Tracer
 _LAYERS = keras.layers
 
 
-def unchanged(_tracer: Tracer, layer: Any, flow: Flow) -> Flow:
+def unchanged(tracer: Tracer, layer: Any, flow: Flow) -> Flow:
     """Layer that treats each number by itself."""
+    if getattr(layer, "noise_shape", None) is not None:
+        return frozen(tracer, layer, flow, f"'{tracer.path(layer)}' drops by a shape of its own")
     return flow.moved(layer.compute_output_spec(flow.spec))
 
 

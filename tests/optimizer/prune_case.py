@@ -119,11 +119,33 @@ def relative_error(received, expected) -> float:
     return float(np.abs(received - expected).max() / np.abs(expected).max())
 
 
+def exported(model, x):
+    """Export a model, cut it where it pays, and return its graph and two errors.
+
+    The first is of onnxruntime against Keras, the second of the segments against the whole.
+    """
+    import onnxruntime as ort
+
+    from optimizer.cut import cut_model, legal_cuts, select_cuts
+    from optimizer.graph import read_graph
+    from optimizer.keras_onnx import export_keras
+    from optimizer.verify import before_softmax, onnx_reference, verify
+
+    content = export_keras(model)
+    session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+    (received,) = session.run(["y"], {"x": x})
+    graph = read_graph(content)
+    segments = cut_model(graph, select_cuts(legal_cuts(graph), "auto"))
+    assert len(segments.segments) > 1
+    split = verify(segments, onnx_reference(graph), {"x": x}, before_softmax(graph))
+    return graph, relative_error(received, model(x, training=False)), split
+
+
 def pruning_errors(model, seed: int, share: float = 0.4) -> dict[str, float]:
     """Prune a model at random and return how it differs from the references, before a softmax.
 
-    "masked" is the reference of this module, "silenced" the library's own, "change" how far the
-    original is from the masked one.
+    "model" is the pruned one, "masked" the reference of this module, "silenced" the library's own,
+    "change" how far the original is from the masked one.
     """
     from optimizer.keras_onnx import before_softmax
     from optimizer.prune.groups import find_groups
@@ -140,6 +162,7 @@ def pruning_errors(model, seed: int, share: float = 0.4) -> dict[str, float]:
     expected = masked_output(linear, x, dropped_by_layer(groups, keep))
     received = pruned.model(x, training=False)
     return {
+        "model": pruned.model,
         "masked": relative_error(received, expected),
         "silenced": relative_error(silenced(linear, keep, groups)(x, training=False), expected),
         "change": relative_error(linear(x, training=False), expected),

@@ -10,6 +10,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| (.*?) \| .*? \|$", re.MULTILINE)
+UPDATE_ROW = re.compile(r"^\| `(edge_update\w+)(.*?)` \|", re.MULTILINE)
 PARTS_OF_A_HISTOGRAM = ("_bucket", "_sum", "_count")
 OF_PROMETHEUS = {"up"}
 # Given by whoever scrapes, and by histograms.
@@ -26,6 +27,9 @@ def documented() -> dict[str, dict[str, set[str]]]:
         }
         suffixes = PARTS_OF_A_HISTOGRAM if kind == "histogram" else ("",)
         found |= {name + suffix: values for suffix in suffixes}
+    # A page of its own for what is exported with updates alone: `name{label,label}`.
+    for name, labels in UPDATE_ROW.findall((ROOT / "docs" / "update.md").read_text()):
+        found[name] = {label: set() for label in re.findall(r"\w+", labels)}
     return found
 
 

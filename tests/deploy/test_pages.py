@@ -1,0 +1,77 @@
+"""Pages of running programs: Prometheus lints them, and rules find there what they name."""
+
+import re
+import shutil
+import subprocess
+import threading
+from urllib.request import urlopen
+
+import promql_parser as promql
+import pytest
+
+from programs import BIN, Program, running
+
+pytestmark = pytest.mark.e2e
+
+
+def page(program: Program) -> str:
+    """Return a program's page."""
+    address = program.wait_for(r"metrics on http://(\S+)/metrics")
+    with urlopen(f"http://{address}/metrics", timeout=20) as answer:
+        return answer.read().decode()
+
+
+@pytest.fixture(scope="module")
+def pages(write_test_bundle, key_folder, tmp_path_factory):
+    """Return the pages of a fog with rollouts and an agent, after a window through both."""
+    folder = tmp_path_factory.mktemp("pages")
+    bundle = write_test_bundle(folder)
+    trust = ("--trust", key_folder / "trust")
+    serve = ("fog-server", "--bundles", folder, "--listen", "127.0.0.1:0", "--rollout", *trust)
+    with running((*serve, "--metrics", "127.0.0.1:0"), folder / "fog.log") as fog:
+        address = fog.wait_for(r"serving on (\S+)")
+        command = [
+            BIN / "edge-agent", "run", "--bundle", bundle, *trust, "--fog", address,
+            "--source", "stdin", "--sink", f"jsonl:{folder / 'out.jsonl'}", "--connect-s", "20",
+            "--deadline-s", "20", "--metrics", "127.0.0.1:0",
+        ]  # fmt: skip
+        log = folder / "edge.log"
+        with (
+            log.open("wb") as file,
+            subprocess.Popen(command, stdin=subprocess.PIPE, stderr=file) as process,
+        ):
+            agent = Program(process, log)
+            agent.wait_for("fog (connected)")
+            process.stdin.write(b"%a\n" % [[[0.5, 1.5]] * 16][0])
+            process.stdin.flush()
+            while not (folder / "out.jsonl").read_text().strip():
+                assert process.poll() is None, agent.text
+                threading.Event().wait(0.01)
+            found = {"edge": page(agent), "fog": page(fog)}
+            process.stdin.close()
+            assert 0 == process.wait(20), agent.text
+    return found
+
+
+@pytest.mark.skipif(
+    not shutil.which("promtool"), reason="needs promtool (apt-get install prometheus)"
+)
+@pytest.mark.parametrize("name", ["edge", "fog"])
+def test_promtool_finds_nothing_wrong_with_a_page(pages, name):
+    done = subprocess.run(
+        ["promtool", "check", "metrics"],
+        input=pages[name], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_what_rules_and_dashboards_name_is_on_the_pages(pages, every_query):
+    """Every series of the two programs; those that update bundles have a test of their own."""
+    text = "\n".join(pages.values())
+    exposed = set(re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE))
+    exposed |= {f"{n}{end}" for n in exposed for end in ("_bucket", "_sum", "_count")}
+    for query in every_query:
+        promql.parse(query.text)
+        for name in re.findall(r"(?<![:\w])(?:edge|fog)_\w+(?!:)\b", query.text):
+            if not name.startswith("edge_update") and not re.search(rf":{name}", query.text):
+                assert name in exposed, f"{query.place}: {name}"

@@ -51,6 +51,8 @@ class Settings:
     """Monotonic seconds."""
     bundle: str = ""
     """Digest that results name, where it is not the one of the sink."""
+    ends_refused: bool = True
+    """Whether the run ends where every fog refuses the bundle; False: another may come."""
 
 
 class Agent:
@@ -187,9 +189,9 @@ class Agent:
         """End the run: the fog refused what no repetition will mend."""
         if self.guard is not None:
             self.guard.refused(error)
-            return
-        self._refusal = self._refusal or error
-        self._stop.set()
+        elif self._settings.ends_refused:
+            self._refusal = self._refusal or error
+            self._stop.set()
 
     def answered(self, request: Request, response: InferResponse, received_s: float) -> bool:
         """Take the fog's answer; one that is no answer is a failure of the fog, and of no use."""

@@ -54,7 +54,8 @@ def fetch_bundle(
 
     Args:
         fogs: HOST:PORT of each; the first that is there is asked.
-        wanted: Name, and version or "" for the newest.
+        wanted: Name, and version or "" for the active one, or the newest where the fog keeps no
+            rollout.
         folder: Where bundles are kept.
         trust: Whose signature is accepted.
         tls: The agent's certificate and whom it trusts; None is plaintext.

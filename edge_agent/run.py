@@ -116,7 +116,13 @@ def _run(config: Config, loaded: Loaded, frame: _Frame) -> None:
     stack.callback(writer.close)
     if keep:
         keep.start(writer, storage.start.sequence)
-    settings = Settings(config.agent_name, config.batch, config.deadline_s, bundle=digest)
+    settings = Settings(
+        config.agent_name,
+        config.batch,
+        config.deadline_s,
+        bundle=digest,
+        ends_refused=updates is None,
+    )
     agent = Agent(chain, plan, meter, writer, stop, settings)
     link = None if plan.is_local else _open_link(config, loaded, agent, stack)
     first = Running(loaded, meter, agent, link, keep)

@@ -97,17 +97,17 @@ class Attempt:
         A signature does not age: whoever can play the fog must not bring back what was withdrawn.
         On purpose one may go back, but not behind what was installed by hand.
         """
-        state = self.store.known
+        state, name, version = self.store.known, manifest.name, manifest.version
         if state.previous is not None and state.previous.digest == self.directive.digest:
             return
-        where = f"{self.directive}"
+        floors = [state.origin]
         if not self.directive.is_rollback:
-            check_installed(self.store.folder.parent, where, manifest.name, manifest.version)
-        elif manifest.name == state.origin.name:
-            oldest, received = state.origin.version, manifest.version
-            if version_key(received) < version_key(oldest):
-                asked = f"{manifest.name} {received}"
-                raise BundleOutdated(where, f"{manifest.name} {oldest}", asked)
+            floors.append(state.current)
+            check_installed(self.store.folder.parent, f"{self.directive}", name, version)
+        for floor in floors:
+            if floor.name == name and version_key(version) < version_key(floor.version):
+                where, newest = f"{self.directive}", f"{name} {floor.version}"
+                raise BundleOutdated(where, newest, f"{name} {version}")
 
     def _load(self, bundle: Bundle) -> tuple[Running, float]:
         """Take the bundle into this process; the disk then says that it runs, on trial."""

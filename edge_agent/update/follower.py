@@ -19,7 +19,7 @@ from edge_agent.config import Config
 from edge_agent.fog_client import channel_options, make_error, one_line
 from edge_agent.running import client_tls
 from edge_agent.update.directive import Directive, Report
-from edge_agent.update.status import encode_status
+from edge_agent.update.status import decode_directive, encode_status
 from edge_agent.update.tallies import Tallies
 from edge_agent.update.updater import Updater
 from headtail.errors import ConfigError, FogUnavailable, RemoteError, RemoteFailed
@@ -36,8 +36,8 @@ DEAF_S = 300.0
 DEAF = (StatusCode.UNIMPLEMENTED, StatusCode.NOT_FOUND, StatusCode.PERMISSION_DENIED)
 CALL_S, FETCH_S = 10.0, 600.0
 """Longest report, and longest fetch."""
-REPORT_S, MIN_REPORT_S = 30.0, 0.2
-"""Interval of reports where the fog asks for none, and the least that it may ask for."""
+REPORT_S, MIN_REPORT_S, MAX_REPORT_S = 30.0, 0.2, 3600.0
+"""Interval of reports where the fog asks for none, and what it may ask for."""
 
 
 class Follower:
@@ -176,22 +176,20 @@ class Follower:
             log.info("no updates from fog %s: %s: %s", fog, code.name, text)
 
     def _take(self, message: control_pb2.Directive) -> None:
-        """Pass a directive on; an empty one asks for nothing."""
+        """Pass a directive on, unless it is empty or cannot be."""
         self._generation = message.generation
-        self._interval_s = max(MIN_REPORT_S, message.report_interval_s or REPORT_S)
+        wanted_s = message.report_interval_s or REPORT_S
+        self._interval_s = max(MIN_REPORT_S, min(wanted_s, MAX_REPORT_S))
+        if not message.digest:
+            return
+        directive = decode_directive(message)
+        if directive is None:
+            if not self._is_said:
+                log.warning("fog %s: a directive that cannot be is left out", self._fog)
+            self._is_said = True
+            return
         self._is_said = False
-        if message.digest:
-            self._updater.offer(
-                Directive(
-                    digest=message.digest,
-                    name=message.name,
-                    version=message.version,
-                    reason=" ".join(message.reason.split())[:300],
-                    size_bytes=message.size_bytes,
-                    attempt=message.attempt,
-                    is_rollback=message.is_rollback,
-                )
-            )
+        self._updater.offer(directive)
 
     def _tell(self) -> None:
         """Report each change, and now and then that all is as it was."""

@@ -6,6 +6,7 @@ bundle on trial is bad: the one before takes over at once. The updater offers bu
 the verdict, and puts the disk and the links in order afterwards.
 """
 
+import logging
 import statistics
 import threading
 import time
@@ -23,6 +24,8 @@ from edge_agent.update.referee import Referee
 from edge_agent.writer import Writer
 from headtail.errors import ModelNotFound, RemoteError
 from headtail.segment import Tensors
+
+log = logging.getLogger(__name__)
 
 HEADS = 64
 """Windows over which the time of a head is taken."""
@@ -46,6 +49,7 @@ class Watch:
         self.running = running
         self.spare = spare
         self.is_over = False
+        self._is_refused = False
         self.heads_s: deque[float] = deque(maxlen=HEADS)
         self._rotation = rotation
         self._referee = referee
@@ -95,8 +99,9 @@ class Watch:
         bundle sends, NaN for one, never will. A link's lock is held: nothing waits here.
         """
         fault = Fault.LINK if isinstance(error, ModelNotFound) else Fault.FIRST_WINDOWS
-        if not self.fail(UpdateFailed(fault, str(error))):
-            self._rotation.refused(error)
+        if not self.fail(UpdateFailed(fault, str(error))) and not self._is_refused:
+            self._is_refused = True
+            log.warning("%s; finishing on the edge until a fog or an update helps", error)
 
     def fail(self, error: UpdateFailed) -> bool:
         """End the trial: from this moment on the bundle before takes the windows.
@@ -108,6 +113,7 @@ class Watch:
     def _hand_over(self, work: Underway) -> None:
         """Let the bundle before answer; both take the same inputs."""
         assert self.spare is not None, "a bundle that is over has one before it"
+        self._rotation.count_failed(self.running.loaded.digest, len(work.frames))
         try:
             self.spare.agent.finish(work)
         except Exception as fault:  # noqa: BLE001 - the border to onnxruntime; the run's thread ends
@@ -142,8 +148,8 @@ class Rotation:
         self.watch = self._watched(first, None, None)
         self.verdict: UpdateFailed | Literal[True] | None = None
         """Of the trial under way: True, or why not; None: none yet."""
-        self.refusal: RemoteError | None = None
-        """Why no fog serves the bundle that is trusted, if none does."""
+        self.count_failed: Callable[[str, int], None] = _count_nowhere
+        """Told of windows that a bundle could not answer: its digest, and how many."""
         self.switch_s = 0.0
         """How long the last turn held the windows up, in seconds."""
 
@@ -206,7 +212,7 @@ class Rotation:
     def withdraw(self) -> Running:
         """Let the bundle before the one on trial take over; return the one on trial."""
         with self._lock:
-            watch = self._next or self.watch
+            watch = self._judged
             assert watch.spare is not None, "only a bundle on trial is withdrawn"
             self._back(watch)
             self.verdict = None
@@ -215,7 +221,7 @@ class Rotation:
     def passed(self, watch: Watch) -> None:
         """Note that enough windows were good."""
         with self._lock:
-            if watch is not self.watch or self.verdict is not None:
+            if watch is not self._judged or self.verdict is not None:
                 return
             self.verdict = True
         self.tell()
@@ -223,19 +229,19 @@ class Rotation:
     def failed(self, watch: Watch, error: UpdateFailed) -> bool:
         """Go back, unless that has happened already; return whether the bundle is over."""
         with self._lock:
-            is_next = watch in (self.watch, self._next)
-            if watch.is_over or watch.spare is None or (is_next and self.verdict is True):
+            is_judged = watch is self._judged
+            if watch.is_over or watch.spare is None or (is_judged and self.verdict is True):
                 return watch.is_over
-            if is_next:
+            if is_judged:
                 self.verdict = error
             self._back(watch)
         self.tell()
         return True
 
-    def refused(self, error: RemoteError) -> None:
-        """Note that no fog serves the bundle that is trusted."""
-        self.refusal = error
-        self.tell()
+    @property
+    def _judged(self) -> Watch:
+        """The bundle that a verdict is about: one that is offered, else that which runs."""
+        return self._next or self.watch
 
     def _turn(self) -> None:
         start_s = self._clock()
@@ -264,3 +270,7 @@ class Rotation:
 
 def _nobody() -> None:
     """Tell nobody: there is no updater yet."""
+
+
+def _count_nowhere(digest: str, windows: int) -> None:
+    """Count nothing: nobody reports yet."""

@@ -92,6 +92,7 @@ class Updates:
         before = beginning.before
         trusted = first if before is None else hangar.prepare(before)
         rotation = Rotation(trusted, writer, config.batch)
+        rotation.count_failed = self.tallies.failed
         if before is not None:
             plan, before_s = first.loaded.plan, beginning.before_s
             profile, ratio = config.device_profile, config.update_slow_ratio

@@ -1,12 +1,15 @@
-"""How an agent stands, as the wire has it."""
+"""Directives and how an agent stands, as the wire has them."""
 
+import re
 from collections.abc import Mapping
 
-from edge_agent.update.directive import Fault, Report, Stage
+from edge_agent.update.directive import Directive, Fault, Report, Stage
 from edge_agent.update.tallies import BOUNDS_S, BundleTally
 from edge_agent.update.updater import Updater
+from headtail.bundle.manifest import VERSION_PATTERN, is_name
 from headtail.v1 import control_pb2 as pb
 
+DIGEST_PATTERN = r"[0-9a-f]{64}"
 STATES = {
     Stage.FETCHING: pb.UPDATE_STATE_FETCHING,
     Stage.TESTING: pb.UPDATE_STATE_TESTING,
@@ -23,6 +26,25 @@ FAULTS = {
     Fault.SELF_TEST: pb.UPDATE_FAULT_SELF_TEST,
     Fault.FIRST_WINDOWS: pb.UPDATE_FAULT_FIRST_WINDOWS,
 }
+
+
+def decode_directive(message: pb.Directive) -> Directive | None:
+    """Return what a fog asks for; None where no bundle can be called that.
+
+    Digest and version become parts of files' names.
+    """
+    is_digest = re.fullmatch(DIGEST_PATTERN, message.digest)
+    if not (is_digest and is_name(message.name) and re.match(VERSION_PATTERN, message.version)):
+        return None
+    return Directive(
+        digest=message.digest,
+        name=message.name,
+        version=message.version,
+        reason=" ".join(message.reason.split())[:300],
+        size_bytes=message.size_bytes,
+        attempt=message.attempt,
+        is_rollback=message.is_rollback,
+    )
 
 
 def encode_status(

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 
 from edge_agent.backoff import delays
 from edge_agent.config import Config
@@ -130,6 +131,8 @@ class Updater:
             self._lock.notify_all()
         if self._thread.ident is not None:
             self._thread.join()
+        with suppress(HeadtailError):
+            self._settle()
         if is_orderly and self.state.is_trial and self.rotation.verdict is None:
             self._save(stopped(self.state))
         self._hangar.close()

@@ -87,12 +87,13 @@ def page_of(program: Program) -> str:
 
 
 def test_every_metric_of_both_programs_is_documented(fog, key_folder, tmp_path):
-    """After a window through both, with a spool, so that every part of the pages is there."""
+    """After a window through both, with spool and updates: every part of the pages is there."""
     command = [
         BIN / "edge-agent", "run", "--bundle", next(tmp_path.glob("*.bundle")),
         "--trust", key_folder / "trust", "--fog", fog.wait_for(r"serving on (\S+)"),
         "--source", "stdin", "--sink", f"jsonl:{tmp_path / 'out.jsonl'}", "--connect-s", "20",
         "--deadline-s", "20", "--metrics", "127.0.0.1:0",
+        "--updates", "on", "--state", tmp_path / "state",
     ]  # fmt: skip
     log = tmp_path / "edge.log"
     with (

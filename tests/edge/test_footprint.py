@@ -20,6 +20,7 @@ from edge_agent.cli import main
 status = main(sys.argv[1:])
 resident = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print("modules", *sorted({name.partition(".")[0] for name in sys.modules}))
+print("updates", *(name for name in sys.modules if name.startswith("edge_agent.update")))
 print("resident", resident)
 sys.exit(status)
 """
@@ -43,14 +44,16 @@ def probe(run_agent, start_fog, tmp_path_factory: pytest.TempPathFactory):
         )
         assert 0 == ended.returncode, ended.stderr
         assert "ready: bundle chain 1.0.0" in ended.stderr
-        return dict(re.findall(r"^(modules|resident) (.*)$", ended.stdout, re.MULTILINE))
+        return dict(re.findall(r"^(modules|updates|resident) ?(.*)$", ended.stdout, re.MULTILINE))
 
     return run
 
 
 def test_nothing_heavy_is_imported(probe):
     """Nor is anything imported that the flags did not ask for."""
-    assert set() == FOREIGN & set(probe()["modules"].split())
+    report = probe()
+    assert set() == FOREIGN & set(report["modules"].split())
+    assert "" == report["updates"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -30,7 +30,7 @@ from headtail.v1 import control_pb2_grpc
 
 BAD_VALUE = 1000.0
 """In a window, it makes the bundles of `bad_path` fail."""
-TIMEOUT_S = 30.0
+TIMEOUT_S = 120.0
 
 
 class Director(control_pb2_grpc.ControlServicer):

@@ -5,6 +5,7 @@ import pytest
 
 from edge_agent.update import follower
 from edge_agent.update.state import read_state
+from edge_agent.update.status import decode_directive
 from headtail.v1 import control_pb2 as pb
 
 
@@ -23,6 +24,22 @@ def test_fog_that_knows_no_directives_is_left_alone(feed, scripted_fog, bundle, 
     fed.feed(30)
     assert {bundle.digest} == {line["bundle"] for line in fed.end()}
     assert 1 == caplog.text.count("UNIMPLEMENTED")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"digest": "../../etc/passwd"},
+        {"digest": "A" * 64},
+        {"digest": "a" * 64, "version": "1/../../x"},
+        {"digest": "a" * 64, "name": "../x"},
+        {"digest": "a" * 64 + "\n"},
+    ],
+)
+def test_names_that_no_bundle_can_have_are_left_out(fields):
+    """They would become parts of files' names."""
+    message = pb.Directive(**{"name": "chain", "version": "1.0", **fields})
+    assert None is decode_directive(message)
 
 
 def test_no_fog_is_no_hindrance(feed, unused_address, director, good_path):
@@ -51,6 +68,21 @@ def test_fetch_that_fails_is_tried_again(feed, director, two_fogs, good_path, mo
     fed.end()
 
 
+def test_bundle_that_no_fog_serves_yet_is_no_end_of_the_run(
+    feed, director, start_fog, good_path, bundle
+):
+    """The fog serves version 1.0.0 alone; windows go on there."""
+    digest = director.add(good_path)
+    director.direct(digest)
+    fed = feed(fog=(director.address, start_fog().address))
+    fed.feed_until(lambda: director.is_told(pb.UPDATE_STATE_FAILED, digest))
+    assert pb.UPDATE_FAULT_LINK == director.last().fault
+    fed.feed(30)
+    lines = fed.end()
+    assert {bundle.digest} == {line["bundle"] for line in lines}
+    assert "fog" == lines[-1]["where"]
+
+
 def test_bundle_over_the_limit_is_not_fetched(feed, director, two_fogs, good_path):
     fogs = two_fogs(good_path)
     digest = director.add(good_path)
@@ -76,14 +108,15 @@ def test_failed_bundle_is_tried_again_at_a_larger_attempt(
     fed.end()
 
 
-def test_older_bundle_needs_a_rollback_and_goes_no_further_than_the_configured_one(
-    feed, director, two_fogs, bundle, rewrite, tmp_path, updates_folder
+@pytest.mark.parametrize("is_rollback", [False, True])
+def test_bundle_older_than_the_configured_one_is_refused(
+    feed, director, two_fogs, bundle, rewrite, tmp_path, updates_folder, is_rollback
 ):
-    """1.0.0 is configured; 0.9.0 is refused in either case."""
+    """1.0.0 is; to go back on purpose is no reason either."""
     path = rewrite(bundle, tmp_path, version="0.9.0")
     fogs = two_fogs(path)
     digest = director.add(path)
-    director.direct(digest, is_rollback=True)
+    director.direct(digest, is_rollback=is_rollback)
     fed = feed(fog=fogs)
     fed.feed_until(lambda: director.is_told(pb.UPDATE_STATE_FAILED, digest))
     assert "expected chain 1.0.0 or newer" in director.last().reason

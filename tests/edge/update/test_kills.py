@@ -1,6 +1,7 @@
 """The agent killed at every step of an update: it ends with the right bundle, each window once."""
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import pytest
 from edge_agent.update.state import read_state
 
 WINDOWS = 6000
-TIMEOUT_S = 120.0
+TIMEOUT_S = 300.0
+RANDOM_KILLS = 6
 STEPS = (
     ("fetch", "test", "load", "switch", "switched", "trial"),
     ("confirm", "confirmed"),
@@ -87,7 +89,9 @@ def agent(run_agent, tmp_path):
     settings = run_agent.settings
     folder = tmp_path / "state"
 
-    def start(step: str, target: str, source: Path, fogs: tuple[str, ...]) -> int:
+    def start(
+        step: str, target: str, source: Path, fogs: tuple[str, ...], after_s: float = TIMEOUT_S
+    ) -> int:
         words = [f"--fog={fog}" for fog in fogs]
         command = [
             sys.executable, "-c", MAIN, step, str(folder / "updates"), target,
@@ -96,11 +100,14 @@ def agent(run_agent, tmp_path):
             "--state", str(folder), "--updates", "on", "--update-windows", "8", "--batch", "2",
             "--view", "off", *words,
         ]  # fmt: skip
-        ended = subprocess.run(
-            command, stderr=subprocess.PIPE, timeout=TIMEOUT_S, text=True, check=False
-        )
-        assert ended.returncode in {0, -signal.SIGKILL}, ended.stderr
-        return ended.returncode
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                text = process.communicate(timeout=after_s)[1]
+            except subprocess.TimeoutExpired:
+                process.kill()
+                text = process.communicate()[1]
+        assert process.returncode in {0, -signal.SIGKILL}, text
+        return process.returncode
 
     return start
 
@@ -168,3 +175,25 @@ def test_bundle_that_never_comes_to_a_verdict_gives_way(
     assert bundle.digest == lines[-1]["bundle"]
     state = read_state(tmp_path / "state" / "updates")
     assert "no verdict after 3 starts" in state.failed[0].reason
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(many, agent, director, two_fogs, good_path, bundle, tmp_path):
+    """Whichever bundle is right in the end, the state, the files and the last line agree."""
+    source, expected = many(None)
+    fogs = two_fogs(good_path)
+    digest = director.add(good_path)
+    director.direct(digest)
+    rng = random.Random(5)
+    for _ in range(RANDOM_KILLS):
+        if agent("", digest, source, fogs, after_s=rng.uniform(0.3, 5.0)) == 0:
+            break
+    else:
+        assert 0 == agent("", digest, source, fogs)
+    lines = check(expected, tmp_path / "out.jsonl")
+    folder = tmp_path / "state" / "updates"
+    state = read_state(folder)
+    assert not state.is_trial
+    assert state.current.digest == lines[-1]["bundle"]
+    assert state.current.digest == (bundle.digest if state.failed else digest)
+    assert state.files == {path.stem for path in folder.glob("*.bundle")}

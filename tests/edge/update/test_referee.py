@@ -41,7 +41,7 @@ def test_heads_count_by_their_median_once_there_are_five():
 
 def test_few_slow_heads_say_nothing():
     who = referee()
-    assert {None} == {judge(who, head_s=s) for s in (0.5, 0.001, 0.5, 0.001, 0.001, 0.5, 0.001)}
+    assert {None} == {judge(who, head_s=s) for s in (0.5, 0.001, 0.5, 0.001, 0.001, 0.001)}
 
 
 def test_head_of_a_message_is_shared_by_its_windows():

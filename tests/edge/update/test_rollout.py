@@ -5,6 +5,7 @@ import shutil
 import pytest
 from operating import Operator
 
+from edge_agent.bundle_fetch import fetch_bundle
 from edge_agent.update.state import read_state
 from fog_server.config import Config as FogConfig
 from fog_server.config import Rollout, Wire
@@ -98,3 +99,14 @@ def test_fog_without_a_rollout_names_its_newest(feed, start_fog, bundle_path, go
     fed = feed(fog=start_fog(bundles=folder).address)
     fed.feed_until(lambda: fed.lines() and fed.lines()[-1]["partition_point"] == 2)
     fed.end()
+
+
+def test_agent_without_a_directive_begins_with_the_active_bundle(
+    operator, good_path, tmp_path, trust
+):
+    """The newest one is the canary."""
+    operator.publish(good_path)
+    operator.canary("1.1.0", share_ratio=1.0, min_agreement_ratio=0.0, promotes=False)
+    fogs, folder = [operator.address], tmp_path / "state"
+    assert "1.0.0" == fetch_bundle(fogs, ("chain", ""), folder, trust).manifest.version
+    assert "1.1.0" == fetch_bundle(fogs, ("chain", "1.1.0"), folder, trust).manifest.version

@@ -36,7 +36,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kept: Positive = 256
     """Jobs kept, those that wait or run among them; the oldest that are over are deleted with
     their files."""
-    lines: Positive = 10_000
+    lines: Positive = 5000
     """Last lines of a job's log that are kept."""
     crashes: NotNegative = 3
     """How often the process of a job may end without a word before the job has failed."""

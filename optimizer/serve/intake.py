@@ -22,7 +22,7 @@ from optimizer.serve.store import JobStore
 
 READ_BYTES = 256 << 10
 """Most that is read of a file at once; also the longest line, whole or cut."""
-MAX_LINE = 2000
+MAX_LINE = 1000
 """Characters of a line that are kept."""
 MAX_OUTPUT_BYTES = 16 << 20
 """Size at which the file of a job's lines is emptied, once they have been read."""

@@ -65,56 +65,46 @@ class JobService:
         Raises:
             ConfigError: If the state folder, the key or an address is not usable.
         """
+        files = tls_files(config.tls)
+        if files is None:
+            check_plaintext(config.listen, is_allowed=config.insecure, where="--listen")
         with ExitStack() as resources:
-            folder = _state_folder(config.state, resources)
-            machine = find_machine(config.capacity)
-            self._store = JobStore(folder / "jobs.sqlite3")
-            resources.callback(self._store.close)
-            self._changes = Changes()
-            terms = Terms(machine, config.limits.crashes, config.limits.kept, config.wire.stop_s)
-            self._scheduler = Scheduler(
-                self._store,
-                folder / "jobs",
-                terms,
-                command or run_command(config.key),
-                Intake(self._store, config.limits.lines),
-                self._changes,
-            )
-            self.metrics = Metrics(self._store, self._scheduler, machine)
+            desk = _open_desk(config, command or run_command(config.key), resources)
+            self._store, self._scheduler, self._changes = desk.store, desk.scheduler, desk.changes
+            self.metrics = Metrics(desk.store, desk.scheduler, desk.machine)
             resources.callback(self.metrics.log_lines.close)
-            self.check_live = first_of([*checks, self._scheduler.check])
+            self.check_live = first_of([*checks, desk.scheduler.check])
             self._health = Health(self.check_live)
-            files = tls_files(config.tls)
-            if files is None:
-                check_plaintext(config.listen, is_allowed=config.insecure, where="--listen")
-            rules = _recipe_rules(config)
-            desk = Desk(
-                self._store,
-                self._scheduler,
-                self._changes,
-                machine,
-                rules,
-                config.limits,
-                folder,
-            )
             self._server = self._make_server(config, desk)
             credentials = None if files is None else server_credentials(files)
             self.address = bind(self._server, config.listen, credentials)
-            self.metrics_address = ""
-            if config.metrics:
-                probes = {LIVE: self.check_live, READY: self.check_ready}
-                page = MetricsPage(config.metrics, self.metrics.registry, probes)
-                resources.callback(page.close)
-                self.metrics_address = page.address
-                log.info("metrics on http://%s/metrics", page.address)
-            self._scheduler.start()
-            self._server.start()
-            for service in ("", JOBS_SERVICE):
-                self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-            cores, memory = len(machine.cores), machine.memory_bytes >> 20
-            log.info("jobs may use %d cores, %d GPUs, %d MiB", cores, len(machine.gpus), memory)
-            log.info("serving on %s", self.address)
+            self.metrics_address = self._open_page(config.metrics, resources)
+            self._start(desk)
             self._resources = resources.pop_all()
+
+    def _open_page(self, address: str, resources: ExitStack) -> str:
+        if not address:
+            return ""
+        probes = {LIVE: self.check_live, READY: self.check_ready}
+        page = MetricsPage(address, self.metrics.registry, probes)
+        resources.callback(page.close)
+        log.info("metrics on http://%s/metrics", page.address)
+        return page.address
+
+    def _start(self, desk: Desk) -> None:
+        self._scheduler.start()
+        self._server.start()
+        for service in ("", JOBS_SERVICE):
+            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        machine = desk.machine
+        memory_mib = machine.memory_bytes >> 20
+        log.info(
+            "jobs may use %d cores, %d GPUs, %d MiB",
+            len(machine.cores),
+            len(machine.gpus),
+            memory_mib,
+        )
+        log.info("serving on %s", self.address)
 
     def check_ready(self) -> str | None:
         """Return why no request is taken, or None."""
@@ -156,6 +146,17 @@ class JobService:
         names = (JOBS_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         return server
+
+
+def _open_desk(config: Config, command: Command, resources: ExitStack) -> Desk:
+    folder = _state_folder(config.state, resources)
+    machine, rules, changes = find_machine(config.capacity), _recipe_rules(config), Changes()
+    store = JobStore(folder / "jobs.sqlite3")
+    resources.callback(store.close)
+    terms = Terms(machine, config.limits.crashes, config.limits.kept, config.wire.stop_s)
+    intake = Intake(store, config.limits.lines)
+    scheduler = Scheduler(store, folder / "jobs", terms, command, intake, changes)
+    return Desk(store, scheduler, changes, machine, rules, config.limits, folder)
 
 
 def run_command(key: str) -> Command:

@@ -1,5 +1,6 @@
 """The real service and real runs, killed: the same bundle at the end."""
 
+import hashlib
 import json
 import os
 import re
@@ -7,16 +8,17 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from serve_case import wait_for
+import serve_case
+from serve_case import request, wait_for
 
 from optimizer.serve.client import JobsClient
-from optimizer.serve.job import Job, Request, Resources, State
+from optimizer.serve.job import Job, Request, State
 
 PROGRAM = [sys.executable, "-m", "optimizer.cli"]
 SECONDS = 900.0  # far more than the runs take on a busy machine
@@ -43,15 +45,15 @@ link_profile = "ble-paper"
 
 
 class Program:
-    """A running `optimizer serve`."""
+    """A running job service."""
 
-    def __init__(self, folder: Path, key: Path, address: str = "127.0.0.1:0") -> None:
+    def __init__(self, *words: object) -> None:
         """Start it and read its log until it serves."""
-        arguments = ["--state", folder / "state", "--key", key, "--paths", folder]
         self._process = subprocess.Popen(
-            [*PROGRAM, "serve", *map(str, arguments), "--listen", address],
+            [sys.executable, *map(str, words)],
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(serve_case.__file__).parent)},
         )
         self.log = ""
         while not (match := re.search(r"serving on (\S+)\n", self.log)):
@@ -86,10 +88,15 @@ def recipe(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def program(tmp_path: Path, key_folder: Path) -> Iterator[list[Program]]:
-    """Return a list whose last is the running service; whatever runs at the end is ended."""
-    programs = [Program(tmp_path, key_folder / "test.key")]
-    yield programs
+def start() -> Iterator[Callable[..., Program]]:
+    """Return a function that starts a service; the last is stopped, and its jobs with it."""
+    programs: list[Program] = []
+
+    def run(*words: object) -> Program:
+        programs.append(Program(*words))
+        return programs[-1]
+
+    yield run
     if programs[-1].is_running():
         programs[-1].end(signal.SIGTERM)
 
@@ -118,13 +125,15 @@ def over(client: JobsClient, job: str) -> Job:
 @pytest.mark.tf
 @pytest.mark.slow
 def test_service_and_run_killed_at_random_moments_end_with_the_same_bundle(
-    program, recipe, tmp_path, key_folder
+    start, recipe, tmp_path, key_folder
 ) -> None:
     """The digest is that of `optimizer run` without any service."""
     key, rng = key_folder / "test.key", np.random.default_rng()
-    with closing(JobsClient(program[-1].address, retry_s=SECONDS)) as client:
-        request = Request("bumps", recipe.read_bytes(), resources=Resources(1, 0, 0))
-        job, _ = client.submit(request)
+    serve = ["-m", "optimizer.cli", "serve", "--state", tmp_path / "state", "--key", key]
+    serve += ["--paths", tmp_path, "--listen"]
+    program = start(*serve, "127.0.0.1:0")
+    with closing(JobsClient(program.address, retry_s=SECONDS)) as client:
+        job, _ = client.submit(Request("bumps", recipe.read_bytes()))
         for kill in ("run", "service", "both"):
             before = client.job(job.id).lines
             more = int(rng.integers(1, 4))
@@ -133,11 +142,10 @@ def test_service_and_run_killed_at_random_moments_end_with_the_same_bundle(
             )
             threading.Event().wait(rng.uniform(0, 2))
             if kill != "service":
-                for pid in processes(tmp_path / "state"):
-                    os.kill(pid, signal.SIGKILL)
+                kill_all(tmp_path / "state")
             if kill != "run":
-                assert -signal.SIGKILL == program[-1].end(signal.SIGKILL)
-                program.append(Program(tmp_path, key, program[-1].address))
+                assert -signal.SIGKILL == program.end(signal.SIGKILL)
+                program = start(*serve, program.address)
         done = over(client, job.id)
         bundle = client.fetch(job.id, "bundle", tmp_path / "out")
         report = client.fetch(job.id, "report.json", tmp_path / "out")
@@ -150,14 +158,49 @@ def test_service_and_run_killed_at_random_moments_end_with_the_same_bundle(
     assert json.loads(report.read_bytes())
 
 
+def test_service_and_small_jobs_killed_at_random_moments_end_well(start, tmp_path) -> None:
+    """Three jobs in turn: none is lost, done twice or left behind, and each ends as undisturbed."""
+    rng, steps = np.random.default_rng(), 40
+    serve = [Path(__file__).with_name("stand_in_service.py"), tmp_path / "state"]
+    program = start(*serve, "127.0.0.1:0")
+    with closing(JobsClient(program.address, retry_s=SECONDS)) as client:
+        sent = [request(f"steps={steps} ms=10", key=f"k{i}") for i in range(3)]
+        jobs = [client.submit(r)[0].id for r in sent]
+        for _ in range(4):
+            threading.Event().wait(rng.uniform(0, 0.4))
+            if rng.integers(2):
+                kill_all(tmp_path / "state")
+            assert -signal.SIGKILL == program.end(signal.SIGKILL)
+            program = start(*serve, program.address)
+            assert jobs == [client.submit(r)[0].id for r in sent]
+        for job in jobs:
+            done = over(client, job)
+            assert State.SUCCEEDED is done.state, done.error
+            history = tmp_path / "state" / "jobs" / job / "run" / "history"
+            assert steps == len(history.read_text().splitlines())
+            assert done.result.digest == hashlib.sha256(history.read_bytes()).hexdigest()
+        assert jobs[::-1] == [job.id for job in client.jobs()]
+    assert [] == processes(tmp_path / "state")
+
+
+def kill_all(state: Path) -> None:
+    """Kill every process of a job."""
+    for pid in processes(state):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def is_far(client: JobsClient, job: str, lines: int) -> bool:
     """Return whether a job has said so much, or is over."""
     found = client.job(job)
     return found.lines >= lines or found.state.is_final
 
 
-def test_service_stops_when_told_and_nothing_is_left(program) -> None:
+def test_service_stops_when_told_and_nothing_is_left(start, tmp_path, key_folder) -> None:
     """Exit code 0, no traceback."""
-    assert 0 == program[-1].end(signal.SIGTERM)
-    assert program[-1].log.endswith("stopped\n")
-    assert "Traceback" not in program[-1].log
+    key = key_folder / "test.key"
+    serve = ["-m", "optimizer.cli", "serve", "--state", tmp_path / "state", "--key", key]
+    program = start(*serve, "--listen", "127.0.0.1:0")
+    assert 0 == program.end(signal.SIGTERM)
+    assert program.log.endswith("stopped\n")
+    assert "Traceback" not in program.log

@@ -119,16 +119,17 @@ def test_taylor_is_the_change_of_the_loss_when_a_channel_fades() -> None:
     np.testing.assert_allclose(expected, scores.by_group["a"], rtol=1e-2)
 
 
-def test_gradients_reach_nested_and_shared_layers() -> None:
+@pytest.mark.parametrize("name", ["nested", "many_groups"])
+def test_gradients_reach_nested_shared_and_grouped_layers(name: str) -> None:
     from optimizer.prune.gradient_importance import gradcam_importance, taylor_importance
     from optimizer.prune.groups import find_groups
 
-    model = build("nested")
+    model = build(name)
     randomise(model, np.random.default_rng(RNG))
     groups = find_groups(model)
     for criterion in (gradcam_importance, taylor_importance):
         scores = criterion(model, groups, batches())
-        assert {"b": (6,), "inner/block/c": (7,)} == {
+        assert {g.name: (g.width,) for g in groups.groups} == {
             name: row.shape for name, row in scores.by_group.items()
         }
         assert all((row >= 0).all() and row.any() for row in scores.by_group.values())

@@ -1,5 +1,6 @@
 """A service's parts around a small program that runs, is killed and goes on as a recipe's run."""
 
+import os
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ lengths = [32, 8]
 channels = [1, 2]
 """
 GIB = 1 << 30
+CORE = min(os.sched_getaffinity(0))
 
 
 def request(task: str = "steps=3", **fields: object) -> Request:

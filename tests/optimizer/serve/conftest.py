@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from serve_case import GIB, Service, command
+from serve_case import CORE, GIB, Service, command
 
 from optimizer.serve.capacity import Machine
 from optimizer.serve.config import Capacity, Config, Limits, Wire
@@ -14,7 +14,7 @@ from optimizer.serve.server import JobService
 @pytest.fixture
 def machine() -> Machine:
     """Two places on one core, so that the tests run where there is one."""
-    return Machine(cores=(0, 0), gpus=(), memory_bytes=2 * GIB, job_memory_bytes=GIB)
+    return Machine(cores=(CORE, CORE), gpus=(), memory_bytes=2 * GIB, job_memory_bytes=GIB)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from serve_case import GIB, Service, wait_for
+from serve_case import CORE, GIB, Service, wait_for
 
 from optimizer.serve.capacity import Machine
 from optimizer.serve.job import Resources, State
@@ -42,7 +42,7 @@ def test_job_runs_and_keeps_what_it_made(serve) -> None:
     assert (State.SUCCEEDED, chain(4)) == (job.state, job.result.digest)
     assert (job.progress.stage, job.progress.done, job.progress.total) == ("chain", 4, 4)
     first, stage, last = service.text(job.id)
-    assert "attempt 1 on cores 0" == first
+    assert f"attempt 1 on cores {CORE}" == first
     assert stage.startswith("chain ")
     assert "done" == last
     assert 1 == job.attempts
@@ -175,7 +175,7 @@ def test_job_larger_than_the_machine_fails_when_its_turn_comes(serve, machine) -
 
 
 def test_job_over_its_memory_is_ended(serve) -> None:
-    service = serve(machine=Machine((0,), (), 1 << 40, GIB))
+    service = serve(machine=Machine((CORE,), (), 1 << 40, GIB))
     asked = 32 << 20
     job = service.over(service.send("end=memory", resources=Resources(1, 0, asked)))
     assert State.FAILED is job.state
@@ -211,7 +211,7 @@ def test_process_has_what_it_was_granted(serve, monkeypatch) -> None:
     wait_for(lambda: size(service.history(job)) > 0)
     (pid,) = marked(folder)
     variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    assert {0} == os.sched_getaffinity(pid)
+    assert {CORE} == os.sched_getaffinity(pid)
     assert pid == os.getsid(pid)
     assert b"CUDA_VISIBLE_DEVICES=-1" in variables
     assert not [v for v in variables if v.startswith(b"NOTIFY_SOCKET")]

@@ -61,6 +61,7 @@ class Follower:
         self._interval_s = REPORT_S
         self._lock = threading.Condition()
         self._channel: grpc.Channel | None = None
+        self._stub: ControlStub | None = None
         self._fog = ""
         self._last: Report | None = None
         self._is_changed = self._is_said = False
@@ -98,15 +99,15 @@ class Follower:
             RemoteError: If the fog is away, or sends something else.
         """
         with self._lock:
-            channel, fog = self._channel, self._fog
-        if channel is None:
+            stub, fog = self._stub, self._fog
+        if stub is None:
             raise FogUnavailable(fog, "away")
         request = control_pb2.FetchBundleRequest(
             name=directive.name, version=directive.version, digest=directive.digest
         )
         model = directive.name, directive.version
         try:
-            parts = ControlStub(channel).FetchBundle(request, timeout=FETCH_S)
+            parts = stub.FetchBundle(request, timeout=FETCH_S)
             size = _announced(next(parts, None), directive, fog)
             for part in parts:
                 size -= len(part.chunk)
@@ -135,12 +136,12 @@ class Follower:
         """Follow one fog until it ends the call; return how, and whether it said anything."""
         is_heard = False
         try:
-            channel = self._open(fog)
+            channel, stub = self._open(fog)
         except ConfigError as error:  # a certificate that is being rotated, perhaps
             log.debug("directives of fog %s: %s", fog, error)
             return StatusCode.UNAVAILABLE, False
         try:
-            for message in ControlStub(channel).WatchDirectives(self._status()):
+            for message in stub.WatchDirectives(self._status()):
                 is_heard = True
                 self._take(message)
         except grpc.RpcError as error:
@@ -153,20 +154,25 @@ class Follower:
             self._hang_up(channel)
         return StatusCode.OK, is_heard
 
-    def _open(self, fog: str) -> grpc.Channel:
+    def _open(self, fog: str) -> tuple[grpc.Channel, ControlStub]:
+        """Connect; the one stub is made before anybody can close the channel.
+
+        grpcio 1.85 refuses a call on a closed channel, and crashes where a stub is made of one.
+        """
         tls = client_tls(self._config)
         channel = secure_channel(fog, tls, channel_options(self._config.keepalive_s))
+        stub = ControlStub(channel)
         with self._lock:
-            self._channel, self._fog = channel, fog
+            self._channel, self._stub, self._fog = channel, stub, fog
             if self._closed.is_set():
                 channel.close()
             self._is_changed = True
             self._lock.notify_all()
-        return channel
+        return channel, stub
 
     def _hang_up(self, channel: grpc.Channel) -> None:
         with self._lock:
-            self._channel = None
+            self._channel = self._stub = None
         channel.close()
 
     def _say_deaf(self, fog: str, code: StatusCode, text: str) -> None:
@@ -196,16 +202,16 @@ class Follower:
         while not self._closed.is_set():
             with self._lock:
                 self._lock.wait_for(
-                    lambda: (self._is_changed and self._channel) or self._closed.is_set(),
+                    lambda: (self._is_changed and self._stub) or self._closed.is_set(),
                     self._interval_s,
                 )
-                channel = self._channel
-                if channel is not None:
+                stub = self._stub
+                if stub is not None:
                     self._is_changed = False
-            if channel is None or self._closed.is_set():
+            if stub is None or self._closed.is_set():
                 continue
             try:
-                self._take(ControlStub(channel).ReportStatus(self._status(), timeout=CALL_S))
+                self._take(stub.ReportStatus(self._status(), timeout=CALL_S))
             except (grpc.RpcError, ValueError) as error:
                 log.debug("report not taken: %s", error)
                 self._closed.wait(MIN_REPORT_S)

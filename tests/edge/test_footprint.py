@@ -33,6 +33,7 @@ def probe(run_agent, start_fog, tmp_path_factory: pytest.TempPathFactory):
     arguments = ["run", "--bundle", settings["bundle"], "--trust", settings["trust"]]
     arguments += ["--source", settings["source"], "--sink", f"jsonl:{run_agent.sink}"]
     arguments += ["--existing", "overwrite", "--fog", start_fog().address, "--connect-s", "30"]
+    arguments += ["--state", str(tmp_path_factory.mktemp("state"))]
     # Bytecode is cached as it is where programs are installed; compiling costs 15 MB.
     cache = {"PYTHONPYCACHEPREFIX": str(Path(tmp_path_factory.getbasetemp()) / "pycache")}
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | cache
@@ -57,7 +58,7 @@ def test_nothing_heavy_is_imported(probe):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("more", [(), ("--metrics", "127.0.0.1:0")])
+@pytest.mark.parametrize("more", [(), ("--metrics", "127.0.0.1:0"), ("--updates", "on")])
 def test_resident_memory_is_under_100_mb(probe, more):
     """The first run fills the bytecode cache, the second is measured."""
     probe(*more)

@@ -78,6 +78,45 @@ def test_bundle_of_an_update_runs_after_a_restart(feed, director, two_fogs, good
     assert 1 == director.fetches
 
 
+def test_run_that_ends_during_a_trial_holds_nothing_against_the_bundle(
+    feed, director, two_fogs, bundle, good_path, good, check, updates_folder
+):
+    """The next run goes on with the trial, from its first window."""
+    fogs = two_fogs(good_path)
+    director.direct(good.digest)
+    first = feed(fog=fogs, update_windows=1000)
+    first.feed_until(lambda: director.is_told(pb.UPDATE_STATE_TRIAL, good.digest))
+    first.feed(5)
+    lines = first.end()
+    check(first, lines)
+    assert (good.digest, 0) == (lines[-1]["bundle"], read_state(updates_folder).starts)
+    second = feed(fog=fogs)
+    second.feed_until(lambda: director.is_told(DONE, good.digest))
+    lines = second.end()
+    check(second, lines)
+    assert {good.digest} == {line["bundle"] for line in lines}
+    state = read_state(updates_folder)
+    assert (good.digest, bundle.digest) == (state.current.digest, state.previous.digest)
+    assert not state.is_trial
+
+
+def test_another_configured_bundle_wins_over_an_update(
+    feed, director, two_fogs, bundle, bundle_path, good_path, good, rewrite, tmp_path
+):
+    """And the update is told anew."""
+    fogs = two_fogs(good_path)
+    director.direct(good.digest)
+    first = feed(fog=fogs)
+    first.feed_until(lambda: director.is_told(DONE, good.digest))
+    first.end()
+    director.current = None
+    other = rewrite(bundle, tmp_path, version="1.0.1")
+    digest = director.add(other)
+    second = feed(fog=fogs, bundle=str(other))
+    second.feed(20)
+    assert {digest} == {line["bundle"] for line in second.end()}
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "reason"),
     [

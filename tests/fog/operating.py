@@ -10,7 +10,7 @@ import pytest
 from headtail.v1 import control_pb2 as pb
 from headtail.v1 import control_pb2_grpc
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 240.0
 CHUNK = 64 << 10
 
 

@@ -33,6 +33,8 @@ Command = Callable[[Job, JobFolder], Sequence[str]]
 POLL_S, IDLE_S, MEMORY_S = 0.2, 5.0, 1.0
 """Time between two looks at what runs, at what waits, and at the memory that is used."""
 MOST_KILLS, KILL_S = 100, 0.02
+FAULTS = (sqlite3.Error, OSError)
+"""What a disk that is full or away brings."""
 STALL_S = 60.0
 """A round that takes longer is stuck."""
 
@@ -135,8 +137,11 @@ class Scheduler:
             if time.monotonic() >= give_up_at:
                 break
             time.sleep(0.02)
-        for run in list(self._runs.values()):
-            self._settle(run)
+        try:
+            for run in list(self._runs.values()):
+                self._settle(run)
+        except FAULTS as error:  # the next start finds these jobs running, and their processes not
+            log.error("jobs cannot be settled: %s", error)
 
     def _loop(self) -> None:
         while not self._is_stopping:
@@ -145,7 +150,7 @@ class Scheduler:
             self._round_at = time.monotonic()
             try:
                 self._round()
-            except (sqlite3.Error, OSError) as error:
+            except FAULTS as error:
                 # A full disk, most likely: everything is tried again in the next round.
                 log.error("jobs cannot be followed: %s", error)
 

@@ -37,7 +37,7 @@ from optimizer.serve.jobs_servicer import Desk, JobsServicer
 from optimizer.serve.metrics import Metrics
 from optimizer.serve.recipe_check import RecipeRules
 from optimizer.serve.rights import RULES
-from optimizer.serve.scheduler import Command, Scheduler, Terms
+from optimizer.serve.scheduler import FAULTS, Command, Scheduler, Terms
 from optimizer.serve.status import BORDER
 from optimizer.serve.store import JobStore
 
@@ -155,7 +155,10 @@ def _open_desk(config: Config, command: Command, resources: ExitStack) -> Desk:
     resources.callback(store.close)
     terms = Terms(machine, config.limits.crashes, config.limits.kept, config.wire.stop_s)
     intake = Intake(store, config.limits.lines)
-    scheduler = Scheduler(store, folder / "jobs", terms, command, intake, changes)
+    try:
+        scheduler = Scheduler(store, folder / "jobs", terms, command, intake, changes)
+    except FAULTS as error:
+        raise ConfigError("state", f"jobs in '{folder}' cannot be followed: {error}") from error
     return Desk(store, scheduler, changes, machine, rules, config.limits, folder)
 
 

@@ -219,3 +219,36 @@ def test_process_has_what_it_was_granted(serve, monkeypatch) -> None:
     os.kill(pid, signal.SIGKILL)
     service.cancel(job)
     service.over(job)
+
+
+def test_jobs_wait_for_a_disk_that_cannot_be_written(serve, caplog) -> None:
+    """One line says so; the process goes on, and nothing it wrote is lost."""
+    service = serve()
+    job = service.send("steps=40 ms=10")
+    wait_for(lambda: size(service.history(job)) > 0)
+    set_read_only(service, "ON")
+    wait_for(lambda: "jobs cannot be followed: attempt to write a readonly database" in caplog.text)
+    set_read_only(service, "OFF")
+    done = service.over(job)
+    assert (State.SUCCEEDED, 1, chain(40)) == (done.state, done.attempts, done.result.digest)
+    assert [1, 2, 3] == [line.number for line in service.store.lines(job)]
+
+
+def test_service_that_cannot_write_stops_all_the_same(serve, caplog) -> None:
+    """And the next one, with a disk that can be written, goes on."""
+    service = serve()
+    job = service.send("steps=60 ms=10")
+    wait_for(lambda: size(service.history(job)) > 0)
+    set_read_only(service, "ON")
+    service.scheduler.close()
+    assert "jobs cannot be" in caplog.text
+    assert [] == marked(service.scheduler.folder(job).path)
+    set_read_only(service, "OFF")
+    done = serve().over(job)
+    assert (State.SUCCEEDED, chain(60)) == (done.state, done.result.digest)
+
+
+def set_read_only(service: Service, value: str) -> None:
+    """Let every change of the store fail, as on a disk that was remounted, or not any more."""
+    with service.store._lock:
+        service.store._connection.execute(f"PRAGMA query_only = {value}")

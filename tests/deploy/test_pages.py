@@ -32,8 +32,8 @@ def pages(write_test_bundle, key_folder, tmp_path_factory):
         address = fog.wait_for(r"serving on (\S+)")
         command = [
             BIN / "edge-agent", "run", "--bundle", bundle, *trust, "--fog", address,
-            "--source", "stdin", "--sink", f"jsonl:{folder / 'out.jsonl'}", "--connect-s", "20",
-            "--deadline-s", "20", "--metrics", "127.0.0.1:0",
+            "--source", "stdin", "--sink", f"jsonl:{folder / 'out.jsonl'}", "--connect-s", "60",
+            "--deadline-s", "60", "--metrics", "127.0.0.1:0",
         ]  # fmt: skip
         log = folder / "edge.log"
         with (
@@ -41,10 +41,10 @@ def pages(write_test_bundle, key_folder, tmp_path_factory):
             subprocess.Popen(command, stdin=subprocess.PIPE, stderr=file) as process,
         ):
             agent = Program(process, log)
-            agent.wait_for("fog (connected)")
             process.stdin.write(b"%a\n" % [[[0.5, 1.5]] * 16][0])
             process.stdin.flush()
-            while not (folder / "out.jsonl").read_text().strip():
+            results = folder / "out.jsonl"
+            while not (results.exists() and results.read_text().strip()):
                 assert process.poll() is None, agent.text
                 threading.Event().wait(0.01)
             found = {"edge": page(agent), "fog": page(fog)}

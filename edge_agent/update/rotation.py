@@ -49,6 +49,9 @@ class Watch:
         self.running = running
         self.spare = spare
         self.is_over = False
+        """Whether it takes no window any more, and answers none."""
+        self.is_bad = False
+        """Whether that is its own fault."""
         self._is_refused = False
         self.heads_s: deque[float] = deque(maxlen=HEADS)
         self._rotation = rotation
@@ -113,7 +116,8 @@ class Watch:
     def _hand_over(self, work: Underway) -> None:
         """Let the bundle before answer; both take the same inputs."""
         assert self.spare is not None, "a bundle that is over has one before it"
-        self._rotation.count_failed(self.running.loaded.digest, len(work.frames))
+        if self.is_bad:
+            self._rotation.count_failed(self.running.loaded.digest, len(work.frames))
         try:
             self.spare.agent.finish(work)
         except Exception as fault:  # noqa: BLE001 - the border to onnxruntime; the run's thread ends
@@ -234,6 +238,7 @@ class Rotation:
                 return watch.is_over
             if is_judged:
                 self.verdict = error
+            watch.is_bad = True
             self._back(watch)
         self.tell()
         return True

@@ -100,6 +100,60 @@ def test_run_that_ends_during_a_trial_holds_nothing_against_the_bundle(
     assert not state.is_trial
 
 
+def test_bundle_on_trial_is_withdrawn_by_a_directive_for_the_one_before(
+    feed, director, two_fogs, bundle, bundle_path, good_path, good, check, updates_folder
+):
+    """And may come back: nothing is held against it."""
+    fed = feed(fog=two_fogs(good_path), update_windows=1000)
+    director.direct(good.digest)
+    fed.feed_until(lambda: fed.lines() and fed.lines()[-1]["bundle"] == good.digest)
+    director.direct(bundle.digest)
+    fed.feed_until(lambda: director.is_told(DONE, bundle.digest))
+    fed.feed(5)
+    lines = fed.end()
+    check(fed, lines)
+    assert not any(tally.failed for tally in director.last().tallies)
+    assert [(bundle.digest, 1), (good.digest, 2), (bundle.digest, 1)] == runs(lines)
+    state = read_state(updates_folder)
+    assert (bundle.digest, ()) == (state.current.digest, state.failed)
+
+
+def test_third_bundle_takes_the_place_of_one_on_trial(
+    feed, director, two_fogs, bundle, good_path, good, rewrite, check, tmp_path, updates_folder
+):
+    """The one to go back to is that which had passed."""
+    path = rewrite(bundle, tmp_path, version="1.3.0", default_point=0)
+    fogs = two_fogs(good_path, path)
+    third = director.add(path)
+    fed = feed(fog=fogs, update_windows=100)
+    director.direct(good.digest)
+    fed.feed_until(lambda: director.is_told(pb.UPDATE_STATE_TRIAL, good.digest))
+    fed.feed(5)
+    director.direct(third)
+    fed.feed_until(lambda: director.is_told(DONE, third))
+    lines = fed.end()
+    check(fed, lines)
+    state = read_state(updates_folder)
+    assert (third, bundle.digest) == (state.current.digest, state.previous.digest)
+    assert (third, 0) == runs(lines)[-1]
+
+
+def test_damaged_bundle_gives_way_to_the_configured_one_and_is_fetched_again(
+    feed, director, two_fogs, bundle, good_path, good, updates_folder
+):
+    fogs = two_fogs(good_path)
+    director.direct(good.digest)
+    first = feed(fog=fogs)
+    first.feed_until(lambda: director.is_told(DONE, good.digest))
+    first.end()
+    (updates_folder / f"{good.digest}.bundle").write_bytes(b"torn")
+    director.statuses.clear()
+    second = feed(fog=fogs)
+    second.feed_until(lambda: director.is_told(DONE, good.digest))
+    assert [(bundle.digest, 1), (good.digest, 2)] == runs(second.end())
+    assert 2 == director.fetches
+
+
 def test_another_configured_bundle_wins_over_an_update(
     feed, director, two_fogs, bundle, bundle_path, good_path, good, rewrite, tmp_path
 ):
@@ -161,6 +215,7 @@ def test_bundle_whose_first_windows_fail_is_rolled_back(
     fed.feed_until(lambda: director.is_told(ROLLED_BACK, digest), bad=True)
     last = director.last()
     assert (pb.UPDATE_FAULT_FIRST_WINDOWS, bundle.digest) == (last.fault, last.digest)
+    assert {t.digest: t.failed for t in last.tallies}[digest] > 0
     assert reason in last.reason
     fed.feed(20)
     lines = fed.end()

@@ -26,9 +26,9 @@ def test_stream_of_a_record_gives_the_windows_of_training(
     from optimizer.data.synthetic import make_record
     from optimizer.recipe import read_recipe
 
-    # The test model takes 32 values as (16, 2): 24 of the beat and the recipe's 8 of the rhythm.
+    # The test model takes 32 values as (16, 2): 16 of the beat and the recipe's 16 of the rhythm.
     data = read_recipe(RECIPE).data
-    beats = msgspec.structs.replace(data.beats, length=24, before_s=0.1)
+    beats = msgspec.structs.replace(data.beats, length=16, before_s=0.1)
     steps = msgspec.structs.replace(data, beats=beats).steps
     reshape = Step("reshape", {"shape": [16, 2]})
     write_record(tmp_path, "100", make_record(60.0, np.random.default_rng(5)))
@@ -44,6 +44,6 @@ def test_stream_of_a_record_gives_the_windows_of_training(
     expected = [window_steps.window(window.values) for window in raw]
     assert len(frames) > 40
     assert [w.tobytes() for w in expected] == [f.tensors["x"].tobytes() for f in frames]
-    # Eight samples of R-R at the end, and they tell the beats apart.
-    tails = {f.tensors["x"][12:].tobytes() for f in frames}
+    # Sixteen samples of R-R at the end, and they tell the beats apart.
+    tails = {f.tensors["x"][8:].tobytes() for f in frames}
     assert len(tails) > len(frames) / 2

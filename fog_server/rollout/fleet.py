@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,23 +72,28 @@ class ManagedFleet:
         self.settings = settings
         folder, trust, options = source
         self._notify = notify
-        self._database = Database(folder / FOLDER / "rollout.db")
-        adopt(folder, self._database, trust, clock)
-        self.metrics = RolloutMetrics(registry)
-        self._shadows = Shadows(self.metrics.dropped)
-        follower = Follower(
-            store,
-            self._database,
-            folder,
-            lambda path: load_bundle(path, trust, options),
-            self._shadows.offer,
-        )
-        vault = Vault(folder, settings.max_bundle_bytes, settings.max_store_bytes)
-        self.agents = Agents(self._database, settings.lost_s, clock)
-        self.rollouts = Rollouts(self._database, vault, follower, trust, options, clock)
-        parts = (self._database, vault, follower, self.agents, self.rollouts)
-        self.keeper = Keeper(settings, parts, self.tell, self.metrics.judged, clock)
-        self.keeper.start()
+        with ExitStack() as resources:
+            self._database = Database(folder / FOLDER / "rollout.db")
+            resources.callback(self._database.close)
+            adopt(folder, self._database, trust, clock)
+            self.metrics = RolloutMetrics(registry)
+            shadows = Shadows(self.metrics.dropped)
+            resources.callback(shadows.close)
+            follower = Follower(
+                store,
+                self._database,
+                folder,
+                lambda path: load_bundle(path, trust, options),
+                shadows.offer,
+            )
+            vault = Vault(folder, settings.max_bundle_bytes, settings.max_store_bytes)
+            self.agents = Agents(self._database, settings.lost_s, clock)
+            self.rollouts = Rollouts(self._database, vault, follower, trust, options, clock)
+            parts = (self._database, vault, follower, self.agents, self.rollouts)
+            self.keeper = Keeper(settings, parts, self.tell, self.metrics.judged, clock)
+            self.keeper.start()
+            resources.callback(self.keeper.close)
+            self._resources = resources.pop_all()
 
     def directive(self, name: str, agent: str) -> pb.Directive:
         """Return what an agent should run.
@@ -144,6 +150,4 @@ class ManagedFleet:
 
     def close(self) -> None:
         """End the threads; what was reported is written."""
-        self.keeper.close()
-        self._shadows.close()
-        self._database.close()
+        self._resources.close()

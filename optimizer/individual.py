@@ -48,6 +48,8 @@ class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the activation travels there."""
     epochs: int = 0
     """Passes over the training windows; 0 for those of [search]."""
+    fold: int = 0
+    """Which split it is trained on: 0 is the search's, others are drawn anew."""
 
 
 class Individual(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,17 +99,18 @@ class Individual(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         return Genome(self.lengths, self.channels, classes, self.kernels)
 
-    def candidate(self, classes: int, epochs: int = 0) -> Candidate:
+    def candidate(self, classes: int, epochs: int = 0, fold: int = 0) -> Candidate:
         """Return what its training needs to know, as it would be cut; it must be feasible.
 
         Args:
             classes: Outputs of the network.
             epochs: Passes over the windows; 0 for those that the search does by default.
+            fold: Which split it is trained on; 0 for the search's.
         """
         point, encoding = self.assessment.point, self.assessment.encoding
         assert point is not None, "feasible"
         assert encoding is not None, "feasible"
-        return Candidate(self.genome(classes), self.input, point, encoding, epochs)
+        return Candidate(self.genome(classes), self.input, point, encoding, epochs, fold)
 
     def aims(self, goals: tuple[Goal, ...]) -> tuple[float, ...] | None:
         """Return what it reaches, every goal turned so that less is better.

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from headtail.tensor import Array
 
 
@@ -17,3 +19,7 @@ class Labelled:
     def take(self, chosen: Array) -> "Labelled":
         """Return the windows of these indices."""
         return Labelled(self.x[chosen], self.y[chosen])
+
+    def joined(self, other: "Labelled") -> "Labelled":
+        """Return these windows, then the others."""
+        return Labelled(np.concatenate([self.x, other.x]), np.concatenate([self.y, other.y]))

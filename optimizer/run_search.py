@@ -1,6 +1,7 @@
 """The search stage of a run: done once, its outcome kept in the run's folder."""
 
 import dataclasses
+import math
 
 import msgspec
 
@@ -18,7 +19,7 @@ from optimizer.search import Problem, search
 from optimizer.search_config import SearchConfig
 from optimizer.search_history import SearchHistoryWriter, continue_history, read_history
 from optimizer.search_record import SearchRecord
-from optimizer.search_training import Evaluate
+from optimizer.search_training import Evaluate, Scores
 
 
 def search_or_restore(
@@ -78,22 +79,33 @@ def _extract(
 ) -> SearchRecord:
     """Return the record with finalists trained for longer, where that is asked for.
 
-    The winner is the best on the half of the validation split that did not steer.
+    The winner is the best on the half of the validation split that did not steer or, where there
+    are folds, in the mean over what they hold out.
     """
     if not config.extraction:
         return record
-    longer = [f.candidate(trainer.classes, config.extraction) for f in record.finalists]
-    finalists = list(record.finalists)
+    folds = range(1, config.folds + 1) or (0,)
+    longer = [
+        (i, finalist.candidate(trainer.classes, config.extraction, fold))
+        for i, finalist in enumerate(record.finalists)
+        for fold in folds
+    ]
+    told: list[list[Scores]] = [[] for _ in record.finalists]
     with reporter.stage("train the finalists") as advance:
         advance(0, len(longer), "")
-        for done, (index, scores) in enumerate(executor.run(trainer.scores, longer), start=1):
-            finalists[index] = msgspec.structs.replace(
-                finalists[index],
-                score=scores[0],
-                final_score=scores[1],
-                epochs=config.extraction,
-            )
+        trained = executor.run(trainer.scores, [candidate for _, candidate in longer])
+        for done, (index, scores) in enumerate(trained, start=1):
+            told[longer[index][0]].append(scores)
             advance(done, len(longer), "")
+    finalists = [
+        msgspec.structs.replace(
+            finalist,
+            score=math.fsum(s[0] for s in scores) / len(scores),
+            final_score=math.fsum(s[1] for s in scores) / len(scores),
+            epochs=config.extraction,
+        )
+        for finalist, scores in zip(record.finalists, told, strict=True)
+    ]
     winner = max(finalists, key=lambda i: i.final_score or 0.0)
     return msgspec.structs.replace(record, winner=winner, finalists=tuple(finalists))
 

@@ -57,6 +57,12 @@ class ShortTraining:
         self._config = msgspec.structs.replace(recipe.train, epochs=recipe.search.epochs)
         self._training = tuple(given.train.take(drawn) for given in inputs)
         self._calibration = tuple(given.calibration for given in inputs)
+        self._held_out = len(validation)
+        self._all = (
+            tuple(given.train.joined(given.validation) for given in inputs)
+            if recipe.search.folds
+            else ()
+        )
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:
@@ -76,15 +82,25 @@ class ShortTraining:
         engine, config = FastEngine(candidate.genome, weights), self._config
         if candidate.epochs:
             config = msgspec.structs.replace(config, epochs=candidate.epochs)
-        halves = self.halves[candidate.input]
+        training, *halves = self._parts(candidate)
         lessons = Lessons(
-            self._training[candidate.input],
+            training,
             halves[0],
             wire=wire(config, candidate.point, candidate.encoding, calibration),
         )
         trained = run_training(engine, lessons, config, np.random.default_rng(self._seed), silent)
         steering, deciding = (self._score(engine, half, trained.wire) for half in halves)
         return steering, deciding
+
+    def _parts(self, candidate: Candidate) -> tuple[Labelled, Labelled, Labelled]:
+        """Return what to train on, what chooses the epoch, and what decides."""
+        if not candidate.fold:
+            return self._training[candidate.input], *self.halves[candidate.input]
+        windows = self._all[candidate.input]
+        rng = np.random.default_rng([self._seed, candidate.fold])
+        order = rng.permutation(len(windows.y))
+        held_out = windows.take(order[: self._held_out])
+        return windows.take(order[self._held_out :]), held_out, held_out
 
     def constant_score(self, index: int) -> float:
         """Return the steering score of one class for everything, the most frequent one."""

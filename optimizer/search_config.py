@@ -81,7 +81,13 @@ class SearchConfig(Section, frozen=True):
     """Passes of a longer training of the finalists before that half decides; 0 takes the scores
     that they have from the search."""
 
+    folds: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    """Splits on each of which that training is done, drawn anew from the training and validation
+    windows together; the means decide. 0 trains once, on the search's own split."""
+
     def __post_init__(self) -> None:
+        if self.folds and not self.extraction:
+            raise ValueError("folds are those of the finalists' longer training: set extraction")
         if self.tournament > self.population:
             raise ValueError("tournament must be at most population")
         if len(set(self.objectives)) < len(self.objectives) or "accuracy" not in self.objectives:

@@ -52,7 +52,7 @@ class Site:
         classes, executor = len(self.contest.dataset.labels), SerialExecutor()
 
         def look(recipe: Recipe, folder: RunFolder, reporter: Terminal) -> SearchRecord:
-            trainer = ShortTraining(recipe, self.contest.inputs, classes, None)
+            trainer = ShortTraining(recipe, self.contest.inputs, classes)
             terms = self.contest.terms
             return search_or_restore(recipe, terms, trainer, executor, folder, reporter)
 

@@ -15,7 +15,7 @@ from optimizer.training import draw_order
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
 CONFIG = FreezeTrainConfig(epochs=2, batch=8, learning_rate=0.001, optimizer="sgd")
-SIZES = {"MobileNetV2": 32, "InceptionV3": 75}
+SIZES = {"MobileNetV2": 32, "InceptionV3": 75, "EfficientNetB0": 32}
 
 
 @pytest.mark.parametrize("name", SIZES)

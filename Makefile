@@ -7,7 +7,7 @@ export ORT_DISABLE_TELEMETRY := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 
 help:  ## Show this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 setup: .venv/.ready  ## Make .venv with everything in it, at the versions of constraints.txt
 
@@ -25,6 +25,7 @@ lock:  ## Resolve the dependencies anew into constraints*.txt (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --custom-compile-command 'make lock' --extra edge --extra fog --group test pyproject.toml \
 	  -c <(grep -E '^[a-z0-9].*==' constraints.txt | tr -d '\\') -o constraints-runtime.txt
+	deploy/requirements/lock.sh
 
 proto: setup  ## Write the stubs of every .proto
 	$(BIN)/python proto/generate.py
@@ -45,6 +46,9 @@ test-all: setup  ## Every test: slow ones, real programs, real data
 test-runtime: .venv-runtime/.ready  ## Edge and fog alone, in an environment without TensorFlow
 	.venv-runtime/bin/pytest -m "not slow and not bench and not tf" tests/headtail tests/edge tests/fog
 
+test-arm64: setup  ## The edge agent in an emulated 64-bit ARM user land (root, ten minutes)
+	deploy/arm64/run-in-userland.sh -s -q
+
 bench: setup  ## Speed and size, as ratios within one run
 	$(BIN)/pytest -m bench -s -q tests/benchmarks
 
@@ -60,4 +64,4 @@ soak: setup  ## Half an hour of load: memory, descriptors and threads over time
 demo: setup  ## Optimise, cut, serve, stream and measure on this machine
 	$(BIN)/python deploy/demo.py
 
-.PHONY: help setup lock proto check test test-all test-runtime bench chaos soak demo
+.PHONY: help setup lock proto check test test-all test-runtime test-arm64 bench chaos soak demo

@@ -68,7 +68,7 @@ def _add_ca(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     for action in (issue, revoke):
         action.add_argument("folder", type=Path, metavar="DIR")
         action.add_argument("--role", type=Role, choices=list(Role), required=True)
-        action.add_argument("--name", required=True, help="of the agent, fog, operator or optimizer")
+        action.add_argument("--name", required=True, help="of the agent, fog, operator or service")
     issue.add_argument(
         "--host", action="append", default=[], help="a server's name or address; may be repeated"
     )

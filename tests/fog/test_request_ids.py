@@ -43,9 +43,9 @@ def lines():
             found.append(json.loads(JsonFormatter().format(record)))
 
     handler = Handler()
-    logging.getLogger("fog_server").addHandler(handler)
+    logging.getLogger().addHandler(handler)
     yield found
-    logging.getLogger("fog_server").removeHandler(handler)
+    logging.getLogger().removeHandler(handler)
 
 
 def test_line_of_a_failed_window_carries_its_id(lines, connect, fog, windows):

@@ -1,12 +1,10 @@
 """Tests of int4: two values to a byte, window by window."""
 
-import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from onnx import TensorProto, helper, numpy_helper
 
 from headtail.errors import TensorError
 from headtail.tensor import Array, TensorSpec, from_buffer, to_bytes
@@ -21,6 +19,9 @@ from headtail.wire import (
     encode,
     wire_specs,
 )
+
+ml_dtypes = pytest.importorskip("ml_dtypes", reason="comes with onnx, of the optimizer's extra")
+onnx = pytest.importorskip("onnx", reason="needs the optimizer's extra")
 
 INT4 = Encoding.INT4
 UNIT = Affine(1.0, 0)  # a stored value stands for itself
@@ -72,11 +73,13 @@ def test_what_is_packed_comes_back(stored: Array, is_batchable: bool) -> None:
 def test_packing_is_onnx_s(stored: Array) -> None:
     """The bytes are those of an ONNX tensor of type INT4, and ONNX reads ours."""
     wire = encode(stored.astype(np.float32), INT4, UNIT, is_batchable=False)
-    tensor = numpy_helper.from_array(stored.astype(ml_dtypes.int4))
-    assert TensorProto.INT4 == tensor.data_type
+    tensor = onnx.numpy_helper.from_array(stored.astype(ml_dtypes.int4))
+    assert onnx.TensorProto.INT4 == tensor.data_type
     assert tensor.raw_data == wire.tobytes()
-    ours = helper.make_tensor("a", TensorProto.INT4, [stored.size], wire.tobytes(), raw=True)
-    np.testing.assert_array_equal(stored, numpy_helper.to_array(ours).astype(np.int8))
+    ours = onnx.helper.make_tensor(
+        "a", onnx.TensorProto.INT4, [stored.size], wire.tobytes(), raw=True
+    )
+    np.testing.assert_array_equal(stored, onnx.numpy_helper.to_array(ours).astype(np.int8))
 
 
 @given(hnp.arrays(np.float32, SHAPES, elements=FINITE))

@@ -1,11 +1,13 @@
 """Fogs with a rollout, and bundles for them."""
 
+from __future__ import annotations
+
+import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
-import onnx
 import onnxruntime as ort
 import pytest
 from operating import Operator
@@ -17,6 +19,9 @@ from headtail.bundle import read_bundle, write_bundle
 from headtail.bundle.archive import Samples, describe_member, encode_samples
 from headtail.bundle.keys import read_signer
 from headtail.tensor import Array
+
+with contextlib.suppress(ModuleNotFoundError):  # the runtimes' own environment has none
+    import onnx
 
 
 @pytest.fixture(scope="session")
@@ -113,6 +118,7 @@ def remake(versions, key_folder, trust, tmp_path_factory) -> Callable[..., Path]
     Each changed segment is made by a function of its graph. The samples' outputs are what the
     changed model gives, or what is given for them.
     """
+    pytest.importorskip("onnx", reason="changing a model needs the optimizer's extra")
     signer = read_signer(key_folder / "test.key")
     folder = tmp_path_factory.mktemp("remade")
     bundle = read_bundle(versions["1.0"][0], trust)

@@ -7,7 +7,6 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from operating import TIMEOUT_S, Operator, wait_for
 
@@ -15,6 +14,7 @@ from fog_server.rollout.rules import Rules
 from headtail.tensor import Array
 from programs import BIN
 
+onnx = pytest.importorskip("onnx", reason="changing a model needs the optimizer's extra")
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 AGENTS = ("agent-a", "agent-b", "agent-c")
 # Three processes on a busy machine: latency is noise, unless it is many times what it was.

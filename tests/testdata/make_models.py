@@ -22,8 +22,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 FOLDER = Path(__file__).resolve().parent
 OPSET, IR_VERSION = 17, 8
-ROUNDS = 500
-"""Of products of small matrices, tens of milliseconds."""
+ROUNDS = 4000
+"""Of products of small matrices, some 80 ms: slow for one window, and for several at once."""
 
 
 def tensor(name: str, shape: tuple[str | int, ...], kind: int = TensorProto.FLOAT):

@@ -202,11 +202,13 @@ def two_fogs(
 class Feed:
     """Runs the agent on a thread of this process over windows that the test hands it one by one."""
 
-    def __init__(self, settings: dict[str, object], sink: Path, windows: Array) -> None:
+    def __init__(self, settings: dict[str, object], sink: Path) -> None:
         self.settings = settings
         self.sink = sink
-        self.windows = windows
-        self.fed = 0
+        self.windows: list[Array] = []
+        self._rng = np.random.default_rng(4)
+        self._sink_bytes = 0
+        self._lines: list[dict[str, object]] = []
         self.error: BaseException | None = None
         self._is_closed = False
         self._read, self._write = os.pipe()
@@ -214,18 +216,19 @@ class Feed:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> "Feed":
-        """Begin the run."""
+        """Begin the run; the lines of one before are gone."""
+        self.sink.unlink(missing_ok=True)
         self._thread.start()
         return self
 
     def feed(self, windows: int = 1, bad: bool = False) -> None:
         """Hand over the next windows; bad ones hold a `BAD_VALUE`."""
         for _ in range(windows):
+            window = self._rng.standard_normal((16, 2)).astype(np.float32)
             if bad:
-                self.windows[self.fed, 0, 0] = BAD_VALUE
-            line = json.dumps(self.windows[self.fed].tolist()) + "\n"
-            self.fed += 1
-            os.write(self._write, line.encode())
+                window[0, 0] = BAD_VALUE
+            self.windows.append(window)
+            os.write(self._write, (json.dumps(window.tolist()) + "\n").encode())
 
     def feed_until(self, condition: Callable[[], bool], bad: bool = False) -> None:
         """Hand windows over until something has happened, no faster than they are answered."""
@@ -233,14 +236,20 @@ class Feed:
         while not condition():
             assert time.monotonic() < stop_s, "waited too long"
             assert self.error is None, self.error
-            if self.fed - len(self.lines()) < 4 and self.fed < len(self.windows) - 50:
+            if len(self.windows) - len(self.lines()) < 4:
                 self.feed(bad=bad)
             time.sleep(0.002)  # paces the source
 
     def lines(self) -> list[dict[str, object]]:
         """Return the whole lines in the sink."""
-        text = self.sink.read_text() if self.sink.exists() else ""
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line[-1] == "\n"]
+        if self.sink.exists():
+            with self.sink.open("rb") as file:
+                file.seek(self._sink_bytes)
+                whole = file.read().rpartition(b"\n")[0]
+            if whole:
+                self._sink_bytes += len(whole) + 1
+                self._lines += map(json.loads, whole.split(b"\n"))
+        return self._lines
 
     def end(self) -> list[dict[str, object]]:
         """End the source; return all lines, after checking that each window came once, in order."""
@@ -249,7 +258,7 @@ class Feed:
         if self.error is not None:
             raise self.error
         lines = self.lines()
-        assert list(range(self.fed)) == [line["sequence"] for line in lines]
+        assert list(range(len(self.windows))) == [line["sequence"] for line in lines]
         return lines
 
     def close(self) -> None:
@@ -281,12 +290,10 @@ def feed(run_agent, tmp_path: Path, monkeypatch) -> Iterator[Callable[..., Feed]
         "updates": "on",
         "update_windows": 8,
     }
-    windows = np.random.default_rng(4).standard_normal((4000, 16, 2)).astype(np.float32)
-
-    begun = []
+    begun: list[Feed] = []
 
     def start(**more: object) -> Feed:
-        begun.append(Feed({**settings, **more}, run_agent.sink, windows.copy()))
+        begun.append(Feed({**settings, **more}, run_agent.sink))
         return begun[-1].start()
 
     yield start

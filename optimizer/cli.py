@@ -12,8 +12,8 @@ from headtail.errors import HeadtailError
 # Modules with `add_parser(commands)`. Only the one that is asked for is imported: some bring onnx.
 COMMANDS = {
     "run": "optimizer.run_command",
-    "split": "optimizer.split",
-    "inspect": "optimizer.inspect",
+    "split": "optimizer.split_command",
+    "inspect": "optimizer.inspect_command",
     "data": "optimizer.data_command",
     "profiles": "optimizer.profiles_command",
     "profile-kit": "optimizer.profile_kit_command",

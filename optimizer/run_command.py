@@ -11,7 +11,7 @@ from optimizer.recipe import parse_seed
 
 if TYPE_CHECKING:
     from optimizer.progress import Reporter
-    from optimizer.run import RunResult
+    from optimizer.run.run import RunResult
 
 _EPILOG = """\
 examples:
@@ -63,7 +63,7 @@ def handle(arguments: argparse.Namespace) -> int:
             writer.write(RunFinished(str(result.bundle), result.digest))
         return 0
     result = _run(arguments, Terminal(Console(stderr=True)))
-    from optimizer.report_text import terminal_lines
+    from optimizer.report.text import terminal_lines
 
     lines = [] if result.summary is None else terminal_lines(result.summary)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
@@ -80,6 +80,6 @@ def _run(arguments: argparse.Namespace, reporter: "Reporter") -> "RunResult":
 
     with reporter.stage("start TensorFlow"):
         load_tensorflow()
-    from optimizer.run import RunRequest, run_recipe
+    from optimizer.run.run import RunRequest, run_recipe
 
     return run_recipe(RunRequest(arguments.recipe, arguments.out, arguments.key, seed), reporter)

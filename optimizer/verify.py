@@ -15,11 +15,11 @@ import onnxruntime as ort
 from headtail.errors import DataError, ExportError, VerificationFailed
 from headtail.segment import SessionOptions, load_session
 from headtail.tensor import Array, TensorSpec, check_finite
-from optimizer.cut import CutModel
-from optimizer.cut_operators import SHAPE_ONLY
-from optimizer.graph import Graph
-from optimizer.graph_file import first_line
-from optimizer.graph_probe import ORT_ERRORS
+from optimizer.cut.cut import CutModel
+from optimizer.cut.graph import Graph
+from optimizer.cut.graph_file import first_line
+from optimizer.cut.graph_probe import ORT_ERRORS
+from optimizer.cut.operators import SHAPE_ONLY
 
 TOLERANCE = 1e-5
 """Largest error allowed, relative to the largest absolute output."""

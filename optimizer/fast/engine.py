@@ -8,8 +8,8 @@ from optimizer.fast import kernels
 from optimizer.fast.layout import lay_out
 from optimizer.fast.run import NO_WIRE, Wire, run_layers
 from optimizer.fast.weights import Weights, pack, unpack
-from optimizer.network import Genome
-from optimizer.training import FakeWire
+from optimizer.network.network import Genome
+from optimizer.training.training import FakeWire
 
 
 class FastEngine:

@@ -7,8 +7,8 @@ import numpy as np
 
 from optimizer.freeze.config import FreezeGoal
 from optimizer.freeze.mask import FreezeMask, parse_mask
-from optimizer.hypervolume import hypervolume
-from optimizer.pareto import nondominated
+from optimizer.search.hypervolume import hypervolume
+from optimizer.search.pareto import nondominated
 
 
 class FreezeIndividual(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

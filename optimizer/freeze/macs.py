@@ -1,6 +1,6 @@
 """Multiply-accumulates of one call of a Keras layer, forward and backward, for one window.
 
-`optimizer.count` counts those of ONNX nodes, which no longer know their Keras layer and have no
+`optimizer.cut.count` counts those of ONNX nodes, which no longer know their Keras layer and have no
 backward pass; the forward counts of both agree.
 """
 

@@ -7,12 +7,12 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from optimizer.chromosomes import Chromosomes, Space
-from optimizer.evolution import Settings, evolve, sample
 from optimizer.freeze.config import FreezeConfig
 from optimizer.freeze.individual import FreezeIndividual, front, front_volume
 from optimizer.freeze.mask import FreezeMask, parse_mask, tail_mask
-from optimizer.pareto import worth
+from optimizer.search.chromosomes import Chromosomes, Space
+from optimizer.search.evolution import Settings, evolve, sample
+from optimizer.search.pareto import worth
 
 Judge = Callable[[Sequence[FreezeMask]], Iterable[FreezeIndividual]]
 """Returns the individuals of new masks in their order, each as soon as it is known."""

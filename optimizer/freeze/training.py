@@ -21,7 +21,7 @@ from optimizer.freeze.network import Network
 from optimizer.freeze.prefix import CallsLayer, PrefixCache, run_batches
 from optimizer.labelled import Labelled
 from optimizer.scores import Scores, score
-from optimizer.training import class_weights, draw_order
+from optimizer.training.training import class_weights, draw_order
 
 Augment = Callable[[Array, np.random.Generator], Array]
 """Returns windows changed a little each, shape as given."""

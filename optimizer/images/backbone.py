@@ -6,7 +6,7 @@ import keras
 
 from headtail.bundle.manifest import Step
 from headtail.errors import ConfigError
-from optimizer.graph_file import first_line
+from optimizer.cut.graph_file import first_line
 from optimizer.images.config import BackboneConfig
 from optimizer.images.family import build_family, checked_file, family_names, find_family
 from optimizer.images.keras_file import find_features, fit_input, read_model

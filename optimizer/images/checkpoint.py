@@ -14,7 +14,7 @@ import numpy as np
 
 from headtail.errors import ConfigError
 from headtail.tensor import Array
-from optimizer.training import Epoch
+from optimizer.training.training import Epoch
 
 
 class History(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

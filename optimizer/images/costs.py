@@ -9,8 +9,8 @@ import numpy as np
 
 from headtail.errors import ExportError
 from headtail.segment import SessionOptions, load_session
-from optimizer.count import count_operations
-from optimizer.graph import read_graph
+from optimizer.cut.count import count_operations
+from optimizer.cut.graph import read_graph
 from optimizer.keras_onnx import export_keras
 
 ROUNDS = 30

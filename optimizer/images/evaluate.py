@@ -10,7 +10,7 @@ from headtail.tensor import Array
 from optimizer.data.dataset import Split
 from optimizer.keras_onnx import before_softmax
 from optimizer.scores import Scores, score
-from optimizer.training import Epoch
+from optimizer.training.training import Epoch
 
 BATCH = 128
 

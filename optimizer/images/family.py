@@ -14,7 +14,7 @@ import numpy as np
 
 from headtail.errors import ConfigError
 from headtail.tensor import Array
-from optimizer.graph_file import first_line
+from optimizer.cut.graph_file import first_line
 from optimizer.images.config import Option
 
 _OURS = frozenset({"input_tensor", "input_shape", "include_top", "weights", "pooling", "classes"})

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from headtail.errors import ConfigError
-from optimizer.graph_file import first_line
+from optimizer.cut.graph_file import first_line
 
 MAX_BYTES = 4 << 30
 _PASSING = (keras.layers.Softmax, keras.layers.Activation, keras.layers.Dropout)

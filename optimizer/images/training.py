@@ -21,7 +21,7 @@ from optimizer.images.step import Stepper
 from optimizer.keras_onnx import before_softmax
 from optimizer.progress import Advance
 from optimizer.scores import Scores
-from optimizer.training import Epoch, class_weights, draw_order
+from optimizer.training.training import Epoch, class_weights, draw_order
 
 
 def quiet(done: int, total: int, note: str) -> None:

@@ -116,7 +116,7 @@ class ChannelGroups:
     def macs(self, keep: Keep) -> int:
         """Return the multiply-accumulates of one inference of the pruned model.
 
-        Convolutions and dense layers are counted, as `optimizer.count` counts them.
+        Convolutions and dense layers are counted, as `optimizer.cut.count` counts them.
 
         Raises:
             PruningError: If `keep` is wrong, or the model's input has open sizes.

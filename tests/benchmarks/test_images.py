@@ -54,7 +54,7 @@ def test_training(photographs: Dataset, tmp_path: Path) -> None:
     from optimizer.images.energy import find_meters, load_power, predict_training_j
     from optimizer.images.evaluate import evaluate
     from optimizer.images.training import ImageLessons, Watch, quiet, train
-    from optimizer.keras_engine import make_deterministic
+    from optimizer.training.keras_engine import make_deterministic
 
     make_deterministic(0)
     model = build_classifier(BACKBONE, SHAPE, len(photographs.labels))

@@ -10,9 +10,9 @@ import pytest
 from optimizer.fast.engine import FastEngine
 from optimizer.fast.weights import glorot, initialise
 from optimizer.labelled import Labelled
-from optimizer.network import Genome
+from optimizer.network.network import Genome
 from optimizer.recipe import TrainConfig
-from optimizer.training import Lessons, run_training
+from optimizer.training.training import Lessons, run_training
 
 pytestmark = [pytest.mark.bench, pytest.mark.tf]
 EPOCHS, WINDOWS, BATCH, ROUNDS = 4, 2816, 32, 3
@@ -39,7 +39,7 @@ def test_training_against_keras_fit(name: str) -> None:
     load_tensorflow()
     import keras
 
-    from optimizer.network_keras import build_keras
+    from optimizer.network.keras_model import build_keras
 
     genome = GENOMES[name]
     rng = np.random.default_rng(0)

@@ -8,17 +8,17 @@ from numpy.typing import ArrayLike
 
 from headtail.profile import read_device_profile, read_link_profile
 from headtail.wire import Encoding
-from optimizer.compare_contest import Contest
+from optimizer.compare.contest import Contest
 from optimizer.data.dataset import Dataset, Split
-from optimizer.genome_cost import Terms
-from optimizer.individual import Candidate
 from optimizer.labelled import Labelled
-from optimizer.package_points import Profiles
+from optimizer.network.genome_cost import Terms
+from optimizer.package.points import Profiles
 from optimizer.partition import Bounds
 from optimizer.recipe import CompareConfig, NetworkConfig, Recipe, TrainConfig
-from optimizer.run_inputs import Inputs, build_inputs
+from optimizer.run.inputs import Inputs, build_inputs
 from optimizer.scores import score
-from optimizer.search_config import SearchConfig
+from optimizer.search.config import SearchConfig
+from optimizer.search.individual import Candidate
 
 PROFILES = Profiles((read_device_profile("stm32l476-paper"),), (read_link_profile("ble-paper"),))
 SEARCH = SearchConfig(channels=(1, 2, 4), lengths=(0,), population=6, generations=2)
@@ -83,7 +83,7 @@ class Retrainer:
         """Return the confusion matrices of the validation and the test split."""
         from optimizer.fast.engine import FastEngine
         from optimizer.fast.weights import glorot, initialise
-        from optimizer.training import Lessons, run_training
+        from optimizer.training.training import Lessons, run_training
 
         self.asked.append((candidate, inputs, seed))
         genome = candidate.genome

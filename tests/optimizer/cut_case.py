@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from optimizer.cut import cut_model, legal_cuts
-from optimizer.graph import read_graph
-from optimizer.graph_probe import random_windows
+from optimizer.cut.cut import cut_model, legal_cuts
+from optimizer.cut.graph import read_graph
+from optimizer.cut.graph_probe import random_windows
 from optimizer.verify import MIN_WINDOWS, TOLERANCE, before_softmax, onnx_reference, verify
 
 Model = Callable[..., bytes]

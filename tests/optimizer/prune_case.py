@@ -126,8 +126,8 @@ def exported(model, x):
     """
     import onnxruntime as ort
 
-    from optimizer.cut import cut_model, legal_cuts, select_cuts
-    from optimizer.graph import read_graph
+    from optimizer.cut.cut import cut_model, legal_cuts, select_cuts
+    from optimizer.cut.graph import read_graph
     from optimizer.keras_onnx import export_keras
     from optimizer.verify import before_softmax, onnx_reference, verify
 

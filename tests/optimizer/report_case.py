@@ -13,22 +13,22 @@ from headtail.operations import Operations
 from headtail.profile import read_device_profile, read_link_profile
 from headtail.tensor import TensorSpec
 from headtail.wire import Affine, Encoding
-from optimizer.compare import ComparatorRow, ComparisonRecord
-from optimizer.genome_cost import Terms, assess, price
-from optimizer.individual import Candidate
-from optimizer.network import Genome, HeadFootprint
-from optimizer.package import Packed
-from optimizer.package_points import Profiles
+from optimizer.compare.compare import ComparatorRow, ComparisonRecord
+from optimizer.network.genome_cost import Terms, assess, price
+from optimizer.network.network import Genome, HeadFootprint
+from optimizer.package.package import Packed
+from optimizer.package.points import Profiles
 from optimizer.partition import Bounds, Choice, choose, list_rows
 from optimizer.recipe import NetworkConfig, PartitionConfig, Recipe, read_recipe
-from optimizer.run_folder import RunFolder
-from optimizer.run_statistics import Repeat, StatisticsRecord
-from optimizer.run_summary import RunSummary
-from optimizer.run_training import TrainingRecord
-from optimizer.search import Problem, search
-from optimizer.search_history import SearchHistoryWriter, continue_history
-from optimizer.search_record import SearchRecord
-from optimizer.training import Epoch
+from optimizer.run.folder import RunFolder
+from optimizer.run.statistics import Repeat, StatisticsRecord
+from optimizer.run.summary import RunSummary
+from optimizer.run.training import TrainingRecord
+from optimizer.search.history import SearchHistoryWriter, continue_history
+from optimizer.search.individual import Candidate
+from optimizer.search.record import SearchRecord
+from optimizer.search.search import Problem, search
+from optimizer.training.training import Epoch
 
 AC_2 = Genome((2048, 32, 8, 128, 256, 1024), (1, 4, 3, 4, 4, 2), 5)
 RECIPES = Path(__file__).parents[2] / "recipes"

@@ -8,16 +8,16 @@ import msgspec
 
 from headtail.profile import read_device_profile, read_link_profile
 from headtail.wire import Encoding
-from optimizer.genome_cost import Terms, assess
-from optimizer.individual import Candidate, Individual
-from optimizer.network import Genome
-from optimizer.package_points import Profiles
+from optimizer.network.genome_cost import Terms, assess
+from optimizer.network.network import Genome
+from optimizer.package.points import Profiles
 from optimizer.partition import Bounds
 from optimizer.recipe import NetworkConfig
-from optimizer.search import Problem
-from optimizer.search_config import SearchConfig
-from optimizer.search_record import GenerationRecord
-from optimizer.search_training import Scores
+from optimizer.search.config import SearchConfig
+from optimizer.search.individual import Candidate, Individual
+from optimizer.search.record import GenerationRecord
+from optimizer.search.search import Problem
+from optimizer.search.training import Scores
 
 NETWORK = NetworkConfig((64, 16, 32, 4), (1, 1, 1, 1))
 CONFIG = SearchConfig(channels=(1, 2, 3), lengths=(0,), population=24, generations=20, draws=8)

@@ -3,9 +3,9 @@
 import pytest
 
 from headtail.profile import read_device_profile, read_link_profile
-from optimizer.genome_cost import price
-from optimizer.network import Genome
-from optimizer.package_points import Profiles
+from optimizer.network.genome_cost import price
+from optimizer.network.network import Genome
+from optimizer.package.points import Profiles
 from optimizer.partition import Bounds, list_rows
 from optimizer.printed_tables import (
     TABLE_II,

@@ -18,8 +18,8 @@ from headtail.layer_shape import KINDS, LayerShape
 from headtail.operations import Operations
 from headtail.profile_graph import check_graph
 from headtail.profile_kit import Kit, read_kit
-from optimizer.count import count_operations
-from optimizer.graph import read_graph
+from optimizer.cut.count import count_operations
+from optimizer.cut.graph import read_graph
 from optimizer.profile_kit import build_graph, write_sample
 
 pytestmark = pytest.mark.tf

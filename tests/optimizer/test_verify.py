@@ -10,9 +10,9 @@ from onnx import helper, numpy_helper
 
 from headtail.errors import DataError, ExportError, NotFinite, ShapeMismatch, VerificationFailed
 from headtail.tensor import Array, TensorSpec
-from optimizer.cut import CutModel, cut_model, legal_cuts
-from optimizer.graph import Graph, read_graph
-from optimizer.graph_probe import random_windows
+from optimizer.cut.cut import CutModel, cut_model, legal_cuts
+from optimizer.cut.graph import Graph, read_graph
+from optimizer.cut.graph_probe import random_windows
 from optimizer.verify import (
     MIN_WINDOWS,
     TOLERANCE,

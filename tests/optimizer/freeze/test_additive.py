@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headtail.errors import ConfigError
-from optimizer.chromosomes import Space
-from optimizer.evolution import Settings, evolve
 from optimizer.freeze.additive import Additive, best_mask
 from optimizer.freeze.config import FreezeConfig
 from optimizer.freeze.individual import FreezeIndividual
 from optimizer.freeze.mask import mask_text
 from optimizer.freeze.selection import Problem, Selected, scalar_fitness, select_masks
+from optimizer.search.chromosomes import Space
+from optimizer.search.evolution import Settings, evolve
 
 
 class Nobody:

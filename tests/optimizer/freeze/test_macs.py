@@ -4,10 +4,10 @@ import keras
 import pytest
 from freeze_case import K
 
-from optimizer.count import count_operations
+from optimizer.cut.count import count_operations
+from optimizer.cut.graph import read_graph
 from optimizer.freeze.macs import LayerMacs, layer_macs
 from optimizer.freeze.network import read_network
-from optimizer.graph import read_graph
 
 pytestmark = pytest.mark.tf
 
@@ -59,7 +59,7 @@ def test_attention_by_hand() -> None:
 
 
 def test_forward_counts_are_those_of_the_exported_model() -> None:
-    """Which `optimizer.count` takes from ONNX nodes."""
+    """Which `optimizer.cut.count` takes from ONNX nodes."""
     from optimizer.keras_onnx import export_keras
 
     x = keras.Input((12, 12, 3))

@@ -215,8 +215,8 @@ def test_pixels_and_edge_steps_meet() -> None:
 
 def test_head_and_tail_of_mobilenet_equal_the_whole() -> None:
     """Exported and cut: at three cuts, head then tail gives what Keras gives."""
-    from optimizer.cut import cut_model, legal_cuts
-    from optimizer.graph import read_graph
+    from optimizer.cut.cut import cut_model, legal_cuts
+    from optimizer.cut.graph import read_graph
     from optimizer.images.backbone import build_classifier
     from optimizer.keras_onnx import export_keras
     from optimizer.verify import load_runner

@@ -40,7 +40,7 @@ def fresh() -> object:
     """Return a small classifier with the first weights of seed 5: normalisation and dropout too."""
     import keras
 
-    from optimizer.keras_engine import make_deterministic
+    from optimizer.training.keras_engine import make_deterministic
 
     make_deterministic(5)
     inputs = keras.Input(SHAPE)

@@ -43,7 +43,7 @@ def test_groups_are_those_worked_out_by_hand(name: str) -> None:
 @pytest.mark.parametrize("name", ["plain", "few_groups", "many_groups", "up_and_down", "convnext"])
 def test_macs_and_outputs_are_those_of_the_exported_graph(name: str) -> None:
     """Counted node by node in ONNX, run in onnxruntime, and run in segments."""
-    from optimizer.count import count_operations
+    from optimizer.cut.count import count_operations
     from optimizer.prune.groups import find_groups
     from optimizer.prune.prune import prune
 

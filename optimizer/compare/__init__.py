@@ -1,0 +1,1 @@
+"""What a run's network is held against."""

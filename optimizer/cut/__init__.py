@@ -1,0 +1,1 @@
+"""Taking an ONNX model apart where it may be cut."""

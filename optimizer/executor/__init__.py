@@ -1,0 +1,1 @@
+"""What evaluates the networks of a search, and where."""

@@ -1,0 +1,1 @@
+"""From a verified chain of segments to the signed bundle."""

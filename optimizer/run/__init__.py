@@ -1,0 +1,1 @@
+"""One run: its stages, and the folder that they share."""

@@ -1,0 +1,148 @@
+"""The folder of one run: what is there, what is finished, and nothing half-written."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from headtail.errors import ConfigError
+from optimizer.executor.config import ExecutorConfig
+from optimizer.recipe import Recipe
+
+HISTORY, MODEL, RUN = "history.jsonl", "model.keras", "run.json"
+SEARCH, TRAINING = "search.json", "training.json"
+T = TypeVar("T")
+
+
+class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file `run.json`: whose folder this is, and how far the run came."""
+
+    recipe_sha256: str
+    seed: int
+    bundle: str | None = None
+    """File name of the bundle once the run is finished."""
+    digest: str | None = None
+    """Digest of that bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A folder that belongs to one recipe with one seed."""
+
+    path: Path
+
+    @property
+    def record(self) -> RunRecord:
+        """What `run.json` says.
+
+        Raises:
+            ConfigError: If it cannot be read.
+        """
+        return _read(self.path / RUN, RunRecord)
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Write a file in one step: it is whole, or it is not there."""
+
+        def fill(temporary: Path) -> None:
+            temporary.write_bytes(content)
+
+        return self.write_with(name, fill)
+
+    def write_with(self, name: str, fill: Callable[[Path], None]) -> Path:
+        """Let `fill` write a temporary file, then put it in its place in one step."""
+        path = self.path / name
+        # The suffix stays the same: Keras and NumPy look at it.
+        temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+        try:
+            fill(temporary)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return path
+
+    def write_record(self, name: str, record: msgspec.Struct) -> None:
+        """Write a struct as indented JSON."""
+        self.write(name, msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+
+    def read_record(self, name: str, kind: type[T]) -> T | None:
+        """Read what `write_record` wrote; None where there is no such file.
+
+        Raises:
+            ConfigError: If it is there and cannot be read.
+        """
+        path = self.path / name
+        return _read(path, kind) if path.exists() else None
+
+    def append(self, record: dict[str, object]) -> None:
+        """Add one line to the history; lines are never changed."""
+        with (self.path / HISTORY).open("ab") as file:
+            file.write(msgspec.json.encode(record) + b"\n")
+
+    def cut_torn_line(self) -> None:
+        """Cut off what a kill left of the history's last line, so that the next begins whole."""
+        path = self.path / HISTORY
+        if not path.exists():
+            return
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
+
+    def finish(self, bundle: str, digest: str) -> None:
+        """Note that the run is complete."""
+        record = msgspec.structs.replace(self.record, bundle=bundle, digest=digest)
+        self.write_record(RUN, record)
+
+
+def open_run(path: Path, recipe: Recipe, text: bytes) -> RunFolder:
+    """Take an empty or new folder, or the folder of an earlier run of the same recipe and seed.
+
+    Args:
+        path: The folder; made where it does not exist.
+        recipe: The run's recipe with its seed.
+        text: The recipe's file, of which a copy is kept.
+
+    Raises:
+        ConfigError: If the folder holds something else, or cannot be written to.
+    """
+    # A run may go on elsewhere than it began.
+    plain = msgspec.json.encode(msgspec.structs.replace(recipe, executor=ExecutorConfig()))
+    record = RunRecord(hashlib.sha256(plain).hexdigest(), recipe.seed)
+    folder = RunFolder(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if (path / RUN).exists():
+            _check_same(folder, record)
+            folder.cut_torn_line()
+            return folder
+        if any(p.name[0] != "." for p in path.iterdir()):
+            raise ConfigError(
+                f"--out {path}", "holds files that are no run; name a new or empty folder"
+            )
+        folder.write("recipe.toml", text)
+        folder.write_record(RUN, record)
+    except OSError as error:
+        reason = error.strerror or os.fsdecode(str(error))
+        raise ConfigError(f"--out {path}", f"cannot be written to: {reason}") from error
+    return folder
+
+
+def _check_same(folder: RunFolder, expected: RunRecord) -> None:
+    found = folder.record
+    if (found.recipe_sha256, found.seed) != (expected.recipe_sha256, expected.seed):
+        raise ConfigError(
+            f"--out {folder.path}",
+            f"holds the run of another recipe or seed ({found.seed}); name another folder",
+        )
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(str(path), f"cannot be read: {error}") from error

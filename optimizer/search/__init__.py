@@ -1,0 +1,1 @@
+"""The search for a network: genes, evolution, judgement, history."""

@@ -1,0 +1,1 @@
+"""Training a network of the family, whatever computes it."""

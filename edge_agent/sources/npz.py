@@ -3,7 +3,6 @@
 import math
 import tokenize
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,10 +14,10 @@ from edge_agent.sources.frame import BEGINNING, Frame, Start
 from edge_agent.sources.intake import Intake
 from headtail.errors import DataError
 from headtail.tensor import Array
+from headtail.zip_errors import ZIP_ERRORS
 
 MAX_WINDOW_BYTES = 64 << 20
 LABELS = "y"
-_CORRUPT = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError)
 SKIPPED_ROWS = 16
 """Read at a time where a run continues another."""
 
@@ -42,7 +41,7 @@ class Rows:
                 header = np.lib.format.read_array_header_2_0(file)
             else:
                 raise ValueError(f"format version {version}")
-        except (*_CORRUPT, SyntaxError, tokenize.TokenError) as error:
+        except (*ZIP_ERRORS, SyntaxError, tokenize.TokenError) as error:
             raise DataError(where, f"no readable array: {str(error).splitlines()[0]}") from error
         shape, is_fortran, dtype = header
         if dtype.hasobject or dtype.kind not in "biuf":
@@ -71,7 +70,7 @@ class Rows:
         count = min(count, self.count - self._next)
         try:
             data = self._file.read(count * self._row_bytes)
-        except (*_CORRUPT, OSError) as error:
+        except (*ZIP_ERRORS, OSError) as error:
             raise DataError(f"{self._where} row {self._next}", f"corrupt: {error}") from error
         if len(data) != count * self._row_bytes:
             row = self._next + len(data) // self._row_bytes
@@ -100,7 +99,7 @@ class NpzSource:
             self._archive = self._files.enter_context(zipfile.ZipFile(path))
         except OSError as error:
             raise DataError(str(path), f"cannot be read: {error.strerror or error}") from error
-        except _CORRUPT as error:
+        except ZIP_ERRORS as error:
             raise DataError(str(path), f"no readable .npz: {error}") from error
         try:
             self._arrays = self._open_arrays()
@@ -127,7 +126,7 @@ class NpzSource:
         where = f"{self._path} array '{name}'"
         try:
             file = self._files.enter_context(self._archive.open(f"{name}.npy"))
-        except (*_CORRUPT, RuntimeError, OSError) as error:
+        except (*ZIP_ERRORS, OSError) as error:
             raise DataError(where, f"cannot be opened: {error}") from error
         return Rows(file, where)
 

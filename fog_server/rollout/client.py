@@ -13,6 +13,7 @@ from headtail.errors import ConfigError
 from headtail.tls import ClientTls, secure_channel
 from headtail.v1 import control_pb2 as pb
 from headtail.v1 import control_pb2_grpc
+from headtail.zip_errors import ZIP_ERRORS
 
 CHUNK_BYTES = 256 << 10
 
@@ -94,7 +95,7 @@ def _digest(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(MANIFEST) as file:
             manifest = file.read(MAX_MANIFEST_BYTES + 1)
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, EOFError):
+    except (KeyError, *ZIP_ERRORS):
         return ""
     return hashlib.sha256(manifest).hexdigest() if len(manifest) <= MAX_MANIFEST_BYTES else ""
 

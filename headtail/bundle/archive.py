@@ -6,7 +6,6 @@ import os
 import tempfile
 import tokenize
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +34,11 @@ from headtail.errors import (
     TensorError,
 )
 from headtail.tensor import Array, TensorSpec, fits, from_buffer
+from headtail.zip_errors import ZIP_ERRORS
 
 MANIFEST, SIGNATURE = "manifest.json", "signature"
-# What zipfile raises for a file that is none, or is damaged.
-_ZIP_ERRORS = (
-    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
-    SyntaxError, tokenize.TokenError,  # from NumPy's reading of an .npy header
-)  # fmt: skip
+_NPY_ERRORS = (ValueError, SyntaxError, tokenize.TokenError)
+"""What NumPy raises for a header of an .npy that is none."""
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold: no clock in a bundle
 
 
@@ -141,7 +138,7 @@ def read_bundle(path: Path, trust: Trust) -> Bundle:
             return _read(archive, size, where, trust)
     except OSError as error:
         raise BundleUnreadable(where, f"cannot be read: {error.strerror or error}") from error
-    except _ZIP_ERRORS as error:
+    except ZIP_ERRORS as error:
         raise BundleUnreadable(where, f"no readable zip file: {error}") from error
 
 
@@ -246,7 +243,7 @@ def _decode_samples(content: bytes, manifest: Manifest, where: str) -> Samples:
                 raise ManifestInvalid(where, f"samples.npz must hold {sorted(expected)}")
             for name, spec in expected.items():
                 arrays[name] = _decode_array(file, name, spec)
-    except (TensorError, *_ZIP_ERRORS) as error:
+    except (TensorError, *ZIP_ERRORS, *_NPY_ERRORS) as error:
         raise ManifestInvalid(where, f"samples.npz: {error}") from error
     return Samples(
         inputs={s.name: arrays[f"input:{s.name}"] for s in manifest.inputs},

@@ -64,12 +64,17 @@ def test_share_is_changed(run, managed):
 def test_each_failure_has_its_exit_code(run, managed, versions, tmp_path):
     """One line on standard error, and an object where scripts read."""
     (tmp_path / "bad.bundle").write_bytes(b"no bundle")
+    torn = bytearray(versions["3.0"][0].read_bytes())
+    first = torn.index(b"manifest.json") + len(b"manifest.json")  # of its compressed bytes
+    torn[first] = 0xFF  # a kind of block that there is not (RFC 1951, 3.2.3)
+    (tmp_path / "torn.bundle").write_bytes(torn)
     for code, words in (
         (1, ("publish", "/nowhere.bundle")),
         (4, ("promote", "nobody")),
         (4, ("promote", "chain", "1.0")),
         (5, ("rollback", "chain", "--generation", "1")),
         (7, ("publish", str(tmp_path / "bad.bundle"))),
+        (7, ("publish", str(tmp_path / "torn.bundle"))),
     ):
         done = run(*words, "--json", code=code)
         assert code == json.loads(done.out)["exit_code"]

@@ -1,6 +1,7 @@
 """The control service: what agents should run, the bundles' files, and what agents report."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Protocol
 
 import grpc
@@ -8,9 +9,10 @@ import grpc
 from fog_server.activity import Activity
 from fog_server.identity import caller_name
 from fog_server.rollout.watchers import Send, Watcher, Watchers
-from fog_server.rpc import abort, guarded
+from fog_server.rpc import guarded, guarded_stream
 from fog_server.store import BundleStore, StoredBundle
-from headtail.errors import HeadtailError, ModelNotFound, RequestInvalid
+from headtail.errors import RequestInvalid
+from headtail.server.handlers import non_blocking
 from headtail.v1 import control_pb2, control_pb2_grpc
 
 CHUNK_BYTES = 256 << 10
@@ -52,34 +54,14 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         self, request: control_pb2.FetchBundleRequest, context: grpc.ServicerContext
     ) -> Iterator[control_pb2.FetchBundleResponse]:
         """Send what a bundle is, then its file in chunks."""
-        try:
-            bundle = self._store.bundle(request.name, request.version, request.digest)
-            _check_offset(request, bundle)
-        except (ModelNotFound, RequestInvalid) as error:
-            fault = error
-        else:
-            with self._activity.call():
-                yield control_pb2.FetchBundleResponse(bundle=self._info(bundle))
-                for offset in range(request.offset_bytes, bundle.size_bytes, CHUNK_BYTES):
-                    chunk = bundle.read(offset, CHUNK_BYTES)
-                    yield control_pb2.FetchBundleResponse(chunk=chunk)
-            return
-        abort(context, fault)
+        return guarded_stream(self._fetch)(request, context)
 
-    def WatchDirectives(  # type: ignore[override] # noqa: N802 - see below
+    @non_blocking
+    def WatchDirectives(  # noqa: N802 - the service's name for it
         self, request: control_pb2.AgentStatus, context: grpc.ServicerContext, send: Send
     ) -> None:
         """Send what the agent should run, and again whenever that changes."""
-        try:
-            self._watch(request, context, send)
-        except HeadtailError as error:
-            fault = error
-        else:
-            return
-        abort(context, fault)
-
-    # The call is handed a function to send with and keeps no thread while it is open.
-    WatchDirectives.experimental_non_blocking = True  # type: ignore[attr-defined]
+        guarded(partial(self._watch, send))(request, context)
 
     def ReportStatus(  # noqa: N802 - the service's name for it
         self, request: control_pb2.AgentStatus, context: grpc.ServicerContext
@@ -95,8 +77,19 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         self._fleet.report(request, agent)
         return directive
 
+    def _fetch(
+        self, request: control_pb2.FetchBundleRequest, _: grpc.ServicerContext
+    ) -> Iterator[control_pb2.FetchBundleResponse]:
+        bundle = self._store.bundle(request.name, request.version, request.digest)
+        _check_offset(request, bundle)
+        with self._activity.call():
+            yield control_pb2.FetchBundleResponse(bundle=self._info(bundle))
+            for offset in range(request.offset_bytes, bundle.size_bytes, CHUNK_BYTES):
+                chunk = bundle.read(offset, CHUNK_BYTES)
+                yield control_pb2.FetchBundleResponse(chunk=chunk)
+
     def _watch(
-        self, request: control_pb2.AgentStatus, context: grpc.ServicerContext, send: Send
+        self, send: Send, request: control_pb2.AgentStatus, context: grpc.ServicerContext
     ) -> None:
         agent = caller_name(context, request.agent)
         self._fleet.directive(request.name, agent)  # who asks for what is not here is not noted

@@ -13,11 +13,13 @@ __all__ = [
     "domain_error",
     "error_text",
     "guarded",
+    "guarded_stream",
     "stream_parameters",
 ]
 
 BORDER = Border("fog", STATUS_BY_ERROR)
-guarded, domain_error, abort = BORDER.guarded, BORDER.domain_error, BORDER.abort
+guarded, guarded_stream = BORDER.guarded, BORDER.guarded_stream
+domain_error, abort = BORDER.domain_error, BORDER.abort
 
 
 def stream_parameters(error: HeadtailError) -> dict[str, Parameter]:

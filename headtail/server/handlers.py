@@ -1,7 +1,7 @@
 """gRPC method handlers taken apart and put together again, for what wraps every method."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -9,6 +9,11 @@ from google.protobuf.message import DecodeError
 from headtail.errors import RequestInvalid
 from headtail.server.border import error_text
 
+Owner = TypeVar("Owner")
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Sending = Callable[[Owner, Request, grpc.ServicerContext, Callable[[Response | None], None]], None]
+Answering = Callable[[Owner, Request, grpc.ServicerContext], Iterator[Response]]
 _KINDS = {
     (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
     (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
@@ -28,6 +33,17 @@ class Method:
         self.experimental_non_blocking = getattr(self.behavior, "experimental_non_blocking", False)
 
 
+def non_blocking(
+    method: Sending[Owner, Request, Response],
+) -> Answering[Owner, Request, Response]:
+    """Return `method` as one that gRPC hands a function to send with, which takes None for the end.
+
+    Such a call keeps no thread while it is open. gRPC's stubs know only of generators.
+    """
+    vars(method)["experimental_non_blocking"] = True
+    return cast(Answering[Owner, Request, Response], method)
+
+
 def with_method(
     handler: Any, method: Callable[..., Any], read: Callable[[bytes], Any] | None
 ) -> Any:
@@ -35,7 +51,7 @@ def with_method(
     return _KINDS[_kind(handler)][1](method, read, handler.response_serializer)
 
 
-class Wrapper(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore] # its stubs are partial
+class Wrapper(grpc.ServerInterceptor):
     """Wraps every method once."""
 
     def __init__(self, wrap: Callable[[str, Any], Any]) -> None:

@@ -205,7 +205,7 @@ class Spool:
         with self._lock:
             try:
                 rows = self._database.execute(query, values).fetchall()
-                return msgspec.convert(rows, list[kind])  # type: ignore[valid-type]
+                return [msgspec.convert(row, kind) for row in rows]
             except FAULTS as error:
                 raise fault(self.path, error) from error
             except msgspec.ValidationError as error:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from fog_server.rollout import changes
@@ -35,10 +36,10 @@ def adopt(folder: Path, database: Database, trust: Trust, clock: Callable[[], fl
         bundles.sort(key=lambda b: version_key(b[1].manifest.version))
         change = Change(clock(), BY, "found in the folder")
         entries = [_entry(path, bundle, change) for path, bundle in bundles]
-        database.change(name, lambda model, e=entries, c=change: _adopted(model, e, c))  # type: ignore[misc]
+        database.change(name, partial(_adopted, entries=entries, change=change))
     for name in database.models():
         change = Change(clock(), BY, "its file is gone")
-        database.change(name, lambda model, c=change: _without_lost(model, folder, c))  # type: ignore[misc]
+        database.change(name, partial(_without_lost, folder=folder, change=change))
 
 
 def _entry(path: Path, bundle: Bundle, change: Change) -> Entry:

@@ -88,10 +88,22 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 13):
 if struct.calcsize("P") != 8:
     sys.exit("expected a 64-bit system: onnxruntime has no packages for 32-bit ones")
 PYTHON
-  case $(realpath "$python") in
-    /root/* | /home/*) [ -n "$root" ] || fail "$python is in a home, where services may not look" ;;
-  esac
+  [ -n "$root" ] || check_no_home
   "$python" -c 'import ensurepip' 2>/dev/null || run apt-get -qq install -y python3-venv
+}
+
+homes() { # What systemd's ProtectHome hides from services, as this machine names it.
+  PATH=$PATH:/usr/sbin useradd -D | sed -n 's/^HOME=//p'
+  getent passwd | awk -F: '$3 == 0 || $3 >= 1000 { print $6 }'
+}
+
+check_no_home() {
+  local real home
+  real=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
+  while read -r home; do
+    home=$(realpath -m "${home:-/}")
+    [ "$home" = / ] || [[ $real != "$home"/* ]] || fail "$real is in a home, where services may not look; say PYTHON=/usr/bin/python3"
+  done < <(homes)
 }
 
 pip() { # VENV ARGUMENTS...

@@ -1,9 +1,7 @@
 #!/usr/bin/env bash
 # Make a virtual environment with exactly the versions and hashes of a constraints file, and the
 # project itself in it. With uv where it is, with pip where not.
-#   deploy/setup.sh VENV CONSTRAINTS [copy]
-# With `copy` the environment is one for services: it does not refer to this folder, which may then
-# go, and its Python is one that other users may run.
+#   deploy/setup.sh VENV CONSTRAINTS
 set -euo pipefail
 
 venv=$1 constraints=$2
@@ -15,20 +13,11 @@ command -v "$python" >/dev/null || fail "no $python here; on Debian and Ubuntu: 
 "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' ||
   fail "expected Python 3.11 to 3.13, received $("$python" --version); name another with PYTHON=/path/to/python3.12"
 
-project=(-e .) again=()
-if [ "${3:-}" = copy ]; then
-  project=(.) again=(--reinstall-package headtail)
-  real=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
-  case $real in
-    /root/* | /home/*) fail "$real is in a home, where services may not look; say PYTHON=/usr/bin/python3" ;;
-  esac
-fi
-
 echo "setup: $venv from $constraints (a few minutes the first time)" >&2
 if command -v uv >/dev/null; then
   uv venv --quiet --allow-existing --python "$python" "$venv"
   uv pip install --quiet --compile-bytecode --python "$venv/bin/python" --require-hashes -r "$constraints"
-  uv pip install --quiet --python "$venv/bin/python" --no-build-isolation --no-deps ${again[@]+"${again[@]}"} "${project[@]}"
+  uv pip install --quiet --python "$venv/bin/python" --no-build-isolation --no-deps -e .
   exit
 fi
 
@@ -41,4 +30,4 @@ fi
 "$python" -m venv "$venv"
 pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check install)
 "${pip[@]}" --require-hashes -r "$constraints"
-"${pip[@]}" --no-build-isolation --no-deps "${project[@]}"
+"${pip[@]}" --no-build-isolation --no-deps -e .

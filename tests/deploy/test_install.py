@@ -25,14 +25,16 @@ PYTHON = Path(sys.executable).resolve()
 BIN = Path(sys.executable).parent
 
 
-def install(role: str, *options: str | Path) -> "subprocess.CompletedProcess[str]":
-    """Run the installer of a role with this Python."""
+def install(
+    role: str, *options: str | Path, python: Path = PYTHON, first: str = ""
+) -> "subprocess.CompletedProcess[str]":
+    """Run the installer of a role with a Python, with the programs of a folder before others."""
     return subprocess.run(
         [DEPLOY / role / "install.sh", *options],
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"PYTHON": str(PYTHON)},
+        env=os.environ | {"PYTHON": str(python), "PATH": f"{first}{os.environ['PATH']}"},
     )
 
 
@@ -99,6 +101,45 @@ def test_dry_run_names_every_step_and_takes_none(role, tmp_path, wheels):
         "-m venv",
     ):
         assert step in done.stdout
+
+
+@pytest.fixture(scope="module")
+def python_below(tmp_path_factory):
+    """Return a folder with a Python of its own in `ann/venv`."""
+    folder = tmp_path_factory.mktemp("people")
+    command = [PYTHON, "-m", "venv", "--copies", "--without-pip", folder / "ann" / "venv"]
+    subprocess.run(command, check=True)
+    (folder / "link").symlink_to(folder / "ann" / "venv" / "bin" / "python")
+    (folder / "ann-too").symlink_to(folder / "ann")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("base", "uid", "home", "refused"),
+    [
+        ("/none", 1000, "{people}/ann", True),
+        ("/none", 0, "{people}/ann/", True),
+        ("/none", 1000, "{people}/ann-too", True),
+        ("{people}", 1000, "/none", True),
+        ("/none", 999, "{people}/ann", False),
+        ("/none", 1000, "{people}/an", False),
+        ("/", 1000, "/", False),
+        ("", 0, "", False),
+    ],
+)
+def test_python_in_a_home_is_refused(base, uid, home, refused, python_below, tmp_path, wheels):
+    """One of root or a person, or where a new one would be; also through a link from elsewhere."""
+    fakes = {"useradd": f"HOME={base}", "getent": f"ann:x:{uid}:1::{home}:/bin/sh"}
+    for name, answer in fakes.items():
+        line = answer.replace("{people}", str(python_below))
+        (tmp_path / name).write_text(f'#!/bin/sh\n[ $# = 1 ] && echo "{line}"\n')
+        (tmp_path / name).chmod(0o755)
+    options = ("--dry-run", "--no-start", "--wheel", wheels[0])
+    done = install("edge", *options, python=python_below / "link", first=f"{tmp_path}:")
+    at = python_below / "ann" / "venv" / "bin" / "python"
+    said = f"{at} is in a home, where services may not look"
+    assert (refused, refused) == (done.returncode == 1, said in done.stderr), done.stderr
+    assert refused != ("-m venv" in done.stdout)
 
 
 @pytest.mark.parametrize("role", PROGRAMS)

@@ -185,7 +185,7 @@ def test_certificate_without_an_identity_is_nobody(listed: Site) -> None:
     authority = x509.load_pem_x509_certificate(tls.ca.read_bytes())
     signer = serialization.load_pem_private_key((listed.folder / "ca.key").read_bytes(), None)
     key = ec.generate_private_key(ec.SECP256R1())
-    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier("headtail://root/x")])
+    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier("headtail://owner/x")])
     certificate = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([]))

@@ -52,7 +52,7 @@ def test_identity_is_read_from_its_texts(identity: Identity) -> None:
     [
         "headtail://edge/",
         "headtail://edge",
-        "headtail://root/a",
+        "headtail://owner/a",
         "headtail://edge/a/b",
         "headtail://edge/a\n",
         "headtail://edge/..",

@@ -118,9 +118,9 @@ build_wheel() {
   say "building our wheel from $(realpath "$here/..")"
   run "$python" -m venv "$scratch/build"
   pip "$scratch/build" --require-hashes -r "$here/requirements/build.txt"
-  run env -C "$here/.." "$scratch/build/bin/python" -m hatchling build -t wheel -d "$scratch" &>"$scratch/log"
+  run env -C "$here/.." "$scratch/build/bin/python" -m hatchling build -t wheel -d "$scratch" 2>"$scratch/log" ||
+    fail "$(cat "$scratch/log")"
   wheel=$(find "$scratch" -maxdepth 1 -name 'headtail-*.whl')
-  [ -n "$wheel$dry" ] || fail "$(cat "$scratch/log")"
 }
 
 install_program() {
@@ -162,7 +162,7 @@ remove_old_programs() {
 put() { # SOURCE TARGET MODE OWNER GROUP
   local owners=(-o "$4" -g "$5")
   [ -z "$root" ] || owners=()
-  [ "$2" = "$config" ] || cmp -s "$1" "$root$2" || changed=yes
+  cmp -s "$1" "$root$2" || changed=yes
   run install -D -m "$3" ${owners[@]+"${owners[@]}"} "$1" "$root$2"
 }
 
@@ -216,12 +216,13 @@ install_enrolment() {
   done
 }
 
-set_key() { # KEY=VALUE: as a word, or bare where it is a number or a truth value and so was the old one
+set_key() { # KEY=VALUE: as a word, or bare where it is a number or a truth value and so is the default
   local key=${1%%=*} value=${1#*=} file=$root$config before
   [[ $1 =~ ^[a-z_]+=[^\"\\\|\&]*$ ]] || fail "--set $1: expected KEY=VALUE, without quotes, \\, | and &"
   if [ -n "$dry" ]; then echo "+ set $key = $value in $file"; return; fi
   before=$(grep -m1 -E "^(# )?$key = " "$file") || fail "--set $1: $file has no key $key"
-  [[ $before != *\"* && $value =~ ^(true|false|[0-9.]+)$ ]] || value="\"$value\""
+  # What the file holds does not tell: after speed = "max" a number is one again.
+  [[ $value =~ ^(true|false|[0-9.]+)$ ]] && ! grep -qE "^(# )?$key = \"" "$here/$role/$program.toml" || value="\"$value\""
   [ "$before" != "$key = $value" ] || return 0
   changed=yes
   sed -i -E "s|^(# )?$key = .*|$key = $value|" "$file"

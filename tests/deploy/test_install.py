@@ -71,7 +71,7 @@ def enrol(folder: Path, role: str, *more: str) -> Path:
     out = folder / f"{role}.tar"
     command = [DEPLOY / "enrol.sh", "--ca", folder / "ca", "--role", role, "--name", "one"]
     command += ["--trust", folder / "site.pub", "--out", out, *more]
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert 0 == done.returncode, done.stderr
     return out
@@ -93,14 +93,33 @@ def test_shellcheck_finds_nothing(script):
 
 @pytest.mark.parametrize("role", PROGRAMS)
 def test_dry_run_names_every_step_and_takes_none(role, tmp_path, wheels):
-    done = install(role, "--dry-run", "--root", tmp_path / "r", "--wheel", wheels[0])
-    assert 0 == done.returncode, done.stderr
+    build = "-m hatchling build -t wheel"
+    for options, builds in (((), True), (("--wheel", wheels[0]), False)):
+        done = install(role, "--dry-run", "--root", tmp_path / "r", *options)
+        assert 0 == done.returncode, done.stderr
+        assert not (tmp_path / "r").exists()
+        for step in (
+            f"install --only-binary :all: --require-hashes -r {DEPLOY}/requirements/{role}.txt",
+            f"-m venv {tmp_path}/r/opt/",
+        ):
+            assert step in done.stdout
+        assert builds == (build in done.stdout)
+
+
+def test_reason_of_a_failed_build_is_said(tmp_path):
+    """With a Python that does everything else, in whatever environment it makes."""
+    python = tmp_path / "python"
+    python.write_text("""#!/bin/sh
+        case "$2" in
+          venv) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+          hatchling) echo "no such licence" >&2; exit 1 ;;
+        esac
+    """)
+    python.chmod(0o755)
+    done = install("edge", "--root", tmp_path / "r", python=python)
+    assert 1 == done.returncode
+    assert done.stderr.endswith("install: no such licence\n")
     assert not (tmp_path / "r").exists()
-    for step in (
-        f"install --only-binary :all: --require-hashes -r {DEPLOY}/requirements",
-        "-m venv",
-    ):
-        assert step in done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +198,7 @@ def test_files_lie_where_the_unit_and_the_configuration_say(role, tmp_path, whee
 
 
 def test_second_run_changes_what_it_is_told_and_nothing_else(tmp_path, wheels):
-    """A key keeps its kind; one that is set already is no change."""
+    """A key has the kind of its default; one that is set already is no change."""
     root = tmp_path / "r"
     made_before(root, "edge", wheels[0])
     options = ("edge", "--root", root, "--wheel", wheels[0])
@@ -197,6 +216,11 @@ def test_second_run_changes_what_it_is_told_and_nothing_else(tmp_path, wheels):
     after = path.read_text().splitlines()
     assert len(settings) == sum(a != b for a, b in zip(before, after, strict=True))
     assert install(*options, "--set", "batch=4").stderr.endswith("edge-agent is installed\n")
+    assert 0 == install(*options, "--set", "speed=2").returncode
+    assert 2 == msgspec.convert(tomllib.loads(path.read_text()), EdgeConfig).speed
+    path.unlink()
+    assert install(*options).stderr.endswith("edge-agent is installed, changed\n")
+    assert before == path.read_text().splitlines()
 
 
 def test_upgrade_keeps_one_version_to_go_back_to(tmp_path, wheels):

@@ -1,5 +1,6 @@
 """The dashboards: as the script writes them, and as Grafana can import and lay them out."""
 
+import json
 import subprocess
 import sys
 from itertools import combinations
@@ -20,8 +21,6 @@ UNITS = {
 @pytest.fixture(params=NAMES)
 def dashboard(request):
     """Return each dashboard."""
-    import json
-
     return json.loads((FOLDER / request.param).read_text())
 
 
@@ -76,8 +75,6 @@ def test_variables_are_defined_and_used(dashboard):
 
 
 def test_uids_and_titles_are_unique():
-    import json
-
     read = [json.loads((FOLDER / name).read_text()) for name in NAMES]
     assert len(read) == len({d["uid"] for d in read}) == len({d["title"] for d in read})
 

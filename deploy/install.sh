@@ -238,6 +238,7 @@ start_service() {
   before=$(readlink "$previous" || true)
   [ -n "$before" ] && [ -d "/opt/$before" ] || fail "$program did not start: journalctl -u $program"
   point_to "$before"
+  rm "$previous"  # --rollback never goes to a version that did not start
   systemctl restart "$program" || fail "$program did not start, nor did the version before: journalctl -u $program"
   fail "$program did not start; the version before runs again: journalctl -u $program"
 }

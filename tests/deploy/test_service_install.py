@@ -113,8 +113,12 @@ def test_version_that_does_not_start_is_taken_back(on_a_copy):
         echo "status $?"
         [ "$(readlink /opt/edge-agent)" = $first ] && echo the first runs
         tail -n 2 /var/log/systemctl
+        install_edge --rollback
+        echo "status $?"
     """)
-    assert ["status 1", "the first runs"] + ["restart edge-agent"] * 2 == done.stdout.splitlines()
+    restarts = ["restart edge-agent"] * 2
+    assert ["status 1", "the first runs", *restarts, "status 1"] == done.stdout.splitlines()
+    assert done.stderr.endswith("install: no version before this one\n")
     assert "did not start; the version before runs again: journalctl -u edge-agent" in done.stderr
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from optimizer.recipe import parse_seed
+from optimizer.recipe.recipe import parse_seed
 
 if TYPE_CHECKING:
     from optimizer.progress import Reporter
@@ -72,7 +72,7 @@ def handle(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, reporter: "Reporter") -> "RunResult":
-    from optimizer.recipe import read_recipe
+    from optimizer.recipe.recipe import read_recipe
 
     seed = None if arguments.seed is None else parse_seed(arguments.seed)
     read_recipe(arguments.recipe, seed)  # a typing error must not wait for TensorFlow

@@ -10,15 +10,15 @@ from numpy.typing import ArrayLike
 
 from headtail.energy import predict_compute, predict_transmission
 from headtail.operations import Operations
+from optimizer.candidate import Candidate
 from optimizer.compare.compare import ComparatorRow
 from optimizer.data.dataset import Dataset
-from optimizer.network.genome_cost import Terms
+from optimizer.inputs import Inputs
 from optimizer.progress import Reporter
-from optimizer.recipe import CompareConfig, Recipe
-from optimizer.run.folder import RunFolder
-from optimizer.run.inputs import Inputs
+from optimizer.recipe.recipe import CompareConfig, Recipe
+from optimizer.run_folder import RunFolder
 from optimizer.scores import Scores
-from optimizer.search.individual import Candidate
+from optimizer.search.genome_cost import Terms
 from optimizer.search.record import SearchRecord
 
 Retrain = Callable[[Candidate, Inputs, int], tuple[ArrayLike, ArrayLike]]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from optimizer.compare.compare import ComparatorRow
 from optimizer.printed_tables import TABLE_II, TABLE_V, TABLE_VI, Application
-from optimizer.recipe import Recipe
+from optimizer.recipe.recipe import Recipe
 
 APPLICATIONS: dict[str, Application] = {"mitbih": "arrhythmia", "chbmit": "seizure"}
 """Of the paper's data sets, by the name of ours."""

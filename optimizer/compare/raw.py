@@ -15,13 +15,13 @@ from headtail.operations import Operations
 from headtail.preprocess.pipeline import Pipeline
 from headtail.tensor import Array, TensorSpec
 from headtail.wire import Affine, Encoding, calibrate, decode, encode
+from optimizer.candidate import Candidate
 from optimizer.compare.compare import ComparatorRow
 from optimizer.compare.contest import Contest
 from optimizer.data.dataset import Dataset
+from optimizer.inputs import Inputs
 from optimizer.labelled import Labelled
-from optimizer.recipe import NetworkConfig, Recipe
-from optimizer.run.inputs import Inputs
-from optimizer.search.individual import Candidate
+from optimizer.recipe.recipe import NetworkConfig, Recipe
 
 SHAPING = {"pad", "reshape"}
 """Window steps that add no information: the fog can do them."""

@@ -12,7 +12,7 @@ from optimizer.compare.raw import every_row, native_windows, raw_row
 from optimizer.compare.search import method_row, own_row
 from optimizer.compare.vgg import vgg_rows
 from optimizer.progress import Advance, Reporter
-from optimizer.run.folder import RunFolder
+from optimizer.run_folder import RunFolder
 from optimizer.search.record import SearchRecord
 
 FOLDER = "compare"

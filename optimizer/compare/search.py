@@ -8,9 +8,9 @@ from headtail.errors import SearchError
 from optimizer.compare.compare import ComparatorRow
 from optimizer.compare.contest import Contest
 from optimizer.progress import Reporter
-from optimizer.recipe import ComparedMethod, Recipe
-from optimizer.run.folder import HISTORY, RunFolder
-from optimizer.search.config import ZERO_SHOT
+from optimizer.recipe.recipe import ComparedMethod, Recipe
+from optimizer.recipe.search import ZERO_SHOT
+from optimizer.run_folder import HISTORY, RunFolder
 from optimizer.search.history import read_history
 from optimizer.search.individual import Individual
 from optimizer.search.record import SearchRecord

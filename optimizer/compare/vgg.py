@@ -19,9 +19,9 @@ from headtail.wire import Encoding
 from optimizer.compare.compare import ComparatorRow
 from optimizer.compare.contest import Contest
 from optimizer.compare.raw import Native
+from optimizer.inputs import Inputs
 from optimizer.progress import Advance
-from optimizer.recipe import TrainConfig
-from optimizer.run.inputs import Inputs
+from optimizer.recipe.recipe import TrainConfig
 from optimizer.scores import score
 from optimizer.training.keras_engine import KerasEngine, make_deterministic
 from optimizer.training.training import Epoch, Lessons, run_training

@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager, closing
 from typing import Protocol
 
 from headtail.errors import ConfigError
-from optimizer.executor.config import ExecutorConfig
 from optimizer.executor.item import Item, Result
 from optimizer.executor.local import LocalExecutor
+from optimizer.recipe.executor import ExecutorConfig
 
 
 class Executor(Protocol):

@@ -4,12 +4,12 @@ import numpy as np
 
 from headtail.tensor import Array
 from headtail.wire import STORED_RANGES
+from optimizer.fake_wire import FakeWire
 from optimizer.fast import kernels
 from optimizer.fast.layout import lay_out
 from optimizer.fast.run import NO_WIRE, Wire, run_layers
 from optimizer.fast.weights import Weights, pack, unpack
-from optimizer.network.network import Genome
-from optimizer.training.training import FakeWire
+from optimizer.network import Genome
 
 
 class FastEngine:

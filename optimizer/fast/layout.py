@@ -6,7 +6,7 @@ import numpy as np
 
 from headtail.tensor import Array
 from optimizer.fast import kernels as k
-from optimizer.network.network import Genome, Layer
+from optimizer.network import Genome, Layer
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from headtail.errors import ShapeMismatch
 from headtail.tensor import Array
 from optimizer.fast.layout import Layout, lay_out
 from optimizer.fast.run import run_layers
-from optimizer.network.network import Genome, Layer
+from optimizer.network import Genome, Layer
 
 MIN_DEVIATION = 1e-6  # below it a channel is constant on the calibration data
 Weights = list[Array]

@@ -24,7 +24,7 @@ from optimizer.freeze.prediction import TrainingPrediction, measure_speed, predi
 from optimizer.freeze.selection import FreezeGeneration, Problem, select_masks
 from optimizer.freeze.training import FreezeLessons, FrozenTrainer
 from optimizer.progress import Reporter
-from optimizer.run.folder import RunFolder
+from optimizer.run_folder import RunFolder
 
 
 class FreezeRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from optimizer.freeze.config import FreezeConfig
 from optimizer.freeze.individual import FreezeIndividual
 from optimizer.freeze.selection import FreezeGeneration
 from optimizer.progress import Advance
-from optimizer.run.folder import HISTORY, RunFolder
+from optimizer.run_folder import HISTORY, RunFolder
 
 
 class FreezeStart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from optimizer.compare.compare import ComparatorRow
 from optimizer.report.chart import Chart, Key, chart, draw_keys
+from optimizer.report.summary import RunSummary
 from optimizer.report.svg import BEST, EDGE, MUTED, RADIO, Place, Scale, log_scale, scale
 from optimizer.report.tables import UNKNOWN
 from optimizer.report.text import energy_unit, show_j
-from optimizer.run.summary import RunSummary
 
 X_PIXELS, Y_PIXELS = (62.0, 924.0), (390.0, 34.0)
 LARGEST_RATIO = 30.0  # printed rows that need that much more energy than the run are not drawn

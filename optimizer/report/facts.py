@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import msgspec
 
 from optimizer.report.comparison import noise
+from optimizer.report.summary import RunSummary
 from optimizer.report.tables import Table, split_table
 from optimizer.report.template import beside, escape, folded, section, table, tile
 from optimizer.report.text import describe_scores, show_j, trivial
-from optimizer.run.summary import RunSummary
 
 
 def tiles(summary: RunSummary) -> Iterator[str]:

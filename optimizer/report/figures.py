@@ -10,9 +10,9 @@ from optimizer.report.comparison import noise
 from optimizer.report.layers import every_cut, genome, layers_on_edge
 from optimizer.report.printed import best_totals
 from optimizer.report.radio import radio_rows
+from optimizer.report.summary import RunSummary
 from optimizer.report.tables import class_figures
 from optimizer.report.text import trivial
-from optimizer.run.summary import RunSummary
 from optimizer.scores import Scores
 
 

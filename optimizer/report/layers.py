@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from headtail.operations import Operations
 from headtail.profile import read_device_profile, read_link_profile
-from optimizer.network.genome_cost import price
-from optimizer.network.network import Genome
+from optimizer.network import Genome
 from optimizer.package.points import Profiles
 from optimizer.partition import Row, before_training, list_rows, within_device
-from optimizer.run.summary import RunSummary
+from optimizer.report.summary import RunSummary
+from optimizer.search.genome_cost import price
 
 MEMORY = {"flash_bytes", "ram_bytes"}
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from optimizer.report.comparison import comparison_table, noise
 from optimizer.report.facts import kept_epoch
 from optimizer.report.repeats import repeats_table
+from optimizer.report.summary import RunSummary
 from optimizer.report.text import SYNTHETIC, describe_scores, points_table, trivial
-from optimizer.run.summary import RunSummary
 
 
 def markdown(summary: RunSummary) -> str:

@@ -2,10 +2,10 @@
 
 import math
 
-from optimizer.network.network import Layer
+from optimizer.network import Layer
 from optimizer.report.layers import genome, layers_on_edge
+from optimizer.report.summary import RunSummary
 from optimizer.report.svg import BEST, EDGE, FOG, INK, MUTED, Sheet
-from optimizer.run.summary import RunSummary
 
 LEAST_WIDTH, COLUMN, TALLEST, SHORTEST = 940.0, 96.0, 150.0, 14.0
 KINDS = {"conv": "convolution", "conv_transpose": "transposed convolution", "dense": "dense"}

@@ -8,6 +8,7 @@ from optimizer.report.layers import genome, layers_on_edge
 from optimizer.report.printed import printed_tables
 from optimizer.report.radio import radio_rows
 from optimizer.report.repeats import repeats_table
+from optimizer.report.summary import RunSummary
 from optimizer.report.tables import UNKNOWN, Table, class_table
 from optimizer.report.template import (
     PAGE,
@@ -20,7 +21,6 @@ from optimizer.report.template import (
     wide,
 )
 from optimizer.report.text import SYNTHETIC, points_table, show_j
-from optimizer.run.summary import RunSummary
 
 SEARCH_PLOTS = ("front_edge", "front_total", "generations", "hypervolume")
 

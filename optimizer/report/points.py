@@ -8,9 +8,9 @@ from headtail.wire import Encoding
 from optimizer.partition import ENCODINGS
 from optimizer.report.chart import Key, draw_keys
 from optimizer.report.layers import LayerRow, every_cut
+from optimizer.report.summary import RunSummary
 from optimizer.report.svg import BEST, EDGE, FOG, INK, MUTED, Scale, Sheet, number
 from optimizer.report.text import energy_unit, show_j
-from optimizer.run.summary import RunSummary
 
 LINE, GAP, WIDTH, LEFT, RIGHT = 21.0, 9.0, 940.0, 226.0, 215.0
 COLUMNS = {"layers": 44.0, "point": 88.0, "encoding": 150.0, "payload": LEFT - 10}  # right ends

@@ -12,8 +12,8 @@ from optimizer.printed_tables import (
     Application,
 )
 from optimizer.report.layers import LayerRow, every_cut, genome, layers_on_edge, within_memory
+from optimizer.report.summary import RunSummary
 from optimizer.report.tables import UNKNOWN, Table
-from optimizer.run.summary import RunSummary
 
 FACTORS = (10, 2, 1)  # the paper's, table III
 

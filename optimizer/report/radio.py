@@ -10,9 +10,9 @@ from headtail.profile import LinkProfile, list_link_profiles, read_link_profile
 from optimizer.partition import Row
 from optimizer.report.chart import Key, draw_keys
 from optimizer.report.layers import within_memory
+from optimizer.report.summary import RunSummary
 from optimizer.report.svg import EDGE, MUTED, RADIO, Scale, Sheet, number
 from optimizer.report.text import energy_unit, show_j
-from optimizer.run.summary import RunSummary
 
 LINE, WIDTH, LEFT, RIGHT = 42.0, 940.0, 200.0, 190.0
 

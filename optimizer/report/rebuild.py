@@ -5,10 +5,10 @@ from pathlib import Path
 import msgspec
 
 from headtail.errors import ConfigError
-from optimizer.recipe import read_recipe
+from optimizer.recipe.recipe import read_recipe
 from optimizer.report.search import draw_search
 from optimizer.report.training import draw_training
-from optimizer.run.folder import HISTORY
+from optimizer.run_folder import HISTORY
 from optimizer.search.history import read_history
 from optimizer.training.training import Epoch
 

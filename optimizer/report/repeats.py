@@ -1,7 +1,6 @@
 """The repeats of a training with other seeds and on other splits: a drawing and a table."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,15 +8,13 @@ from optimizer.report.chart import X_PIXELS, Y_PIXELS, chart
 from optimizer.report.svg import EDGE, MUTED, Scale, scale
 from optimizer.report.tables import Table
 from optimizer.scores import Scores
-
-if TYPE_CHECKING:
-    from optimizer.run.statistics import Repeat, StatisticsRecord
+from optimizer.training.repeats import Repeat, StatisticsRecord
 
 KINDS = {"seed": "other seeds, the run's split", "split": "other splits"}
 COLUMN, DOTS = 42.0, 56.0  # half the width of a column's band, the width its dots take
 
 
-def draw_repeats(record: "StatisticsRecord") -> dict[str, str]:
+def draw_repeats(record: StatisticsRecord) -> dict[str, str]:
     """Draw test accuracy and macro-F1 of every repeat; SVG texts by name."""
     return {
         "repeats_accuracy": _draw(record, "accuracy"),
@@ -25,7 +22,7 @@ def draw_repeats(record: "StatisticsRecord") -> dict[str, str]:
     }
 
 
-def repeats_table(record: "StatisticsRecord") -> Table:
+def repeats_table(record: StatisticsRecord) -> Table:
     """Return mean and standard deviation of each kind of repeat, and the range."""
     rows = []
     for kind, repeats in _by_kind(record).items():
@@ -46,7 +43,7 @@ def repeats_table(record: "StatisticsRecord") -> Table:
     return Table("repeats", head, rows)
 
 
-def _draw(record: "StatisticsRecord", name: str) -> str:
+def _draw(record: StatisticsRecord, name: str) -> str:
     columns = {
         kind: [(100 * _figure(repeat, name), _describe(repeat)) for repeat in repeats]
         for kind, repeats in _by_kind(record).items()
@@ -76,21 +73,21 @@ def _draw(record: "StatisticsRecord", name: str) -> str:
     return drawn.sheet.svg()
 
 
-def _by_kind(record: "StatisticsRecord") -> Mapping[str, Sequence["Repeat"]]:
+def _by_kind(record: StatisticsRecord) -> Mapping[str, Sequence[Repeat]]:
     told = {name: [r for r in record.repeats if r.kind == kind] for kind, name in KINDS.items()}
     return {name: repeats for name, repeats in told.items() if repeats}
 
 
-def _scores(repeat: "Repeat") -> Scores:
+def _scores(repeat: Repeat) -> Scores:
     return Scores(np.asarray(repeat.test))
 
 
-def _figure(repeat: "Repeat", name: str) -> float:
+def _figure(repeat: Repeat, name: str) -> float:
     scores = _scores(repeat)
     return scores.accuracy if name == "accuracy" else scores.macro_f1
 
 
-def _describe(repeat: "Repeat") -> str:
+def _describe(repeat: Repeat) -> str:
     scores = _scores(repeat)
     return (
         f"seed {repeat.seed}, split {repeat.split}\naccuracy {100 * scores.accuracy:.1f} %\n"

@@ -9,9 +9,9 @@ from optimizer.report.points import draw_points
 from optimizer.report.radio import draw_radio, radio_rows
 from optimizer.report.rebuild import rebuild
 from optimizer.report.repeats import draw_repeats
+from optimizer.report.summary import RunSummary
 from optimizer.report.training import draw_confusion, draw_training
-from optimizer.run.folder import RunFolder
-from optimizer.run.summary import RunSummary
+from optimizer.run_folder import RunFolder
 
 
 def write_report(summary: RunSummary, folder: RunFolder) -> None:

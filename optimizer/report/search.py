@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from optimizer.partition import Bounds
-from optimizer.recipe import Recipe
+from optimizer.recipe.recipe import Recipe
+from optimizer.recipe.search import Goal
 from optimizer.report.chart import X_PIXELS, Y_PIXELS, Chart, Key, chart, draw_keys
 from optimizer.report.svg import (
     BEST,
@@ -21,7 +22,7 @@ from optimizer.report.svg import (
 )
 from optimizer.report.text import energy_unit, show_j
 from optimizer.search.history import SearchHistory
-from optimizer.search.individual import Goal, Individual
+from optimizer.search.individual import Individual
 from optimizer.search.pareto import nondominated
 
 SELECTS = {"accuracy": "accuracy", "macro_f1": "macro-F1"}

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optimizer.run.summary import RunSummary
+from optimizer.report.summary import RunSummary
 
 UNKNOWN = "-"
 

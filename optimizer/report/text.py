@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from optimizer.partition import Row
-from optimizer.run.summary import RunSummary
+from optimizer.report.summary import RunSummary
 from optimizer.scores import Scores
 
 SYNTHETIC = "SYNTHETIC DATA: these figures say nothing about real signals."

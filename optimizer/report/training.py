@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from headtail.tensor import Array
-from optimizer.recipe import TrainConfig
+from optimizer.recipe.recipe import TrainConfig
 from optimizer.report.chart import X_PIXELS, Y_PIXELS, Key, chart, draw_keys
 from optimizer.report.svg import EDGE, INK, MUTED, RADIO, Scale, Sheet, scale
 from optimizer.training.training import Epoch, merit

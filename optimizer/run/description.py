@@ -5,9 +5,9 @@ from headtail.profile import profile_digest
 from optimizer.data.dataset import Dataset
 from optimizer.package.package import Description, Verified, package_versions
 from optimizer.package.points import Profiles
-from optimizer.recipe import Recipe, describe_recipe
-from optimizer.run.training import TrainingRecord
+from optimizer.recipe.recipe import Recipe, describe_recipe
 from optimizer.search.record import SearchRecord
+from optimizer.training.record import TrainingRecord
 
 PACKAGES = ("keras", "numpy", "onnx", "onnxruntime", "tensorflow", "tf2onnx")
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from headtail.bundle.manifest import Point
+from optimizer.candidate import Candidate
 from optimizer.cut.cut import CutModel, cut_model, legal_cuts, select_cuts
 from optimizer.cut.graph import Graph, read_graph
+from optimizer.inputs import Inputs
 from optimizer.keras_onnx import export_keras
 from optimizer.labelled import Labelled
-from optimizer.network.genome_cost import Terms, price
-from optimizer.network.keras_model import build_keras
-from optimizer.network.network import Genome
+from optimizer.network import Genome
 from optimizer.package.points import Profiles, Windows, build_points
 from optimizer.partition import (
     Bounds,
@@ -22,9 +22,9 @@ from optimizer.partition import (
     list_rows,
     within_device,
 )
-from optimizer.recipe import Recipe
-from optimizer.run.inputs import Inputs
-from optimizer.search.individual import Candidate
+from optimizer.recipe.recipe import Recipe
+from optimizer.search.genome_cost import Terms, price
+from optimizer.training.keras_model import build_keras
 
 
 @dataclass(frozen=True, slots=True)

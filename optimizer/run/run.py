@@ -12,6 +12,7 @@ import numpy as np
 from headtail.bundle.keys import Signer, read_signer
 from headtail.profile import read_device_profile, read_link_profile
 from headtail.tensor import Array
+from optimizer.candidate import Candidate
 from optimizer.compare.compare import ComparisonRecord
 from optimizer.compare.contest import Contest
 from optimizer.compare.run import compare_or_restore
@@ -19,26 +20,26 @@ from optimizer.cut.graph import Graph
 from optimizer.data.dataset import Dataset
 from optimizer.data.load import load
 from optimizer.executor.executor import Executor, open_executor
+from optimizer.inputs import Inputs, build_every_input, draw_test_windows
 from optimizer.keras_onnx import before_softmax, export_keras
 from optimizer.package.package import Offer, Verified, pack
 from optimizer.package.points import Profiles
 from optimizer.progress import Reporter, StageClock
-from optimizer.recipe import Recipe, read_recipe
+from optimizer.recipe.recipe import Recipe, read_recipe
 from optimizer.report.report import write_report
+from optimizer.report.summary import RunSummary
 from optimizer.run.description import describe
-from optimizer.run.folder import RunFolder, open_run
-from optimizer.run.inputs import Inputs, build_every_input, draw_test_windows
 from optimizer.run.points import Pricing
 from optimizer.run.search import search_or_restore
 from optimizer.run.short_training import ShortTraining
-from optimizer.run.statistics import StatisticsRecord, repeat_or_restore
-from optimizer.run.summary import RunSummary
+from optimizer.run.statistics import repeat_or_restore
 from optimizer.run.task import Task
 from optimizer.run.training import train_or_restore
-from optimizer.search.individual import Candidate
+from optimizer.run_folder import RunFolder, open_run
 from optimizer.search.record import SearchRecord
 from optimizer.training.fitting import fit_and_test
 from optimizer.training.keras_engine import predict
+from optimizer.training.repeats import StatisticsRecord
 from optimizer.training.teaching import Panel, teach_or_restore
 from optimizer.verify import Reference, verify
 from optimizer.verify import before_softmax as tensors_before_softmax

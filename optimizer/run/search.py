@@ -9,14 +9,13 @@ from headtail.energy import predict_compute
 from headtail.errors import SearchError
 from headtail.operations import Operations
 from optimizer.executor.executor import Executor
-from optimizer.network.genome_cost import Terms, assess
 from optimizer.progress import Reporter
-from optimizer.recipe import Recipe
-from optimizer.run.folder import HISTORY, SEARCH, RunFolder
+from optimizer.recipe.recipe import Recipe
+from optimizer.recipe.search import Goal, SearchConfig
 from optimizer.run.short_training import ShortTraining
-from optimizer.search.config import SearchConfig
+from optimizer.run_folder import HISTORY, SEARCH, RunFolder
+from optimizer.search.genome_cost import Terms, assess
 from optimizer.search.history import SearchHistoryWriter, continue_history, read_history
-from optimizer.search.individual import Goal
 from optimizer.search.record import SearchRecord
 from optimizer.search.search import Problem, search
 from optimizer.search.training import Evaluate, Scores

@@ -6,14 +6,15 @@ import msgspec
 import numpy as np
 
 from headtail.errors import DataError
+from optimizer.candidate import Candidate
+from optimizer.fake_wire import FakeWire
 from optimizer.fast.engine import FastEngine
+from optimizer.inputs import Inputs
 from optimizer.labelled import Labelled
-from optimizer.recipe import Recipe
-from optimizer.run.inputs import Inputs
+from optimizer.recipe.recipe import Recipe
 from optimizer.scores import Scores, score
-from optimizer.search.individual import Candidate
 from optimizer.training.fitting import first_weights, silent, wire
-from optimizer.training.training import FakeWire, Lessons, run_training
+from optimizer.training.training import Lessons, run_training
 
 
 class ShortTraining:

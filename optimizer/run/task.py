@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from optimizer.recipe import Recipe
-from optimizer.run.inputs import Inputs
-from optimizer.search.individual import Candidate
+from optimizer.candidate import Candidate
+from optimizer.inputs import Inputs
+from optimizer.recipe.recipe import Recipe
 from optimizer.training.teaching import Panel
 
 

@@ -7,35 +7,15 @@ import msgspec
 import numpy as np
 
 from headtail.errors import ConfigError
-from optimizer.network.keras_model import build_keras
 from optimizer.progress import Reporter
-from optimizer.run.folder import MODEL, TRAINING, RunFolder
 from optimizer.run.task import Task
-from optimizer.scores import Scores, score
+from optimizer.run_folder import MODEL, TRAINING, RunFolder
+from optimizer.scores import score
 from optimizer.training.fitting import first_weights, wire
 from optimizer.training.keras_engine import KerasEngine, make_deterministic
+from optimizer.training.keras_model import build_keras
+from optimizer.training.record import TrainingRecord
 from optimizer.training.training import Epoch, Lessons, run_training
-
-
-class TrainingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file `training.json`: how the training went and how good the best epoch is."""
-
-    epochs: tuple[Epoch, ...]
-    best_epoch: int
-    validation: list[list[int]]
-    """Confusion matrix, rows true classes, on the split that chose the epoch."""
-    test: list[list[int]]
-    """Confusion matrix on the split that was looked at once, at the end."""
-
-    @property
-    def validation_scores(self) -> Scores:
-        """Scores on the validation split."""
-        return Scores(np.asarray(self.validation))
-
-    @property
-    def test_scores(self) -> Scores:
-        """Scores on the test split."""
-        return Scores(np.asarray(self.test))
 
 
 def train_or_restore(

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from headtail.tensor import Array
+from optimizer.recipe.search import Goal
 from optimizer.search.hypervolume import hypervolume
-from optimizer.search.individual import Goal, Individual, NetworkKey
+from optimizer.search.individual import Individual, NetworkKey
 from optimizer.search.pareto import nondominated
 
 UNKNOWN_LIMIT = 1.0  # where nothing else bounds an objective: an accuracy of 0, and energies of 0

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from optimizer.search.individual import Goal, Individual
+from optimizer.recipe.search import Goal
+from optimizer.search.individual import Individual
 from optimizer.search.pareto import worth
 
 LEAST_SCORE = 0.0  # of accuracy and macro-F1 alike: the paper's P_bound

@@ -14,10 +14,10 @@ import msgspec
 
 from headtail.errors import ConfigError
 from optimizer.progress import Advance
-from optimizer.run.folder import HISTORY, RunFolder
+from optimizer.recipe.search import Goal, SearchConfig
+from optimizer.run_folder import HISTORY, RunFolder
 from optimizer.search.archive import Archive
-from optimizer.search.config import SearchConfig
-from optimizer.search.individual import Goal, Individual, NetworkKey
+from optimizer.search.individual import Individual, NetworkKey
 from optimizer.search.record import GenerationRecord
 from optimizer.search.training import Scores, TrainingKey
 

@@ -1,14 +1,12 @@
 """One individual of a search: a network without its unused genes, and all that is known of it."""
 
-from typing import Literal
-
 import msgspec
 
 from headtail.wire import Encoding
-from optimizer.network.network import Genome, Multiple
+from optimizer.candidate import Candidate
+from optimizer.network import Genome, Multiple
+from optimizer.recipe.search import Goal
 
-Goal = Literal["accuracy", "edge_energy", "total_energy", "parameters", "latency"]
-"""What a search may aim at; all but accuracy, which is the score in use, are physical."""
 NetworkKey = tuple[tuple[int | float, ...], ...]
 """The input, then length, channels and kernel of every map: equal networks have equal ones."""
 
@@ -34,22 +32,6 @@ class Assessment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     where the network is feasible or breaks another bound at every point."""
     reason: str = ""
     """Why the network is not feasible; empty where it is."""
-
-
-class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A network to train for a search, with what of its deployment the training may mimic."""
-
-    genome: Genome
-    input: int
-    """Which of the inputs it takes: 0 is the recipe's own."""
-    point: int
-    """The best partition point, counted in layers."""
-    encoding: Encoding
-    """How the activation travels there."""
-    epochs: int = 0
-    """Passes over the training windows; 0 for those of [search]."""
-    fold: int = 0
-    """Which split it is trained on: 0 is the search's, others are drawn anew."""
 
 
 class Individual(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,8 +4,9 @@ from typing import Protocol
 
 import msgspec
 
-from optimizer.recipe import NetworkConfig
-from optimizer.search.individual import Goal, Individual
+from optimizer.recipe.recipe import NetworkConfig
+from optimizer.recipe.search import Goal
+from optimizer.search.individual import Individual
 
 
 class GenerationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

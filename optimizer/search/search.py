@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 import msgspec
 
 from headtail.errors import SearchError
-from optimizer.network.network import Genome
-from optimizer.recipe import NetworkConfig
+from optimizer.network import Genome
+from optimizer.recipe.recipe import NetworkConfig
+from optimizer.recipe.search import ZERO_SHOT, Goal, SearchConfig
 from optimizer.search.archive import Archive
 from optimizer.search.chromosomes import Chromosomes
-from optimizer.search.config import ZERO_SHOT, SearchConfig
 from optimizer.search.evolution import Settings, evolve, sample
 from optimizer.search.fitness import LEAST_SCORE, fitness
-from optimizer.search.individual import Assessment, Goal, Individual, NetworkKey
+from optimizer.search.individual import Assessment, Individual, NetworkKey
 from optimizer.search.record import GenerationRecord, SearchRecord, Watcher
 from optimizer.search.space import NetworkSpace, Shape, network_space
 from optimizer.search.training import Evaluate, Scores, SearchTraining, TrainingKey

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from optimizer.network.length_chain import LengthChain
-from optimizer.network.network import Multiple, said_kernel
-from optimizer.recipe import NetworkConfig
+from optimizer.network import Multiple, said_kernel
+from optimizer.recipe.recipe import NetworkConfig
+from optimizer.recipe.search import SearchConfig
 from optimizer.search.chromosomes import Chromosomes, Space, Uniform, pick
-from optimizer.search.config import SearchConfig
 from optimizer.search.individual import Assessment, Individual
+from optimizer.search.length_chain import LengthChain
 
 Gene = TypeVar("Gene", bound=int | float)
 Shape = tuple[int, int]

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from optimizer.search.config import SearchConfig
+from optimizer.candidate import Candidate
+from optimizer.recipe.search import SearchConfig
 from optimizer.search.fitness import fitness
-from optimizer.search.individual import Candidate, Individual, NetworkKey
+from optimizer.search.individual import Individual, NetworkKey
 from optimizer.search.record import Watcher
 
 Scores = tuple[float, float]

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from headtail.errors import ConfigError, RequestInvalid
-from optimizer.recipe import Recipe, read_recipe
+from optimizer.recipe.recipe import Recipe, read_recipe
 
 FILE = "recipe.toml"
 # What a recipe says to people, and where no program looks for a file.

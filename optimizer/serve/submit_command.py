@@ -56,7 +56,7 @@ def parse_size(text: str) -> int:
 
 
 def _submit(client: JobsClient, arguments: argparse.Namespace) -> int:
-    from optimizer.recipe import parse_seed, read_recipe
+    from optimizer.recipe.recipe import parse_seed, read_recipe
 
     seed = None if arguments.seed is None else parse_seed(arguments.seed)
     recipe = read_recipe(arguments.recipe, seed)  # a typing error is told here, with its file

@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from headtail.tensor import Array
-from optimizer.recipe import AugmentConfig
+from optimizer.recipe.recipe import AugmentConfig
 
 NOISE_VALUES = 1 << 16  # drawn for a pass; every window takes a stretch of them from a random place
 

@@ -6,13 +6,13 @@ import numpy as np
 
 from headtail.tensor import Array
 from headtail.wire import Encoding
+from optimizer.candidate import Candidate
 from optimizer.fast.engine import FastEngine
 from optimizer.fast.weights import Weights, glorot, initialise
-from optimizer.network.network import Genome
-from optimizer.recipe import TrainConfig
-from optimizer.run.inputs import Inputs
+from optimizer.inputs import Inputs
+from optimizer.network import Genome
+from optimizer.recipe.recipe import TrainConfig
 from optimizer.scores import Scores, score
-from optimizer.search.individual import Candidate
 from optimizer.training.training import Epoch, Lessons, Teacher, Trained, Wire, run_training
 
 

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from headtail.tensor import Array
 from headtail.wire import STORED_RANGES
+from optimizer.fake_wire import FakeWire
 from optimizer.keras_onnx import before_softmax
-from optimizer.training.training import FakeWire
 
 PREDICT_BATCH = 1024
 

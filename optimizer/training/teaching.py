@@ -9,15 +9,15 @@ import numpy as np
 from headtail.errors import ConfigError
 from headtail.tensor import Array
 from headtail.wire import Encoding
+from optimizer.candidate import Candidate
 from optimizer.executor.executor import Executor
 from optimizer.fast.engine import FastEngine
 from optimizer.fast.weights import Weights
-from optimizer.network.network import Genome
+from optimizer.inputs import Inputs
+from optimizer.network import Genome
 from optimizer.progress import Reporter
-from optimizer.recipe import Recipe, TrainConfig
-from optimizer.run.folder import RunFolder
-from optimizer.run.inputs import Inputs
-from optimizer.search.individual import Candidate
+from optimizer.recipe.recipe import Recipe, TrainConfig
+from optimizer.run_folder import RunFolder
 from optimizer.training.fitting import fit
 from optimizer.training.training import softmax
 

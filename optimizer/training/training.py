@@ -9,12 +9,14 @@ import numpy as np
 
 from headtail.errors import ConfigError, DataError
 from headtail.tensor import Array
-from headtail.wire import STORED_RANGES, Affine, Encoding
+from headtail.wire import STORED_RANGES, Encoding
 from optimizer.calibration import fit_affine
+from optimizer.fake_wire import FakeWire
 from optimizer.labelled import Labelled
-from optimizer.recipe import TrainConfig
+from optimizer.recipe.recipe import TrainConfig
 from optimizer.scores import Scores, score
 from optimizer.training.augment import augment
+from optimizer.training.steps import class_weights, draw_steps, learning_rates
 
 Teacher = Callable[[Array], Array]
 """Says the share of each class for windows: float32, (N, length, channels) to (N, classes)."""
@@ -53,15 +55,6 @@ class Lessons:
     """Asked about the windows of every pass, as they were changed for it."""
     wire: Wire | None = None
     """Where the network will be cut, and how the map there will travel."""
-
-
-@dataclass(frozen=True, slots=True)
-class FakeWire:
-    """The wire in one pass: the map is quantised and dequantised, the gradient passed on as is."""
-
-    point: int
-    affine: Affine
-    encoding: Encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,23 +129,23 @@ def run_training(
         DataError: If a split is empty.
     """
     training, validation = lessons.training, lessons.validation
-    _check_splits(training, validation)
-    batch = min(config.batch, len(training.y))
-    steps = len(training.y) // batch
+    check_splits(training, validation)
+    steps = len(training.y) // min(config.batch, len(training.y))
     rates = learning_rates(config, steps)
     weights = class_weights(training.y, engine.classes, config.balance)[training.y]
     labels = np.eye(engine.classes, dtype=np.float32)[training.y]
     history: list[Epoch] = []
     best: tuple[float, int, list[Array], Scores] | None = None
     for number in range(1, config.epochs + 1):
-        order = draw_order(training.y, config.balance, rng)[: steps * batch].reshape(steps, batch)
+        order = draw_steps(training.y, config.batch, config.balance, rng)
         windows = augment(training.x, config.augment, rng)
         targets = _targets(labels, windows, lessons.teacher, config)
         fake = calibrate_wire(engine, lessons.wire)
         these = rates[(number - 1) * steps : number * steps]
         loss = engine.run_pass(windows, targets, weights, order, these, fake)
-        _check_loss(loss, number, config)
-        epoch, scores = _evaluate(engine.logits(validation.x, fake), validation, number, loss)
+        check_loss(loss, number, "[train]", config.learning_rate)
+        logits = engine.logits(validation.x, fake)
+        epoch, scores = summarise(logits, validation.y, number, loss)
         history.append(epoch)
         on_epoch(epoch)
         value = merit(epoch, config.select)
@@ -171,35 +164,6 @@ def calibrate_wire(engine: Engine, wire: Wire | None) -> FakeWire | None:
     return FakeWire(wire.point, fit_affine(values, wire.encoding), wire.encoding)
 
 
-def learning_rates(config: TrainConfig, steps: int) -> Array:
-    """Return the rate of each step of `steps` a pass, shape (steps x passes,), float64."""
-    total = steps * config.epochs
-    rates = np.full(total, config.learning_rate)
-    if config.schedule == "cosine":
-        rates *= 0.5 * (1 + np.cos(np.pi * np.arange(total) / total))
-    if config.warm_up:
-        rates *= np.minimum(1.0, np.arange(1, total + 1) / (steps * config.warm_up))
-    return rates
-
-
-def draw_order(labels: Array, balance: str, rng: np.random.Generator) -> Array:
-    """Return the windows of one pass in random order, shape (N,)."""
-    if balance != "sample":
-        return rng.permutation(len(labels))
-    present = np.unique(labels)
-    share = -(-len(labels) // len(present))
-    chosen = [_draw(np.flatnonzero(labels == c), share, rng) for c in present]
-    return rng.permutation(np.concatenate(chosen))[: len(labels)]
-
-
-def class_weights(labels: Array, classes: int, balance: str) -> Array:
-    """Return one weight per class, shape (classes,), whose mean over the windows is 1."""
-    counts = np.bincount(labels, minlength=classes)
-    power = {"root": 0.5, "weight": 1.0}.get(balance, 0.0)
-    weights = np.where(counts, np.maximum(counts, 1.0) ** -power, 0.0)
-    return np.asarray(weights * len(labels) / (weights @ counts), np.float32)
-
-
 def softmax(logits: Array) -> Array:
     """Return class shares, float32, shape as given."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -215,18 +179,18 @@ def _targets(labels: Array, windows: Array, teacher: Teacher | None, config: Tra
     return (1 - share) * labels + share * teacher(windows)
 
 
-def _draw(indices: Array, count: int, rng: np.random.Generator) -> Array:
-    """Return `count` of `indices`: each as often as any other, give or take one."""
-    whole = np.tile(indices, count // len(indices))
-    return np.concatenate([whole, rng.choice(indices, count % len(indices), replace=False)])
+def summarise(logits: Array, labels: Array, number: int, loss: float) -> tuple[Epoch, Scores]:
+    """Return what a pass gave on the validation split.
 
-
-def _evaluate(
-    logits: Array, validation: Labelled, number: int, loss: float
-) -> tuple[Epoch, Scores]:
-    scores = score(validation.y, logits.argmax(axis=1), logits.shape[1])
+    Args:
+        logits: Of the validation windows, what goes into the softmax, shape (N, classes).
+        labels: Their classes, shape (N,).
+        number: Of the pass, from 1.
+        loss: Mean training loss of its steps.
+    """
+    scores = score(labels, logits.argmax(axis=1), logits.shape[1])
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(logits)), validation.y]
+    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(logits)), labels]
     mean = float(losses.mean())
     return Epoch(number, loss, mean, scores.accuracy, scores.macro_f1), scores
 
@@ -242,15 +206,25 @@ def merit(epoch: Epoch, select: str) -> float:
     return merits[select]
 
 
-def _check_splits(training: Labelled, validation: Labelled) -> None:
+def check_splits(training: Labelled, validation: Labelled) -> None:
+    """Check that there is something to learn from and to choose by.
+
+    Raises:
+        DataError: If a split is empty.
+    """
     for name, part in (("training", training), ("validation", validation)):
         if len(part.y) == 0:
             raise DataError(f"{name} split", "expected windows to train with, received none")
 
 
-def _check_loss(loss: float, epoch: int, config: TrainConfig) -> None:
+def check_loss(loss: float, epoch: int, section: str, learning_rate: float) -> None:
+    """Say what to change where the loss of a pass is no longer finite.
+
+    Raises:
+        ConfigError: If it is not.
+    """
     if not np.isfinite(loss):
         raise ConfigError(
-            "[train]",
-            f"the loss is {loss} in epoch {epoch}; lower learning_rate ({config.learning_rate:g})",
+            section,
+            f"the loss is {loss} in epoch {epoch}; lower learning_rate ({learning_rate:g})",
         )

@@ -10,8 +10,8 @@ import pytest
 from optimizer.fast.engine import FastEngine
 from optimizer.fast.weights import glorot, initialise
 from optimizer.labelled import Labelled
-from optimizer.network.network import Genome
-from optimizer.recipe import TrainConfig
+from optimizer.network import Genome
+from optimizer.recipe.recipe import TrainConfig
 from optimizer.training.training import Lessons, run_training
 
 pytestmark = [pytest.mark.bench, pytest.mark.tf]
@@ -39,7 +39,7 @@ def test_training_against_keras_fit(name: str) -> None:
     load_tensorflow()
     import keras
 
-    from optimizer.network.keras_model import build_keras
+    from optimizer.training.keras_model import build_keras
 
     genome = GENOMES[name]
     rng = np.random.default_rng(0)

@@ -8,7 +8,14 @@ from headtail.v1 import control_pb2, jobs_pb2
 
 # Every number ever given out, by message; a removed field stays here with its old name.
 CONTROL = {
-    "BundleInfo": {1: "name", 2: "version", 3: "digest", 4: "size_bytes", 5: "state"},
+    "BundleInfo": {
+        1: "name",
+        2: "version",
+        3: "digest",
+        4: "size_bytes",
+        5: "state",
+        6: "is_rollback",
+    },
     "ListBundlesRequest": {},
     "ListBundlesResponse": {1: "bundles"},
     "FetchBundleRequest": {1: "name", 2: "version", 3: "digest", 4: "offset_bytes"},

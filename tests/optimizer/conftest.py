@@ -1,8 +1,7 @@
-"""Hand-built ONNX models for the tests of reading, cutting and packing."""
+"""Hand-built ONNX models, a profile kit and finished runs, each for several tests."""
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,10 @@ import onnx
 import pytest
 from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
+from run_case import PROGRAM
+
+from headtail.profile_kit import Kit, read_kit
+from optimizer.profile_kit import write_sample
 
 SYNTHETIC = Path(__file__).parents[2] / "recipes" / "synthetic.toml"
 Shape = tuple[int | str | None, ...]
@@ -103,12 +106,25 @@ def _array(value: ArrayLike) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
+def kit_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a kit of 32 layers, made with seed 3."""
+    path = tmp_path_factory.mktemp("kit") / "kit.zip"
+    write_sample(path, 32, seed=3)
+    return path
+
+
+@pytest.fixture(scope="session")
+def kit(kit_path: Path) -> Kit:
+    """Return it read."""
+    return read_kit(kit_path)
+
+
+@pytest.fixture(scope="session")
 def start_run(key_folder: Path) -> Callable[..., subprocess.Popen[str]]:
     """Return a function that starts `optimizer run` on recipes/synthetic.toml as a process."""
 
     def start(out: Path, hash_seed: int) -> subprocess.Popen[str]:
-        code = "import sys; from optimizer.cli import main; sys.exit(main())"
-        command = [sys.executable, "-c", code, "run", str(SYNTHETIC), "--out", str(out)]
+        command = [*PROGRAM, "run", str(SYNTHETIC), "--out", str(out)]
         return subprocess.Popen(
             [*command, "--key", str(key_folder / "test.key")],
             env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},

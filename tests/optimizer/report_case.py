@@ -13,21 +13,21 @@ from headtail.operations import Operations
 from headtail.profile import read_device_profile, read_link_profile
 from headtail.tensor import TensorSpec
 from headtail.wire import Affine, Encoding
+from optimizer.candidate import Candidate
 from optimizer.compare.compare import ComparatorRow, ComparisonRecord
-from optimizer.network.genome_cost import Terms, assess, price
-from optimizer.network.network import Genome, HeadFootprint
+from optimizer.network import Genome, HeadFootprint
 from optimizer.package.package import Packed
 from optimizer.package.points import Profiles
 from optimizer.partition import Bounds, Choice, choose, list_rows
-from optimizer.recipe import NetworkConfig, PartitionConfig, Recipe, read_recipe
-from optimizer.run.folder import RunFolder
-from optimizer.run.statistics import Repeat, StatisticsRecord
-from optimizer.run.summary import RunSummary
-from optimizer.run.training import TrainingRecord
+from optimizer.recipe.recipe import NetworkConfig, PartitionConfig, Recipe, read_recipe
+from optimizer.report.summary import RunSummary
+from optimizer.run_folder import RunFolder
+from optimizer.search.genome_cost import Terms, assess, price
 from optimizer.search.history import SearchHistoryWriter, continue_history
-from optimizer.search.individual import Candidate
 from optimizer.search.record import SearchRecord
 from optimizer.search.search import Problem, search
+from optimizer.training.record import TrainingRecord
+from optimizer.training.repeats import Repeat, StatisticsRecord
 from optimizer.training.training import Epoch
 
 AC_2 = Genome((2048, 32, 8, 128, 256, 1024), (1, 4, 3, 4, 4, 2), 5)

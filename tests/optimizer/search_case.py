@@ -8,13 +8,14 @@ import msgspec
 
 from headtail.profile import read_device_profile, read_link_profile
 from headtail.wire import Encoding
-from optimizer.network.genome_cost import Terms, assess
-from optimizer.network.network import Genome
+from optimizer.candidate import Candidate
+from optimizer.network import Genome
 from optimizer.package.points import Profiles
 from optimizer.partition import Bounds
-from optimizer.recipe import NetworkConfig
-from optimizer.search.config import SearchConfig
-from optimizer.search.individual import Candidate, Individual
+from optimizer.recipe.recipe import NetworkConfig
+from optimizer.recipe.search import SearchConfig
+from optimizer.search.genome_cost import Terms, assess
+from optimizer.search.individual import Individual
 from optimizer.search.record import GenerationRecord
 from optimizer.search.search import Problem
 from optimizer.search.training import Scores

@@ -7,24 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_case import RECIPE, bumps, npz
 
 from optimizer import cli
 
 pytestmark = pytest.mark.tf
 COUNT = 200
-RECIPE = """
-name = "bumps"
-version = "1"
-task = "where the bump is"
-seed = 3
-[data]
-{data}
-[[preprocess]]
-name = "reshape"
-parameters = {{ shape = [32, 1] }}
-[network]
-lengths = [32, 8, 4]
-channels = [1, 1, 4]
+MORE = """
 {search}
 [train]
 epochs = 2
@@ -53,10 +42,8 @@ def arrays() -> Arrays:
     rng = np.random.default_rng(2)
     found: Arrays = {}
     for suffix, count in (("", COUNT), ("_validation", COUNT // 2), ("_test", COUNT // 2)):
-        y = np.arange(count) % 2
-        x = rng.normal(0, 0.2, (count, 32))
-        x[np.arange(count), np.where(y == 0, 6, 24)] += 3
-        found |= {f"x{suffix}": x, f"y{suffix}": y}
+        x, y = bumps(count, rng)
+        found |= {f"x{suffix}": x.astype(np.float64), f"y{suffix}": y}
     return found
 
 
@@ -73,14 +60,8 @@ def run(
     """Run a recipe that must fail; return its error, checked to be one line and to come early."""
     np.savez(folder / "data.npz", **arrays)
     recipe, out = folder / "recipe.toml", folder / "out"
-    recipe.write_text(
-        RECIPE.format(
-            data=data or f'source = "npz"\npath = "{folder / "data.npz"}"',
-            search=search.format(method=method),
-            partition=partition,
-            bounds=bounds,
-        )
-    )
+    more = MORE.format(search=search.format(method=method), partition=partition, bounds=bounds)
+    recipe.write_text(RECIPE.format(seed=3, data=data or npz(folder), more=more))
     assert cli.main(["run", str(recipe), "--out", str(out)]) == 1
     lines = capsys.readouterr().err.splitlines()
     errors = [line for line in lines if re.search("error|warning|traceback", line.lower())]

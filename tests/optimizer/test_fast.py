@@ -13,8 +13,8 @@ from optimizer.fast.engine import FastEngine
 from optimizer.fast.layout import lay_out
 from optimizer.fast.weights import glorot, initialise, pack, unpack
 from optimizer.labelled import Labelled
-from optimizer.network.network import Genome
-from optimizer.recipe import AugmentConfig, NetworkConfig, TeacherConfig, TrainConfig
+from optimizer.network import Genome
+from optimizer.recipe.recipe import AugmentConfig, NetworkConfig, TeacherConfig, TrainConfig
 from optimizer.training.training import Epoch, Lessons, Trained, Wire, run_training, softmax
 
 pytestmark = pytest.mark.tf
@@ -48,8 +48,8 @@ def ignore(epoch: Epoch) -> None:
 
 def both(genome: Genome, x: Array):
     """Return the compiled engine and Keras' with the same first weights."""
-    from optimizer.network.keras_model import build_keras
     from optimizer.training.keras_engine import KerasEngine
+    from optimizer.training.keras_model import build_keras
 
     weights = initialise(genome, glorot(genome, 1), x)
     return FastEngine(genome, weights), KerasEngine(build_keras(genome, weights=weights))
@@ -86,7 +86,7 @@ def test_88_steps_of_adam_are_those_of_keras_fit(genome: Genome) -> None:
     """
     import keras
 
-    from optimizer.network.keras_model import build_keras
+    from optimizer.training.keras_model import build_keras
 
     config = TrainConfig(
         epochs=1, batch=32, learning_rate=0.001, schedule="constant", balance="none"

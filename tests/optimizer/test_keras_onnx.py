@@ -62,8 +62,8 @@ def test_exporting_again_and_again_gives_the_same_bytes() -> None:
     With tf2onnx as it is, 3 % of the exports of this network had another graph.
     """
     from optimizer.keras_onnx import export_keras
-    from optimizer.network.keras_model import build_keras
-    from optimizer.network.network import Genome
+    from optimizer.network import Genome
+    from optimizer.training.keras_model import build_keras
 
     model = build_keras(Genome((192, 48, 12, 3), (1, 1, 8, 8), 5), 1)
     assert len({export_keras(model) for _ in range(24)}) == 1

@@ -13,7 +13,7 @@ from headtail.errors import SearchError
 from headtail.profile import read_device_profile, read_link_profile
 from headtail.tensor import TensorSpec
 from headtail.wire import Encoding
-from optimizer.network.network import Genome, HeadFootprint
+from optimizer.network import Genome, HeadFootprint
 from optimizer.partition import Bounds, Choice, choose, list_rows, within_device
 
 DEVICE, LINK = "stm32l4r5-int8", "ble-1m"

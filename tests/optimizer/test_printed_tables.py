@@ -3,8 +3,7 @@
 import pytest
 
 from headtail.profile import read_device_profile, read_link_profile
-from optimizer.network.genome_cost import price
-from optimizer.network.network import Genome
+from optimizer.network import Genome
 from optimizer.package.points import Profiles
 from optimizer.partition import Bounds, list_rows
 from optimizer.printed_tables import (
@@ -16,6 +15,7 @@ from optimizer.printed_tables import (
     ArchitectureRow,
     TotalRow,
 )
+from optimizer.search.genome_cost import price
 
 EDGE = {row.name: row for row in TABLE_II}
 PROFILES = Profiles((read_device_profile("stm32l476-paper"),), (read_link_profile("ble-paper"),))

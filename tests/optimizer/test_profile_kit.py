@@ -34,19 +34,6 @@ SHAPES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def kit_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a kit of 32 layers."""
-    path = tmp_path_factory.mktemp("kit") / "kit.zip"
-    write_sample(path, 32, seed=3)
-    return path
-
-
-@pytest.fixture(scope="module")
-def kit(kit_path: Path) -> Kit:
-    return read_kit(kit_path)
-
-
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_operations_are_those_counted_in_the_graph(shape: LayerShape) -> None:
     """Counted by `optimizer inspect`'s own rules from the ONNX file, three copies of the layer."""

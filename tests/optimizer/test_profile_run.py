@@ -22,22 +22,8 @@ from headtail.profile_fit import LAYER_TERMS, fit_kit
 from headtail.profile_kit import Kit, read_kit
 from headtail.profile_measure import Limits, Timing, measure_kit
 from optimizer import cli
-from optimizer.profile_kit import write_sample
 
 pytestmark = pytest.mark.tf
-
-
-@pytest.fixture(scope="module")
-def kit_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a kit of 32 layers."""
-    path = tmp_path_factory.mktemp("kit") / "kit.zip"
-    write_sample(path, 32, seed=3)
-    return path
-
-
-@pytest.fixture(scope="module")
-def kit(kit_path: Path) -> Kit:
-    return read_kit(kit_path)
 
 
 def test_synthetic_times_give_their_rates_back(kit: Kit) -> None:

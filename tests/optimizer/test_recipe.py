@@ -6,7 +6,7 @@ import pytest
 
 from headtail.errors import ConfigError
 from headtail.wire import Encoding
-from optimizer.recipe import NetworkConfig, describe_recipe, parse_seed, read_recipe
+from optimizer.recipe.recipe import NetworkConfig, describe_recipe, parse_seed, read_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SMALL = """

@@ -18,8 +18,8 @@ from optimizer.compare.compare import ComparatorRow, ComparisonRecord
 from optimizer.compare.contest import Contest
 from optimizer.partition import Bounds
 from optimizer.progress import Terminal
-from optimizer.recipe import CompareConfig, Recipe
-from optimizer.run.folder import RunFolder
+from optimizer.recipe.recipe import CompareConfig, Recipe
+from optimizer.run_folder import RunFolder
 from optimizer.search.record import SearchRecord
 
 pytestmark = pytest.mark.tf

@@ -12,8 +12,8 @@ from headtail.operations import Operations
 from optimizer.compare.compare import ComparatorRow
 from optimizer.partition import Bounds
 from optimizer.progress import Terminal
-from optimizer.recipe import CompareConfig
-from optimizer.run.folder import RunFolder
+from optimizer.recipe.recipe import CompareConfig
+from optimizer.run_folder import RunFolder
 
 
 @pytest.mark.tf

@@ -6,7 +6,7 @@ import pytest
 from compare_case import make_recipe
 
 from optimizer.compare.printed import application, printed_rows
-from optimizer.recipe import CompareConfig
+from optimizer.recipe.recipe import CompareConfig
 
 
 @pytest.mark.parametrize(("asked", "names"), [("arrhythmia", "AC"), ("seizure", "SD")])

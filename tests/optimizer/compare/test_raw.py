@@ -16,7 +16,7 @@ from optimizer.compare.raw import (
 from optimizer.data.dataset import Dataset, Split
 from optimizer.labelled import Labelled
 from optimizer.partition import Bounds
-from optimizer.recipe import CompareConfig, NetworkConfig
+from optimizer.recipe.recipe import CompareConfig, NetworkConfig
 
 INTERPOLATE = {"name": "interpolate", "parameters": {"length": 2048}}
 RESHAPE = {"name": "reshape", "parameters": {"shape": [2048, 1]}}

@@ -10,7 +10,7 @@ from optimizer.compare.raw import native_windows
 from optimizer.cut.count import count_operations
 from optimizer.cut.graph import read_graph
 from optimizer.partition import Bounds
-from optimizer.recipe import CompareConfig
+from optimizer.recipe.recipe import CompareConfig
 
 pytestmark = pytest.mark.tf
 

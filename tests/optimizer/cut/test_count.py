@@ -184,8 +184,8 @@ def test_exported_networks_count_as_the_paper_does(name: str) -> None:
     count for anything.
     """
     from optimizer.keras_onnx import export_keras
-    from optimizer.network.keras_model import build_keras
-    from optimizer.network.network import Genome
+    from optimizer.network import Genome
+    from optimizer.training.keras_model import build_keras
 
     lengths, channels, partition, parameters, macz = GOLDEN[name]
     genome = Genome(lengths[:-1], channels[:-1], lengths[-1])

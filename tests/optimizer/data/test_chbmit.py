@@ -14,7 +14,7 @@ from optimizer.data.chbmit_summary import Seizure, read_summary
 from optimizer.data.dataset import DataConfig
 from optimizer.data.edf import EdfRecording, find_montage
 from optimizer.data.load import load
-from optimizer.recipe import read_recipe
+from optimizer.recipe.recipe import read_recipe
 
 RATE_HZ, SECONDS = 256, 300
 # The order of most files; the T8-P8 that is there twice is the database's.

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headtail.errors import ConfigError, SearchError
-from optimizer.executor.config import ExecutorConfig
 from optimizer.executor.executor import SerialExecutor, open_executor
 from optimizer.executor.item import MAX_DEATHS, Ledger
+from optimizer.recipe.executor import ExecutorConfig
 
 
 def test_serial_executor_goes_through_the_items_in_order(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from optimizer.freeze.network import read_network
 from optimizer.freeze.prediction import predict_training
 from optimizer.freeze.selection import scalar_fitness
 from optimizer.freeze.training import FreezeLessons, FrozenTrainer
-from optimizer.run.folder import RunFolder
+from optimizer.run_folder import RunFolder
 
 pytestmark = pytest.mark.tf
 LESSONS = FreezeLessons(images(60), images(40, seed=1))

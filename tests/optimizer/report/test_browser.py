@@ -8,7 +8,7 @@ from browser import PROGRAM, PROGRAMS, Browser, open_browser
 from report_case import make_comparison, make_statistics, make_summary, write_search
 
 from optimizer.report.report import write_report
-from optimizer.run.folder import RunFolder
+from optimizer.run_folder import RunFolder
 
 pytestmark = [
     pytest.mark.tf,

@@ -24,7 +24,7 @@ from report_case import (
 from headtail.energy import predict_transmission
 from headtail.profile import read_link_profile
 from headtail.wire import Encoding
-from optimizer.network.network import Genome
+from optimizer.network import Genome
 from optimizer.partition import Bounds
 from optimizer.report.comparison import noise
 from optimizer.report.layers import every_cut, layers_on_edge
@@ -34,9 +34,9 @@ from optimizer.report.page import render_page
 from optimizer.report.printed import best_totals
 from optimizer.report.radio import radio_rows
 from optimizer.report.report import draw, write_report
+from optimizer.report.summary import RunSummary
 from optimizer.report.text import format_j, show_j
-from optimizer.run.folder import RunFolder
-from optimizer.run.summary import RunSummary
+from optimizer.run_folder import RunFolder
 
 pytestmark = pytest.mark.tf
 ALWAYS = ["network", "points", "radio", "printed", "classes", "training", "protocol"]

@@ -10,7 +10,7 @@ from report_case import make_summary, write_search
 
 from optimizer.report.rebuild import rebuild
 from optimizer.report.report import write_report
-from optimizer.run.folder import HISTORY, RunFolder
+from optimizer.run_folder import HISTORY, RunFolder
 from optimizer.search.history import read_history
 
 pytestmark = pytest.mark.tf

@@ -1,21 +1,18 @@
 """A run whose recipe has a [compare]: the stage is part of it, and so is what it leaves behind."""
 
-import io
 from pathlib import Path
 
-import numpy as np
 import pytest
-from rich.console import Console
+from run_case import BUNDLE, run, write_recipe
 
 from headtail.bundle import read_bundle
 from headtail.bundle.keys import Trust
 from headtail.profile import read_device_profile, read_link_profile
 from optimizer.compare.compare import COMPARISON, ComparisonRecord
-from optimizer.network.genome_cost import price
-from optimizer.network.network import Genome
+from optimizer.network import Genome
 from optimizer.package.points import Profiles
-from optimizer.progress import Terminal
-from optimizer.run.folder import RunFolder
+from optimizer.run_folder import RunFolder
+from optimizer.search.genome_cost import price
 from optimizer.search.record import SearchRecord
 
 pytestmark = [
@@ -24,20 +21,7 @@ pytestmark = [
     # Keras 3.15 saving a model under NumPy 2.
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy"),
 ]
-RECIPE = """
-name = "bumps"
-version = "1"
-task = "where the bump is"
-seed = 3
-[data]
-source = "npz"
-path = "{data}"
-[[preprocess]]
-name = "reshape"
-parameters = {{ shape = [32, 1] }}
-[network]
-lengths = [32, 8, 4]
-channels = [1, 1, 4]
+STAGES = """
 [search]
 channels = [1, 2]
 lengths = [0]
@@ -57,21 +41,8 @@ printed = "arrhythmia"
 @pytest.fixture(scope="module")
 def out(key_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a finished run."""
-    from optimizer.chatter import load_tensorflow
-
-    load_tensorflow()
-    from optimizer.run.run import RunRequest, run_recipe
-
     folder = tmp_path_factory.mktemp("compare")
-    rng = np.random.default_rng(2)
-    y = rng.integers(0, 2, 400)
-    x = rng.normal(0, 0.2, (400, 32)).astype(np.float32)
-    x[np.arange(400), np.where(y == 0, 6, 24)] += 3
-    np.savez(folder / "data.npz", x=x, y=y)
-    recipe = folder / "recipe.toml"
-    recipe.write_text(RECIPE.format(data=folder / "data.npz"))
-    request = RunRequest(recipe, folder / "out", key_folder / "test.key")
-    run_recipe(request, Terminal(Console(file=io.StringIO())))
+    run(write_recipe(folder, STAGES), folder / "out", key_folder)
     return folder / "out"
 
 
@@ -104,6 +75,6 @@ def test_row_of_the_run_s_own_search_is_its_winner(out: Path) -> None:
 
 def test_comparison_is_no_part_of_the_bundle_s_recipe(out: Path, trust: Trust) -> None:
     """What a network was held against does not change it."""
-    recipe = read_bundle(out / "bumps-1.bundle", trust).manifest.lineage.recipe
+    recipe = read_bundle(out / BUNDLE, trust).manifest.lineage.recipe
     assert {"search", "train"} <= recipe.keys()
     assert "compare" not in recipe

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from headtail.errors import ConfigError
-from optimizer.recipe import NetworkConfig, Recipe
-from optimizer.run.folder import open_run
+from optimizer.recipe.recipe import NetworkConfig, Recipe
+from optimizer.run_folder import open_run
 
 RECIPE = Recipe("small", "1", "test", NetworkConfig((16, 4), (1, 2)), seed=4)
 

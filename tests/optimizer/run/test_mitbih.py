@@ -2,11 +2,11 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
 import pytest
+from run_case import PROGRAM
 
 from headtail.bundle import read_bundle
 from headtail.bundle.keys import Trust
@@ -27,8 +27,7 @@ pytestmark = [
 
 def run(recipe: str, out: Path, key_folder: Path, *flags: str) -> str:
     """Run a shipped recipe as a process; return what it printed."""
-    code = "import sys; from optimizer.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, "run", str(RECIPES / recipe), "--out", str(out)]
+    command = [*PROGRAM, "run", str(RECIPES / recipe), "--out", str(out)]
     done = subprocess.run(
         [*command, "--key", str(key_folder / "test.key"), *flags],
         capture_output=True,

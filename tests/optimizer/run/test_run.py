@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from rich.console import Console
+import run_case
+from run_case import run
 
 from headtail.bundle import read_bundle
 from headtail.bundle.keys import Trust
@@ -16,8 +17,7 @@ from headtail.errors import DataError, SearchError, VerificationFailed
 from headtail.preprocess.pipeline import Pipeline
 from headtail.segment import Chain, relative_error
 from headtail.wire import Encoding
-from optimizer.progress import Terminal
-from optimizer.run.folder import RunFolder, RunRecord
+from optimizer.run_folder import RunFolder, RunRecord
 
 pytestmark = [
     pytest.mark.tf,
@@ -26,49 +26,12 @@ pytestmark = [
 ]
 BUNDLE = "ecg-synthetic-1.bundle"
 Finished = list[tuple[Path, str, str]]
-SMALL = """
-name = "bumps"
-version = "1"
-task = "where the bump is"
-seed = 3
-[data]
-source = "npz"
-path = "{data}"
-[[preprocess]]
-name = "reshape"
-parameters = {{ shape = [32, 1] }}
-[network]
-lengths = [32, 8, 4]
-channels = [1, 1, 4]
-[train]
-epochs = 2
-[partition.bounds]
-flash_bytes = {flash_bytes}
-"""
 
 
 def write_recipe(folder: Path, flash_bytes: int = 4096, windows: int = 400) -> Path:
-    """Write a small recipe and its data; return the recipe's path."""
-    rng = np.random.default_rng(2)
-    y = rng.integers(0, 2, windows)
-    x = rng.normal(0, 0.2, (windows, 32)).astype(np.float32)
-    x[np.arange(windows), np.where(y == 0, 6, 24)] += 3
-    np.savez(folder / "data.npz", x=x, y=y)
-    path = folder / "recipe.toml"
-    path.write_text(SMALL.format(data=folder / "data.npz", flash_bytes=flash_bytes))
-    return path
-
-
-def run(recipe: Path, out: Path, key_folder: Path):
-    """Run a recipe in this process; return the result and what was shown."""
-    from optimizer.chatter import load_tensorflow
-
-    load_tensorflow()
-    from optimizer.run.run import RunRequest, run_recipe
-
-    shown = io.StringIO()
-    request = RunRequest(recipe, out, key_folder / "test.key")
-    return run_recipe(request, Terminal(Console(file=shown))), shown
+    """Write a small recipe with a bound, and its data; return the recipe's path."""
+    more = f"[train]\nepochs = 2\n[partition.bounds]\nflash_bytes = {flash_bytes}"
+    return run_case.write_recipe(folder, more, windows=windows)
 
 
 def names(folder: Path) -> set[str]:
@@ -175,7 +138,7 @@ def test_named_int4_is_measured_chosen_and_reported(
     recipe = write_recipe(tmp_path)
     named = '[partition]\nencodings = ["float32", "int4"]\n[partition.bounds]'
     recipe.write_text(recipe.read_text().replace("[partition.bounds]", named))
-    result, _ = run(recipe, tmp_path / "out", key_folder)
+    result = run(recipe, tmp_path / "out", key_folder)
     manifest = read_bundle(result.bundle, trust).manifest
     offered = [[(e.encoding.value, e.bytes) for e in p.encodings] for p in manifest.points]
     assert offered == [
@@ -196,7 +159,8 @@ def test_finished_run_is_not_repeated(
     out = tmp_path / "out"
     shutil.copytree(finished_runs[0][0], out)
     before = {p: p.stat().st_mtime_ns for p in out.iterdir()}
-    result, shown = run(out / "recipe.toml", out, key_folder)
+    shown = io.StringIO()
+    result = run(out / "recipe.toml", out, key_folder, shown)
     assert result.summary is None
     assert "finished earlier" in shown.getvalue()
     assert before == {p: p.stat().st_mtime_ns for p in out.iterdir()}
@@ -216,7 +180,8 @@ def test_interrupted_run_ends_with_the_same_digest(
     )
     for name in (lost, BUNDLE, "report.html", "test.npz"):
         (out / name).unlink(missing_ok=True)
-    result, shown = run(out / "recipe.toml", out, key_folder)
+    shown = io.StringIO()
+    result = run(out / "recipe.toml", out, key_folder, shown)
     assert expected == result.digest
     assert ("training finished earlier" in shown.getvalue()) == (lost == BUNDLE)
     assert names(out) == names(finished_runs[0][0])
@@ -246,14 +211,14 @@ def test_bound_on_accuracy_waits_for_the_training(tmp_path: Path, key_folder: Pa
     """Nothing is known of it before."""
     recipe = write_recipe(tmp_path)
     recipe.write_text(recipe.read_text() + "accuracy = 0.2\nwire_error = 0.5\n")
-    result, _ = run(recipe, tmp_path / "out", key_folder)
+    result = run(recipe, tmp_path / "out", key_folder)
     assert result.summary is not None
     assert result.summary.accuracy(result.summary.chosen) >= 0.2
 
 
 def test_bound_moves_the_choice(tmp_path: Path, key_folder: Path) -> None:
     """A head of five parameters does not fit 16 bytes, so all runs in the fog."""
-    result, _ = run(write_recipe(tmp_path, flash_bytes=16), tmp_path / "out", key_folder)
+    result = run(write_recipe(tmp_path, flash_bytes=16), tmp_path / "out", key_folder)
     assert result.summary is not None
     assert result.summary.choice.point == 0
     assert not next(r for r in result.summary.rows if r.point == 1).is_feasible

@@ -1,6 +1,5 @@
 """A run with a search: what it leaves behind, that it repeats, and how it ends early."""
 
-import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -10,13 +9,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from rich.console import Console
+import run_case
+from run_case import BUNDLE
 
 from headtail.bundle import read_bundle
 from headtail.bundle.keys import Trust
 from headtail.errors import DataError, SearchError
-from optimizer.progress import Terminal
-from optimizer.run.folder import RunFolder
+from optimizer.run_folder import RunFolder
 from optimizer.search.history import read_history
 from optimizer.search.record import SearchRecord
 
@@ -26,20 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy"),
 ]
 LIMIT_J = 5e-6
-SMALL = """
-name = "bumps"
-version = "1"
-task = "where the bump is"
-seed = 3
-[data]
-source = "npz"
-path = "{data}"
-[[preprocess]]
-name = "reshape"
-parameters = {{ shape = [32, 1] }}
-[network]
-lengths = [32, 8, 4]
-channels = [1, 1, 4]
+STAGES = """
 [search]
 channels = [1]
 lengths = [0]
@@ -55,25 +41,12 @@ edge_j = {edge_j}
 
 def write_recipe(folder: Path, edge_j: float = LIMIT_J) -> Path:
     """Write a small recipe and its data; return the recipe's path."""
-    rng = np.random.default_rng(2)
-    y = rng.integers(0, 2, 400)
-    x = rng.normal(0, 0.2, (400, 32)).astype(np.float32)
-    x[np.arange(400), np.where(y == 0, 6, 24)] += 3
-    np.savez(folder / "data.npz", x=x, y=y)
-    path = folder / "recipe.toml"
-    path.write_text(SMALL.format(data=folder / "data.npz", edge_j=edge_j))
-    return path
+    return run_case.write_recipe(folder, STAGES.format(edge_j=edge_j))
 
 
 def run(recipe: Path, out: Path, key_folder: Path) -> str:
     """Run a recipe in this process; return the bundle's digest."""
-    from optimizer.chatter import load_tensorflow
-
-    load_tensorflow()
-    from optimizer.run.run import RunRequest, run_recipe
-
-    request = RunRequest(recipe, out, key_folder / "test.key")
-    return run_recipe(request, Terminal(Console(file=io.StringIO()))).digest
+    return run_case.run(recipe, out, key_folder).digest
 
 
 def events(folder: Path, event: str) -> Iterator[dict[str, Any]]:
@@ -94,7 +67,7 @@ def finished(key_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
 def unfinish(finished: Path, folder: Path, *lost: str) -> Path:
     """Copy a finished run as if it had been interrupted before it wrote some files."""
     shutil.copytree(finished, folder)
-    for name in (*lost, "training.json", "model.keras", "bumps-1.bundle"):
+    for name in (*lost, "training.json", "model.keras", BUNDLE):
         (folder / name).unlink()
     run_folder = RunFolder(folder)
     record = msgspec.structs.replace(run_folder.record, bundle=None, digest=None)
@@ -106,7 +79,7 @@ def test_network_found_is_the_one_in_the_bundle(finished: tuple[Path, str], trus
     """With the energy that the search said, and with its lineage."""
     out = finished[0]
     found = json.loads((out / "search.json").read_text())["winner"]
-    manifest = read_bundle(out / "bumps-1.bundle", trust).manifest
+    manifest = read_bundle(out / BUNDLE, trust).manifest
     recipe = manifest.lineage.recipe
     assert {k: found[k] for k in ("lengths", "channels")} == recipe["found"]
     assert [32, 8, 4] == recipe["network"]["lengths"]
@@ -189,7 +162,7 @@ def test_comparators_cut_where_they_say(
     path = write_recipe(tmp_path, edge_j=1e-3)
     path.write_text(path.read_text().replace("[search]", f'[search]\nmethod = "{method}"'))
     run(path, tmp_path / "out", key_folder)
-    manifest = read_bundle(tmp_path / "out" / "bumps-1.bundle", trust).manifest
+    manifest = read_bundle(tmp_path / "out" / BUNDLE, trust).manifest
     last = manifest.points[-1].index
     assert is_whole == (manifest.default_point == last)
     winner = json.loads((tmp_path / "out" / "search.json").read_text())["winner"]
@@ -250,9 +223,9 @@ def test_halves_of_the_validation_split_are_disjoint_and_whole(
 
     load_tensorflow()
     from optimizer.data.load import load
+    from optimizer.inputs import Inputs, build_inputs
     from optimizer.labelled import Labelled
-    from optimizer.recipe import read_recipe
-    from optimizer.run.inputs import Inputs, build_inputs
+    from optimizer.recipe.recipe import read_recipe
     from optimizer.run.short_training import ShortTraining
 
     recipe = read_recipe(write_recipe(tmp_path))

@@ -1,37 +1,22 @@
 """A run whose search has inputs and rungs: the winner's steps are those of the bundle."""
 
-import io
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from rich.console import Console
+import run_case
+from run_case import BUNDLE, run
 
 from headtail.bundle import read_bundle
 from headtail.bundle.keys import Trust
 from headtail.errors import ConfigError, DataError
-from optimizer.progress import Terminal
 
 pytestmark = [
     pytest.mark.tf,
     # Keras 3.15 saving a model under NumPy 2.
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy"),
 ]
-RECIPE = """
-name = "bumps"
-version = "1"
-task = "where the bump is"
-seed = 3
-[data]
-source = "npz"
-path = "{data}"
-[[preprocess]]
-name = "reshape"
-parameters = {{ shape = [32, 1] }}
-[network]
-lengths = [32, 8, 4]
-channels = [1, 1, 4]
+STAGES = """
 kernels = [1, 2, 1]
 [search]
 channels = [1, 2]
@@ -60,25 +45,7 @@ parameters = { shape = [8, 1] }
 
 def write_recipe(folder: Path, inputs: str = HALF, edge_j: float = 6e-6) -> Path:
     """Write a small recipe and its data; return the recipe's path."""
-    rng = np.random.default_rng(2)
-    y = rng.integers(0, 2, 400)
-    x = rng.normal(0, 0.2, (400, 32)).astype(np.float32)
-    x[np.arange(400), np.where(y == 0, 6, 24)] += 3
-    np.savez(folder / "data.npz", x=x, y=y)
-    path = folder / "recipe.toml"
-    path.write_text(RECIPE.format(data=folder / "data.npz", inputs=inputs, edge_j=edge_j))
-    return path
-
-
-def run(recipe: Path, out: Path, key_folder: Path) -> str:
-    """Run a recipe in this process; return the bundle's digest."""
-    from optimizer.chatter import load_tensorflow
-
-    load_tensorflow()
-    from optimizer.run.run import RunRequest, run_recipe
-
-    request = RunRequest(recipe, out, key_folder / "test.key")
-    return run_recipe(request, Terminal(Console(file=io.StringIO()))).digest
+    return run_case.write_recipe(folder, STAGES.format(inputs=inputs, edge_j=edge_j))
 
 
 def test_steps_of_the_winner_are_those_of_the_bundle(
@@ -89,7 +56,7 @@ def test_steps_of_the_winner_are_those_of_the_bundle(
     winner = json.loads((tmp_path / "out" / "search.json").read_text())["winner"]
     assert (1, 8) == (winner["input"], winner["lengths"][0])
     assert 2 == winner["epochs"]
-    manifest = read_bundle(tmp_path / "out" / "bumps-1.bundle", trust).manifest
+    manifest = read_bundle(tmp_path / "out" / BUNDLE, trust).manifest
     assert ["interpolate", "reshape"] == [step.name for step in manifest.preprocess]
     found = manifest.lineage.recipe["found"]
     assert ["interpolate", "reshape"] == [step["name"] for step in found["preprocess"]]
@@ -125,7 +92,7 @@ def test_steps_that_do_not_fit_end_the_run_before_any_training(
 )
 def test_steps_that_are_none_are_refused(tmp_path: Path, inputs: str, message: str) -> None:
     """As the file is read."""
-    from optimizer.recipe import read_recipe
+    from optimizer.recipe.recipe import read_recipe
 
     with pytest.raises(ConfigError, match=message):
         read_recipe(write_recipe(tmp_path, inputs))

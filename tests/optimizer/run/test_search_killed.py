@@ -3,31 +3,18 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from run_case import PROGRAM, write_recipe
 
 from optimizer.search.history import read_history
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
 SECONDS = 300.0  # far more than a search of this size takes on a busy machine
-RECIPE = """
-name = "bumps"
-version = "1"
-task = "where the bump is"
-seed = 5
-[data]
-source = "npz"
-path = "{data}"
-[[preprocess]]
-name = "reshape"
-parameters = {{ shape = [32, 1] }}
-[network]
-lengths = [32, 8, 4]
-channels = [1, 1, 4]
+STAGES = """
 [search]
 channels = [1, 2]
 lengths = [0]
@@ -47,10 +34,8 @@ class Search:
     def __init__(self, recipe: Path, out: Path, key: Path) -> None:
         """Start it."""
         self.out = out
-        code = "import sys; from optimizer.cli import main; sys.exit(main())"
-        command = [sys.executable, "-c", code, "run", str(recipe), "--out", str(out)]
         self.process = subprocess.Popen(
-            [*command, "--key", str(key)],
+            [*PROGRAM, "run", str(recipe), "--out", str(out), "--key", str(key)],
             env={**os.environ, "PYTHONHASHSEED": "0"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -72,18 +57,6 @@ class Search:
         assert -signal.SIGKILL == self.process.returncode, stderr
 
 
-def write_recipe(folder: Path) -> Path:
-    """Write the recipe and its data; return the recipe's path."""
-    rng = np.random.default_rng(2)
-    y = rng.integers(0, 2, 400)
-    x = rng.normal(0, 0.2, (400, 32)).astype(np.float32)
-    x[np.arange(400), np.where(y == 0, 6, 24)] += 3
-    np.savez(folder / "data.npz", x=x, y=y)
-    path = folder / "recipe.toml"
-    path.write_text(RECIPE.format(data=folder / "data.npz"))
-    return path
-
-
 def of_search(out: Path) -> bytes:
     """Return the lines of the search: the training may have begun before the kill."""
     content = (out / "history.jsonl").read_bytes()
@@ -94,7 +67,7 @@ def test_search_killed_at_random_moments_ends_as_if_it_never_was(
     tmp_path: Path, key_folder: Path
 ) -> None:
     """Each time a little further; a kill may tear a line, and one is torn by hand."""
-    recipe, key = write_recipe(tmp_path), key_folder / "test.key"
+    recipe, key = write_recipe(tmp_path, STAGES, seed=5), key_folder / "test.key"
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     Search(recipe, whole, key).kill_after(1 << 40)
     rng = np.random.default_rng()

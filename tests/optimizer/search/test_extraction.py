@@ -11,19 +11,19 @@ from search_case import PROFILES
 
 from headtail.tensor import Array
 from headtail.wire import Encoding
+from optimizer.candidate import Candidate
 from optimizer.executor.executor import SerialExecutor
 from optimizer.fast.engine import FastEngine
+from optimizer.inputs import Inputs
 from optimizer.labelled import Labelled
-from optimizer.network.genome_cost import Terms
 from optimizer.partition import Bounds
 from optimizer.progress import Terminal
-from optimizer.recipe import NetworkConfig, Recipe, TrainConfig
-from optimizer.run.folder import open_run
-from optimizer.run.inputs import Inputs
+from optimizer.recipe.recipe import NetworkConfig, Recipe, TrainConfig
+from optimizer.recipe.search import SearchConfig
 from optimizer.run.search import search_or_restore
 from optimizer.run.short_training import ShortTraining
-from optimizer.search.config import SearchConfig
-from optimizer.search.individual import Candidate
+from optimizer.run_folder import open_run
+from optimizer.search.genome_cost import Terms
 from optimizer.training.fitting import first_weights
 from optimizer.training.training import Lessons, run_training
 

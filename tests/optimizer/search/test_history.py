@@ -8,14 +8,14 @@ import pytest
 from headtail.errors import ConfigError
 from headtail.profile import read_device_profile, read_link_profile
 from headtail.wire import Encoding
-from optimizer.network.genome_cost import Terms, assess
+from optimizer.candidate import Candidate
 from optimizer.package.points import Profiles
 from optimizer.partition import Bounds
-from optimizer.recipe import NetworkConfig
-from optimizer.run.folder import HISTORY, RunFolder
-from optimizer.search.config import SearchConfig
+from optimizer.recipe.recipe import NetworkConfig
+from optimizer.recipe.search import SearchConfig
+from optimizer.run_folder import HISTORY, RunFolder
+from optimizer.search.genome_cost import Terms, assess
 from optimizer.search.history import SearchHistoryWriter, continue_history, read_history
-from optimizer.search.individual import Candidate
 from optimizer.search.record import SearchRecord
 from optimizer.search.search import Problem, search
 

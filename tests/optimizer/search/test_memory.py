@@ -8,14 +8,14 @@ import numpy as np
 from search_case import PROFILES, Quiet
 
 from headtail.wire import Encoding
+from optimizer.candidate import Candidate
+from optimizer.inputs import Inputs
 from optimizer.labelled import Labelled
-from optimizer.network.genome_cost import Terms, assess
 from optimizer.partition import Bounds
-from optimizer.recipe import NetworkConfig, Recipe, TrainConfig
-from optimizer.run.inputs import Inputs
+from optimizer.recipe.recipe import NetworkConfig, Recipe, TrainConfig
+from optimizer.recipe.search import SearchConfig
 from optimizer.run.short_training import ShortTraining
-from optimizer.search.config import SearchConfig
-from optimizer.search.individual import Candidate
+from optimizer.search.genome_cost import Terms, assess
 from optimizer.search.record import GenerationRecord
 from optimizer.search.search import Problem, search
 from optimizer.search.training import Scores

@@ -9,12 +9,13 @@ import msgspec
 import pytest
 from search_case import CONFIG, Quiet, changed, problem, score, terms
 
-from optimizer.network.genome_cost import assess
-from optimizer.network.network import Genome
-from optimizer.run.folder import HISTORY, RunFolder
-from optimizer.search.config import SearchConfig
+from optimizer.candidate import Candidate
+from optimizer.network import Genome
+from optimizer.recipe.search import Goal, SearchConfig
+from optimizer.run_folder import HISTORY, RunFolder
+from optimizer.search.genome_cost import assess
 from optimizer.search.history import SearchHistoryWriter, continue_history, read_history
-from optimizer.search.individual import Candidate, Goal, Individual
+from optimizer.search.individual import Individual
 from optimizer.search.record import SearchRecord
 from optimizer.search.search import Problem, search
 from optimizer.search.training import Scores, SearchTraining

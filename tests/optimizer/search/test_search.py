@@ -12,11 +12,12 @@ from search_case import CONFIG, NETWORK, Quiet, Trainer, changed, problem, score
 
 from headtail.errors import SearchError
 from headtail.wire import Encoding
-from optimizer.network.genome_cost import assess
-from optimizer.network.network import Genome
-from optimizer.recipe import NetworkConfig
-from optimizer.search.config import SearchConfig
-from optimizer.search.individual import Assessment, Candidate, Individual
+from optimizer.candidate import Candidate
+from optimizer.network import Genome
+from optimizer.recipe.recipe import NetworkConfig
+from optimizer.recipe.search import SearchConfig
+from optimizer.search.genome_cost import assess
+from optimizer.search.individual import Assessment, Individual
 from optimizer.search.pareto import nondominated
 from optimizer.search.record import SearchRecord
 from optimizer.search.search import search

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from search_case import Quiet, Trainer, changed, problem, score, terms
 
-from optimizer.network.genome_cost import assess
-from optimizer.network.length_chain import follow
-from optimizer.network.network import Genome
-from optimizer.recipe import NetworkConfig
+from optimizer.network import Genome
+from optimizer.recipe.recipe import NetworkConfig
+from optimizer.recipe.search import SearchConfig
 from optimizer.search.chromosomes import Chromosomes, Space
-from optimizer.search.config import SearchConfig
 from optimizer.search.evolution import Settings, evolve
+from optimizer.search.genome_cost import assess
+from optimizer.search.length_chain import follow
 from optimizer.search.search import search
 from optimizer.search.space import NetworkSpace, network_space
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from optimizer.recipe import AugmentConfig
+from optimizer.recipe.recipe import AugmentConfig
 from optimizer.training.augment import augment
 
 

@@ -13,12 +13,12 @@ from headtail.errors import ConfigError
 from headtail.tensor import Array
 from optimizer.executor.executor import SerialExecutor
 from optimizer.fast.engine import FastEngine
+from optimizer.inputs import Inputs
 from optimizer.labelled import Labelled
 from optimizer.progress import Terminal
-from optimizer.recipe import AugmentConfig, NetworkConfig, Recipe, TeacherConfig, TrainConfig
-from optimizer.run.folder import open_run
-from optimizer.run.inputs import Inputs
-from optimizer.search.config import InputConfig, SearchConfig
+from optimizer.recipe.recipe import AugmentConfig, NetworkConfig, Recipe, TeacherConfig, TrainConfig
+from optimizer.recipe.search import InputConfig, SearchConfig
+from optimizer.run_folder import open_run
 from optimizer.training.fitting import first_weights
 from optimizer.training.teaching import Panel, Teachers, teach_or_restore
 from optimizer.training.training import Lessons, run_training, softmax

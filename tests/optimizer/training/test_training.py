@@ -6,8 +6,8 @@ import pytest
 
 from headtail.errors import ConfigError, DataError
 from optimizer.labelled import Labelled
-from optimizer.network.network import Genome
-from optimizer.recipe import AugmentConfig, TrainConfig
+from optimizer.network import Genome
+from optimizer.recipe.recipe import AugmentConfig, TrainConfig
 from optimizer.report.training import best_epoch
 from optimizer.scores import score
 from optimizer.training.training import Epoch, Lessons, class_weights, learning_rates, run_training
@@ -41,8 +41,8 @@ def bumps(count: int, seed: int):
 def fit(config: TrainConfig = CONFIG, seed: int = 1, training=None):
     """Train a small network; return the model and how it went."""
     from optimizer.fast.weights import glorot, initialise
-    from optimizer.network.keras_model import build_keras
     from optimizer.training.keras_engine import KerasEngine, make_deterministic
+    from optimizer.training.keras_model import build_keras
 
     training = training or bumps(96, 0)
     make_deterministic(seed)
@@ -102,8 +102,8 @@ def test_steps_equal_those_of_keras_fit() -> None:
     """The compiled pass is Adam on the mean cross-entropy, as Keras itself does it."""
     import keras
 
-    from optimizer.network.keras_model import build_keras
     from optimizer.training.keras_engine import KerasEngine
+    from optimizer.training.keras_model import build_keras
 
     training = bumps(64, 0)
     config = TrainConfig(
@@ -129,8 +129,8 @@ def test_loss_that_is_no_number_ends_with_a_hint() -> None:
 
 def test_empty_split_is_refused() -> None:
     """Before anything is compiled."""
-    from optimizer.network.keras_model import build_keras
     from optimizer.training.keras_engine import KerasEngine
+    from optimizer.training.keras_model import build_keras
 
     nothing = Labelled(np.empty((0, 16, 1), np.float32), np.empty(0, np.int64))
     model = build_keras(Genome((16,), (1,), 3), 1)

@@ -8,10 +8,10 @@ import pytest
 from headtail.errors import SearchError
 from headtail.profile import read_device_profile, read_link_profile
 from headtail.wire import Encoding
-from optimizer.network.genome_cost import Terms, assess, price
-from optimizer.network.network import Genome
+from optimizer.network import Genome
 from optimizer.package.points import Profiles
 from optimizer.partition import Bounds, Row, choose, list_rows
+from optimizer.search.genome_cost import Terms, assess, price
 from optimizer.search.individual import Assessment
 
 ENCODINGS = tuple(Encoding)

@@ -14,7 +14,7 @@ from headtail.operations import Operations
 from headtail.profile import read_device_profile, read_link_profile
 from optimizer.fast.engine import FastEngine
 from optimizer.fast.weights import glorot, initialise
-from optimizer.network.network import Genome, HeadFootprint, Layer
+from optimizer.network import Genome, HeadFootprint, Layer
 from optimizer.training.training import softmax
 
 DEVICE, LINK = read_device_profile("stm32l476-paper"), read_link_profile("ble-paper")
@@ -313,7 +313,7 @@ OVERLAPPING = Genome((64, 16, 0, 32, 4), (1, 3, 2, 2, 4), 5, (1, 2, 1, 3, 5))
 @pytest.mark.parametrize("genome", [SMALL, OVERLAPPING, *(s.genome for s in SOLUTIONS.values())])
 def test_keras_has_the_same_shapes_and_parameters(genome: Genome) -> None:
     """The formulae count what is built."""
-    from optimizer.network.keras_model import build_keras
+    from optimizer.training.keras_model import build_keras
 
     model = build_keras(genome, seed=1)
     built = [layer for layer in model.layers if layer.weights]
@@ -333,7 +333,7 @@ def test_exported_graph_counts_the_same(name: str) -> None:
     from optimizer.cut.cut import cut_model, legal_cuts
     from optimizer.cut.graph import read_graph
     from optimizer.keras_onnx import export_keras
-    from optimizer.network.keras_model import build_keras
+    from optimizer.training.keras_model import build_keras
 
     genome = SOLUTIONS[name].genome
     model = build_keras(genome, seed=1)

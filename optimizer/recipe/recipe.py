@@ -12,11 +12,11 @@ from headtail.errors import ConfigError
 from headtail.preprocess.pipeline import Pipeline
 from headtail.wire import USUAL_ENCODINGS, Encoding
 from optimizer.data.dataset import DataConfig
-from optimizer.executor.config import ExecutorConfig
-from optimizer.network.network import Genome, LengthGene, Multiple, Size
+from optimizer.network import Genome, LengthGene, Multiple, Size
 from optimizer.partition import FOG_FACTOR, Bounds, Objective
+from optimizer.recipe.executor import ExecutorConfig
+from optimizer.recipe.search import SearchConfig
 from optimizer.recipe_section import Amount, Natural, Positive, Ratio, Section
-from optimizer.search.config import SearchConfig
 
 MIN_VERIFY_WINDOWS = 64
 ComparedMethod = Literal["random", "no_partition", "partition_after", "parameters", "flops"]

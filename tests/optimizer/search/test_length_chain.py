@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.network.length_chain import LengthChain, fits, follow
+from optimizer.search.length_chain import LengthChain, fits, follow
 
 LENGTHS = st.sampled_from([0, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 187, 192])
 GENES = st.lists(st.lists(LENGTHS, min_size=1, max_size=5, unique=True), min_size=1, max_size=4)

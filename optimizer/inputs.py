@@ -11,7 +11,7 @@ from headtail.preprocess.pipeline import Pipeline
 from headtail.tensor import Array
 from optimizer.data.dataset import Dataset, Split
 from optimizer.labelled import Labelled
-from optimizer.recipe import MIN_VERIFY_WINDOWS, Recipe
+from optimizer.recipe.recipe import MIN_VERIFY_WINDOWS, Recipe
 
 CALIBRATION_WINDOWS = 512
 SAMPLE_WINDOWS = 8

@@ -10,8 +10,8 @@ from typing import TypeVar
 import msgspec
 
 from headtail.errors import ConfigError
-from optimizer.executor.config import ExecutorConfig
-from optimizer.recipe import Recipe
+from optimizer.recipe.executor import ExecutorConfig
+from optimizer.recipe.recipe import Recipe
 
 HISTORY, MODEL, RUN = "history.jsonl", "model.keras", "run.json"
 SEARCH, TRAINING = "search.json", "training.json"

@@ -6,11 +6,13 @@ from typing import Annotated, Literal
 import msgspec
 
 from headtail.bundle.manifest import Step
-from optimizer.network.network import LengthGene, Multiple, Size
+from optimizer.network import LengthGene, Multiple, Size
 from optimizer.recipe_section import Natural, Positive, Ratio, Section
-from optimizer.search.individual import Goal
 
 ZERO_SHOT = ("parameters", "flops")  # methods that train the finalists alone
+
+Goal = Literal["accuracy", "edge_energy", "total_energy", "parameters", "latency"]
+"""What a search may aim at; all but accuracy, which is the score in use, are physical."""
 
 
 class InputConfig(Section, frozen=True):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from optimizer.network.network import Genome
+from optimizer.network import Genome
 
 
 def test_kernels_that_say_nothing_are_left_out() -> None:

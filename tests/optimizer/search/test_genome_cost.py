@@ -9,10 +9,10 @@ import pytest
 from headtail.bundle.manifest import Cost, Point
 from headtail.profile import read_device_profile, read_link_profile
 from headtail.wire import Encoding
-from optimizer.network.genome_cost import Terms, assess, price
-from optimizer.network.network import Genome
+from optimizer.network import Genome
 from optimizer.package.points import Profiles, Windows, build_points
 from optimizer.partition import Bounds, choose, list_rows
+from optimizer.search.genome_cost import Terms, assess, price
 
 GENOMES = (
     Genome((64, 16, 4), (1, 2, 3), 5),
@@ -44,7 +44,7 @@ def test_prices_are_those_of_the_exported_network(genome: Genome) -> None:
     from optimizer.cut.cut import cut_model, legal_cuts, select_cuts
     from optimizer.cut.graph import read_graph
     from optimizer.keras_onnx import export_keras
-    from optimizer.network.keras_model import build_keras
+    from optimizer.training.keras_model import build_keras
 
     model = build_keras(genome, 1)
     # A bias of zeros, as all are before training, would not be exported, and two equal ones once.

@@ -5,7 +5,7 @@ import pytest
 
 from headtail.errors import ShapeMismatch
 from optimizer.fast.weights import glorot, initialise
-from optimizer.network.network import Genome
+from optimizer.network import Genome
 
 SMALL = Genome((64, 16, 0, 32, 4), (1, 3, 2, 2, 4), classes=5)
 
@@ -13,7 +13,7 @@ SMALL = Genome((64, 16, 0, 32, 4), (1, 3, 2, 2, 4), classes=5)
 @pytest.mark.tf
 def test_keras_names_its_ends() -> None:
     """Input x, logits, probabilities y."""
-    from optimizer.network.keras_model import build_keras
+    from optimizer.training.keras_model import build_keras
 
     model = build_keras(SMALL, seed=1)
     assert ["x", "logits", "y"] == [model.layers[i].name for i in (0, -2, -1)]
@@ -25,7 +25,7 @@ def test_keras_names_its_ends() -> None:
 @pytest.mark.tf
 def test_same_seed_same_weights() -> None:
     """Drawn from the seed alone; layers differ among themselves."""
-    from optimizer.network.keras_model import build_keras
+    from optimizer.training.keras_model import build_keras
 
     models = [build_keras(SMALL, seed) for seed in (1, 1, 2)]
     one, same, other = ([w.numpy() for w in model.weights] for model in models)
@@ -50,7 +50,7 @@ def test_initialise_standardises_every_channel() -> None:
     """Before each ReLU every channel has mean 0.5 and variance 1 on the calibration windows."""
     import keras
 
-    from optimizer.network.keras_model import build_keras
+    from optimizer.training.keras_model import build_keras
 
     x = np.random.default_rng(3).random((128, 64, 1), np.float32)
     model = build_keras(SMALL, weights=initialise(SMALL, glorot(SMALL, 3), x))

@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from optimizer.compare.compare import ComparisonRecord
 from optimizer.package.package import Packed
 from optimizer.partition import Choice, Row
-from optimizer.recipe import Recipe
+from optimizer.recipe.recipe import Recipe
 from optimizer.search.record import SearchRecord
-
-if TYPE_CHECKING:  # both train networks, which takes libraries that a report does without
-    from optimizer.run.statistics import StatisticsRecord
-    from optimizer.run.training import TrainingRecord
+from optimizer.training.record import TrainingRecord
+from optimizer.training.repeats import StatisticsRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +22,7 @@ class RunSummary:
     """The data set's lineage: name, protocol, fingerprint, counts per split and class."""
     labels: tuple[str, ...]
     is_synthetic: bool
-    training: "TrainingRecord"
+    training: TrainingRecord
     rows: tuple[Row, ...]
     """Every point with every encoding, priced and held against the bounds."""
     choice: Choice
@@ -37,7 +35,7 @@ class RunSummary:
     """Largest error of the chain of segments against Keras, relative to the largest output."""
     found: SearchRecord | None = None
     """How the network was found; None where the recipe's own was trained."""
-    statistics: "StatisticsRecord | None" = None
+    statistics: StatisticsRecord | None = None
     """How the network does with other seeds and on other splits; None where nothing was asked."""
     comparison: ComparisonRecord | None = None
     """What it is held against; None where nothing was asked for."""

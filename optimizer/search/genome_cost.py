@@ -9,7 +9,7 @@ from headtail.energy import Transmission, predict_compute, predict_transmission
 from headtail.errors import SearchError
 from headtail.tensor import TensorSpec
 from headtail.wire import USUAL_ENCODINGS, Encoding, wire_specs
-from optimizer.network.network import BYTES_PER_VALUE, Genome
+from optimizer.network import BYTES_PER_VALUE, Genome
 from optimizer.package.points import Profiles, predict_costs
 from optimizer.partition import ENCODINGS, FOG_FACTOR, Bounds, Excess, Objective
 from optimizer.search.individual import Assessment

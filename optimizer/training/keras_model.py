@@ -6,7 +6,7 @@ import keras
 
 from headtail.tensor import Array
 from optimizer.fast.weights import glorot
-from optimizer.network.network import Genome
+from optimizer.network import Genome
 
 
 def build_keras(

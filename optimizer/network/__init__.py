@@ -1,1 +1,0 @@
-"""The 1-D network family of the search."""

@@ -24,7 +24,7 @@ def test_stream_of_a_record_gives_the_windows_of_training(
     from optimizer.data.mitbih import read_record
     from optimizer.data.record import write_record
     from optimizer.data.synthetic import make_record
-    from optimizer.recipe import read_recipe
+    from optimizer.recipe.recipe import read_recipe
 
     # The test model takes 32 values as (16, 2): 16 of the beat and the recipe's 16 of the rhythm.
     data = read_recipe(RECIPE).data

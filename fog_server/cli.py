@@ -1,26 +1,21 @@
 """The command line of the fog server."""
 
 import argparse
-import faulthandler
-import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from fog_server.config import Config
 from fog_server.rollout.command_line import COMMANDS
-from headtail import log as logs
 from headtail import telemetry
-from headtail.config import read_toml
-from headtail.errors import ConfigError, HeadtailError
-from headtail.liveness import Heartbeat, Threads
-from headtail.server.signals import Signals
-from headtail.systemd import notifier
-from headtail.tls import require_tls13
+from headtail.errors import ConfigError
+from headtail.liveness import Check
+from headtail.server import command as server_command
+
+if TYPE_CHECKING:
+    from fog_server.server import FogServer
 
 EPILOG = """\
 examples:
@@ -45,8 +40,6 @@ FLAGS = {
     "trust": "trust",
     "allow_older": "allow_older",
     "rollout": "rollout.enabled",
-    "log_level": "log_level",
-    "log_format": "log_format",
     "providers": "inference.providers",
     "threads": "inference.threads",
     "max_running": "inference.max_running",
@@ -54,11 +47,7 @@ FLAGS = {
     "max_batch": "inference.max_batch",
     "max_agents": "wire.max_agents",
     "drain_s": "wire.drain_s",
-    "insecure": "insecure",
-    "tls_ca": "tls.ca",
-    "tls_cert": "tls.cert",
-    "tls_key": "tls.key",
-    "tls_allow": "tls.allow",
+    **server_command.FLAGS,
 }
 
 
@@ -69,38 +58,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         from fog_server.rollout.commands import main as command
 
         return command(words)
-    flags = make_parser().parse_args(argv)
-    form: logs.Format = flags.log_format or "text"
-    try:
-        config = read_config(flags)
-        form = config.log_format
-        telemetry.disable()
-        logs.configure(config.log_level, form)
-        # A watchdog ends the program with SIGABRT: every thread's stack then goes to the log.
-        if not faulthandler.is_enabled():
-            faulthandler.enable()
-        serve(config)
-    except HeadtailError as error:
-        logs.report(error, form)
-        return 1
-    return 0
+    telemetry.disable()
+    return server_command.run(make_parser().parse_args(argv), read_config, serve)
 
 
 def serve(config: Config) -> None:
     """Serve until told to stop, then drain."""
-    signals, threads = Signals(), Threads()
-    manager = notifier(os.environ, os.getpid())
-    with signals.handled(), threads.watched():
-        require_tls13()
+
+    def make(watchdog_s: float | None, check: Check) -> "FogServer":
         # Imported here: --help and a wrong flag need neither gRPC nor onnxruntime.
         from fog_server.server import FogServer
 
-        server = FogServer(config, manager.watchdog_s, [threads.check])
-        manager.ready(server.status())
-        with Heartbeat(manager, server.check_live, server.status):
-            signals.wait()
-            manager.stopping()
-            server.drain()
+        return FogServer(config, watchdog_s, [check])
+
+    server_command.serve(make, lambda server: server.drain())
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -136,17 +107,7 @@ def make_parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="let operators publish bundles, try them on some agents, promote and roll back",
     )
-    add("--tls-ca", metavar="FILE", help="PEM certificates of the authorities clients must have")
-    add("--tls-cert", metavar="FILE", help="PEM certificate of this server")
-    add("--tls-key", metavar="FILE", help="PEM private key of this server")
-    add("--tls-allow", metavar="FILE", help="TOML that says which identities may do what")
-    add(
-        "--insecure",
-        action=argparse.BooleanOptionalAction,
-        help="allow plaintext to other machines, and anybody in",
-    )
-    add("--log-level", choices=["debug", "info", "warning", "error"], help="least severity logged")
-    add("--log-format", choices=["text", "json"], help="lines for people or machines")
+    server_command.add_flags(parser)
     return parser
 
 
@@ -156,17 +117,7 @@ def read_config(flags: argparse.Namespace) -> Config:
     Raises:
         ConfigError: If the file is wrong, a flag breaks a key's rule, or no bundles are named.
     """
-    config = read_toml(flags.config, Config) if flags.config else Config()
-    tree: dict[str, Any] = msgspec.to_builtins(config)
-    for flag, key in FLAGS.items():
-        value = getattr(flags, flag)
-        if value is not None:
-            section, _, field = key.rpartition(".")
-            (tree[section] if section else tree)[field] = value
-    try:
-        config = msgspec.convert(tree, type=Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError("flags", str(error)) from error
+    config = server_command.read_settings(flags, FLAGS, Config)
     if not config.bundles:
         raise ConfigError("bundles", "name the folder of bundles with --bundles DIR")
     return config

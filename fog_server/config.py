@@ -6,14 +6,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from fog_server.rollout.rules import Rules
-from headtail import log as logs
-from headtail.server.config import Tls
+from headtail.server.config import Connections, NotNegative, Positive, Seconds, ServerConfig
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-NotNegative = Annotated[int, msgspec.Meta(ge=0)]
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
 ProviderChoice = Literal["auto", "cpu", "cuda", "tensorrt"]
-LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Inference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,17 +31,13 @@ class Inference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.max_running or len(os.sched_getaffinity(0))
 
 
-class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Wire(Connections, frozen=True):
     """Section `wire`: the gRPC server."""
 
     max_agents: Positive = 64
     """Streams open at once; each holds a thread."""
     max_message_bytes: Positive = 64 << 20
     """Largest message received or sent."""
-    keepalive_s: Positive = 30
-    """How often a client may ping, and how often the server pings a silent one."""
-    handshake_s: Annotated[float, msgspec.Meta(gt=0)] = 20.0
-    """Longest time from a connection to the end of its TLS and HTTP/2 handshake."""
     drain_s: Seconds = 10.0
     """Longest time from SIGTERM to exit, for windows in flight to be answered."""
     settle_s: Seconds = 0.25
@@ -86,17 +77,13 @@ class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rules: Rules = Rules()
 
 
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything the fog server can be told."""
+class Config(ServerConfig, frozen=True):
+    """Everything the fog server can be told, with what every server can."""
 
     bundles: str = ""
     """Folder whose every *.bundle is served."""
     listen: str = "127.0.0.1:8500"
     """HOST:PORT of the gRPC server; port 0 takes a free one."""
-    insecure: bool = False
-    """Whether plaintext may be served to other machines."""
-    metrics: str = ""
-    """HOST:PORT of the Prometheus page; empty means none."""
     health: str = ""
     """HOST:PORT of a port in plaintext for health checks alone, as Kubernetes' gRPC probes make
     them; empty means none. They are answered on `listen` in any case."""
@@ -104,12 +91,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Folder of trusted public keys (*.pub); empty means this user's own."""
     allow_older: bool = False
     """Whether the newest version of a bundle may be older than one that was served before."""
-    log_level: LogLevel = "info"
-    """Least severity that is logged."""
-    log_format: logs.Format = "text"
-    """Log lines for people (text) or machines (json: an object a line)."""
     inference: Inference = Inference()
     wire: Wire = Wire()
-    tls: Tls = Tls()
     quota: Quota = Quota()
     rollout: Rollout = Rollout()

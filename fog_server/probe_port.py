@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
+from headtail.server.config import Connections
 from headtail.server.health import Health
-from headtail.server.port import PortConfig, bind, server_options
+from headtail.server.port import bind, server_options
 
 _THREADS = 2
 _MOST_CALLS = 64
@@ -19,7 +20,7 @@ _MOST_CALLS = 64
 class ProbePort:
     """A running server for one health service; `address` is where it listens."""
 
-    def __init__(self, listen: str, health: Health, wire: PortConfig) -> None:
+    def __init__(self, listen: str, health: Health, wire: Connections) -> None:
         """Listen on HOST:PORT; port 0 takes a free one.
 
         Args:

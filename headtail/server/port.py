@@ -1,34 +1,18 @@
 """The gRPC port: the options of the server behind it, and how it is opened."""
 
 import socket
-from typing import Protocol
 
 import grpc
 
 from headtail.config import parse_address
 from headtail.errors import ConfigError
+from headtail.server.config import Connections
 
 _LOOKAHEAD_BYTES = 1 << 20
 _PING_TIMEOUT_MS = 20_000  # grpcio 1.85 waits a minute unless both of its options say so
 
 
-class PortConfig(Protocol):
-    """What a server's configuration says of its connections."""
-
-    @property
-    def max_message_bytes(self) -> int:
-        """Largest message received or sent."""
-
-    @property
-    def keepalive_s(self) -> int:
-        """How often a client may ping, and how often the server pings a silent one."""
-
-    @property
-    def handshake_s(self) -> float:
-        """Longest time from a connection to the end of its TLS and HTTP/2 handshake."""
-
-
-def server_options(wire: PortConfig) -> list[tuple[str, int]]:
+def server_options(wire: Connections) -> list[tuple[str, int]]:
     """Return the options of the gRPC server."""
     return [
         # Two servers on one port would share its connections at random.

@@ -1,16 +1,10 @@
 """The job service's configuration: one TOML, whose keys the flags mirror."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
-from headtail import log as logs
-from headtail.server.config import Tls
-
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-NotNegative = Annotated[int, msgspec.Meta(ge=0)]
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
-LogLevel = Literal["debug", "info", "warning", "error"]
+from headtail.server.config import Connections, NotNegative, Positive, Seconds, ServerConfig
 
 
 class Capacity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,42 +40,27 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Calls that watch or read at once; each holds a thread."""
 
 
-class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Wire(Connections, frozen=True):
     """Section `wire`: the gRPC server."""
 
-    max_message_bytes: Positive = 4 << 20
-    """Largest message received or sent."""
-    keepalive_s: Positive = 30
-    """How often a client may ping, and how often the server pings a silent one."""
-    handshake_s: Annotated[float, msgspec.Meta(gt=0)] = 20.0
-    """Longest time from a connection to the end of its TLS and HTTP/2 handshake."""
     stop_s: Seconds = 10.0
     """Longest time between SIGTERM and SIGKILL to a job, and from the service's own SIGTERM to its
     exit."""
 
 
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything the job service can be told."""
+class Config(ServerConfig, frozen=True):
+    """Everything the job service can be told, with what every server can."""
 
     state: str = ""
     """Folder of the jobs: their database and a folder for each."""
     listen: str = "127.0.0.1:8600"
     """HOST:PORT of the gRPC server; port 0 takes a free one."""
-    insecure: bool = False
-    """Whether plaintext may be served to other machines."""
-    metrics: str = ""
-    """HOST:PORT of the Prometheus page; empty means none."""
     key: str = ""
     """Private key that signs the bundles; empty means this user's development key."""
     paths: tuple[str, ...] = ()
     """Folders below which files named in recipes may lie; none means that recipes name no files."""
     ray: tuple[str, ...] = ()
     """HOST:PORT of the Ray clusters that recipes may name; whoever runs one runs code here."""
-    log_level: LogLevel = "info"
-    """Least severity that is logged."""
-    log_format: logs.Format = "text"
-    """Log lines for people (text) or machines (json: an object a line)."""
     capacity: Capacity = Capacity()
     limits: Limits = Limits()
     wire: Wire = Wire()
-    tls: Tls = Tls()

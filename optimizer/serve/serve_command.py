@@ -1,21 +1,15 @@
 """The command `optimizer serve`: the job service."""
 
 import argparse
-import faulthandler
-import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from headtail import log as logs
-from headtail.config import read_toml
-from headtail.errors import ConfigError, HeadtailError
-from headtail.liveness import Heartbeat, Threads
-from headtail.server.signals import Signals
-from headtail.systemd import notifier
-from headtail.tls import require_tls13
+from headtail.liveness import Check
+from headtail.server import command as server_command
 from optimizer.serve.config import Config
+
+if TYPE_CHECKING:
+    from optimizer.serve.server import JobService
 
 _EPILOG = """\
 examples:
@@ -36,13 +30,7 @@ FLAGS = {
     "ray": "ray",
     "cpus": "capacity.cpus",
     "gpus": "capacity.gpus",
-    "insecure": "insecure",
-    "tls_ca": "tls.ca",
-    "tls_cert": "tls.cert",
-    "tls_key": "tls.key",
-    "tls_allow": "tls.allow",
-    "log_level": "log_level",
-    "log_format": "log_format",
+    **server_command.FLAGS,
 }
 
 
@@ -75,35 +63,13 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     add("--cpus", type=int, metavar="N", help="cores of all jobs together (default: all)")
     add("--gpus", type=int, metavar="N", help="GPUs of all jobs together (default 0)")
-    add("--tls-ca", metavar="FILE", help="PEM certificates of the authorities clients must have")
-    add("--tls-cert", metavar="FILE", help="PEM certificate of this service")
-    add("--tls-key", metavar="FILE", help="PEM private key of this service")
-    add("--tls-allow", metavar="FILE", help="TOML that says which identities may do what")
-    add(
-        "--insecure",
-        action=argparse.BooleanOptionalAction,
-        help="allow plaintext to other machines, and anybody in",
-    )
-    add("--log-level", choices=["debug", "info", "warning", "error"], help="least severity logged")
-    add("--log-format", choices=["text", "json"], help="lines for people or machines")
+    server_command.add_flags(parser)
     parser.set_defaults(handler=handle)
 
 
 def handle(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
-    form: logs.Format = arguments.log_format or "text"
-    try:
-        config = read_config(arguments)
-        form = config.log_format
-        logs.configure(config.log_level, form)
-        # A watchdog ends the program with SIGABRT: every thread's stack then goes to the log.
-        if not faulthandler.is_enabled():
-            faulthandler.enable()
-        _serve(config)
-    except HeadtailError as error:
-        logs.report(error, form)
-        return 1
-    return 0
+    return server_command.run(arguments, read_config, _serve)
 
 
 def read_config(arguments: argparse.Namespace) -> Config:
@@ -112,30 +78,14 @@ def read_config(arguments: argparse.Namespace) -> Config:
     Raises:
         ConfigError: If the file is wrong or a flag breaks a key's rule.
     """
-    config = read_toml(arguments.config, Config) if arguments.config else Config()
-    tree: dict[str, Any] = msgspec.to_builtins(config)
-    for flag, key in FLAGS.items():
-        value = getattr(arguments, flag)
-        if value is not None:
-            section, _, field = key.rpartition(".")
-            (tree[section] if section else tree)[field] = value
-    try:
-        return msgspec.convert(tree, type=Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError("flags", str(error)) from error
+    return server_command.read_settings(arguments, FLAGS, Config)
 
 
 def _serve(config: Config) -> None:
-    signals, threads = Signals(), Threads()
-    manager = notifier(os.environ, os.getpid())
-    with signals.handled(), threads.watched():
-        require_tls13()
+    def make(_: float | None, check: Check) -> "JobService":
         # Imported here: --help and a wrong flag need no gRPC.
         from optimizer.serve.server import JobService
 
-        service = JobService(config, [threads.check])
-        manager.ready(service.status())
-        with Heartbeat(manager, service.check_live, service.status):
-            signals.wait()
-            manager.stopping()
-            service.close()
+        return JobService(config, [check])
+
+    server_command.serve(make, lambda service: service.close())

@@ -12,7 +12,7 @@ import grpc
 
 from edge_agent.fog_client import channel_options, make_error, one_line
 from headtail.bundle import Bundle, read_bundle
-from headtail.bundle.installed import check_installed, record_installed
+from headtail.bundle.installed import check_installed, read_installed, record_installed
 from headtail.bundle.keys import Trust
 from headtail.bundle.manifest import MAX_BUNDLE_BYTES, VERSION_PATTERN, is_name, version_key
 from headtail.errors import (
@@ -50,7 +50,7 @@ def fetch_bundle(
     """Return the bundle that a fog serves under a name, read from `folder` if it is there.
 
     Fogs that are away do not keep an agent from starting again: the newest bundle of that name
-    fetched before serves.
+    fetched before serves, or the one that was gone back to.
 
     Args:
         fogs: HOST:PORT of each; the first that is there is asked.
@@ -62,7 +62,7 @@ def fetch_bundle(
 
     Raises:
         ConfigError: If the name cannot be a bundle's, or the folder cannot be written.
-        BundleOutdated: If the newest of the fog's is older than one fetched before.
+        BundleOutdated: If the fog's is older than one fetched before, and not on purpose.
         ModelNotFound: If the fog serves no such bundle.
         FogUnavailable: If all fogs are away and no bundle of that name was fetched before.
         BundleError: If what came is not fit to run.
@@ -76,11 +76,12 @@ def fetch_bundle(
             with closing(secure_channel(fog, tls, channel_options())) as channel:
                 info = _find(ControlStub(channel), fog, name, version)
                 path = folder / f"{info.name}-{info.version}.bundle"
-                if not version:  # whoever names a version may go back to it
+                may_be_older = bool(version) or _is_gone_back_to(info, tls)
+                if not may_be_older:
                     check_installed(folder, f"from fog {fog}", name, info.version)
                 bundle = _read_kept(path, info, trust)
                 bundle = bundle or _fetch(ControlStub(channel), fog, info, path, trust)
-                record_installed(folder, [bundle.manifest], is_forced=bool(version))
+                record_installed(folder, [bundle.manifest], is_forced=may_be_older)
                 return bundle
         except FogUnavailable as error:
             away = error
@@ -103,6 +104,11 @@ def _find(control: ControlStub, fog: str, name: str, version: str) -> BundleInfo
     if not re.match(VERSION_PATTERN, info.version):  # it becomes part of a file's name
         raise RemoteFailed(f"fog {fog}", f"version {info.version[:40]!r} cannot be a bundle's")
     return info
+
+
+def _is_gone_back_to(info: BundleInfo, tls: ClientTls | None) -> bool:
+    """Return whether a fog that has proved who it is says that somebody rolled back to this."""
+    return info.is_rollback and tls is not None
 
 
 def _read_kept(path: Path, info: BundleInfo, trust: Trust) -> Bundle | None:
@@ -175,6 +181,7 @@ def _away(error: grpc.RpcError, fog: str, model: tuple[str, str]) -> RemoteError
 
 
 def _newest_kept(folder: Path, name: str, version: str, error: FogUnavailable) -> Path:
+    """Return the newest bundle that is no newer than the record says, else the newest."""
     kept = {}
     for path in folder.glob(f"{name}-*.bundle"):
         number = path.name.removeprefix(f"{name}-").removesuffix(".bundle")
@@ -183,4 +190,6 @@ def _newest_kept(folder: Path, name: str, version: str, error: FogUnavailable) -
             kept[version_key(number)] = path
     if not kept:
         raise error
-    return kept[max(kept)]
+    installed = read_installed(folder).get(name)
+    known = [key for key in kept if installed is not None and key <= version_key(installed)]
+    return kept[max(known or kept)]

@@ -27,8 +27,8 @@ class Fleet(Protocol):
     def report(self, status: control_pb2.AgentStatus, agent: str) -> None:
         """Take what an agent says."""
 
-    def state(self, bundle: StoredBundle) -> control_pb2.BundleState.ValueType:
-        """Return where a bundle stands."""
+    def info(self, bundle: StoredBundle) -> control_pb2.BundleInfo:
+        """Return what a bundle is and where it stands."""
 
 
 class ControlServicer(control_pb2_grpc.ControlServicer):
@@ -47,7 +47,7 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         self, request: control_pb2.ListBundlesRequest, context: grpc.ServicerContext
     ) -> control_pb2.ListBundlesResponse:
         """List every bundle, sorted by name, then version."""
-        bundles = [self._info(bundle) for bundle in self._store.bundles]
+        bundles = [self._fleet.info(bundle) for bundle in self._store.bundles]
         return control_pb2.ListBundlesResponse(bundles=bundles)
 
     def FetchBundle(  # noqa: N802 - the service's name for it
@@ -83,7 +83,7 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         bundle = self._store.bundle(request.name, request.version, request.digest)
         _check_offset(request, bundle)
         with self._activity.call():
-            yield control_pb2.FetchBundleResponse(bundle=self._info(bundle))
+            yield control_pb2.FetchBundleResponse(bundle=self._fleet.info(bundle))
             for offset in range(request.offset_bytes, bundle.size_bytes, CHUNK_BYTES):
                 chunk = bundle.read(offset, CHUNK_BYTES)
                 yield control_pb2.FetchBundleResponse(chunk=chunk)
@@ -99,15 +99,6 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         if not context.add_callback(lambda: self._watchers.discard(watcher)):
             self._watchers.discard(watcher)
         watcher.update()
-
-    def _info(self, bundle: StoredBundle) -> control_pb2.BundleInfo:
-        return control_pb2.BundleInfo(
-            name=bundle.manifest.name,
-            version=bundle.manifest.version,
-            digest=bundle.digest,
-            size_bytes=bundle.size_bytes,
-            state=self._fleet.state(bundle),
-        )
 
 
 def _check_offset(request: control_pb2.FetchBundleRequest, bundle: StoredBundle) -> None:

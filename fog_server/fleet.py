@@ -32,6 +32,16 @@ class PlainFleet:
     def report(self, status: control_pb2.AgentStatus, agent: str) -> None:
         """Listen, and remember nothing."""
 
-    def state(self, bundle: StoredBundle) -> control_pb2.BundleState.ValueType:
-        """Return that it has none."""
-        return control_pb2.BUNDLE_STATE_UNSPECIFIED
+    def info(self, bundle: StoredBundle) -> control_pb2.BundleInfo:
+        """Return what a bundle is."""
+        return plain_info(bundle)
+
+
+def plain_info(bundle: StoredBundle) -> control_pb2.BundleInfo:
+    """Return what a bundle is that has no state."""
+    return control_pb2.BundleInfo(
+        name=bundle.manifest.name,
+        version=bundle.manifest.version,
+        digest=bundle.digest,
+        size_bytes=bundle.size_bytes,
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from edge_agent.config import Config
-from edge_agent.running import Running
+from edge_agent.running import Running, client_tls
 from edge_agent.trust import open_trust
 from edge_agent.update.directive import Directive, Fault, Report, Stage, Superior, UpdateFailed
 from edge_agent.update.hangar import Hangar, check_suits
@@ -95,12 +95,15 @@ class Attempt:
         """Raise where a bundle is older than it may be.
 
         A signature does not age: whoever can play the fog must not bring back what was withdrawn.
-        On purpose one may go back, but not behind what was installed by hand.
+        On purpose one may go back, but not behind what was named by hand, nor, where the fog has
+        not proved who it is, behind what it gave first.
         """
         state, name, version = self.store.known, manifest.name, manifest.version
         if state.previous is not None and state.previous.digest == self.directive.digest:
             return
-        floors = [state.origin]
+        config = self.config
+        is_named = bool(config.bundle or config.model_version)
+        floors = [state.origin] if is_named or client_tls(config) is None else []
         if not self.directive.is_rollback:
             floors.append(state.current)
             check_installed(self.store.folder.parent, f"{self.directive}", name, version)

@@ -10,8 +10,7 @@ import msgspec
 from fog_server.rollout.assignment import runs_canary
 from fog_server.rollout.database import MAX_AGENTS, AgentRow, Database
 from fog_server.rollout.measurements import Agent, Report, Trial, learn
-from fog_server.rollout.state import Entry, Model, State
-from headtail.bundle.manifest import version_key
+from fog_server.rollout.state import Entry, Model
 from headtail.errors import ModelNotFound, Overloaded
 
 FORGOTTEN_S = 30 * 86400.0
@@ -106,18 +105,13 @@ def direct(model: Model, agent: str) -> Directive:
     if canary is not None and on_trial is not None and runs_canary(canary, agent):
         shadow_digest, shadow_ratio = entry.digest, canary.rules.shadow_ratio
         entry, is_canary = on_trial, True
-    version = version_key(entry.version)
     return Directive(
         model.name,
         entry,
         is_canary,
         entry.reason,
         model.generation,
-        any(
-            version_key(other.version) > version
-            for other in model.bundles
-            if other.attempt and other.state is not State.CANDIDATE
-        ),
+        model.is_rollback(entry),
         shadow_digest,
         shadow_ratio,
     )

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry
 
 from fog_server.config import Rollout as Settings
+from fog_server.fleet import plain_info
 from fog_server.rollout.agents import Agents
 from fog_server.rollout.database import Database
 from fog_server.rollout.folder import adopt
@@ -111,11 +112,11 @@ class ManagedFleet:
         """
         self.agents.report(read_report(status, agent))
 
-    def state(self, bundle: StoredBundle) -> pb.BundleState.ValueType:
-        """Return where a bundle stands."""
+    def info(self, bundle: StoredBundle) -> pb.BundleInfo:
+        """Return what a bundle is and where it stands."""
         model = self._database.models().get(bundle.manifest.name)
         entry = model.entry(bundle.digest) if model else None
-        return info("", entry).state if entry else pb.BUNDLE_STATE_UNSPECIFIED
+        return info(model, entry) if model and entry else plain_info(bundle)
 
     def tell(self) -> None:
         """Let agents and metrics know of changes."""

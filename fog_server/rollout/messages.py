@@ -31,14 +31,15 @@ _UPDATE_STATES = tuple(UpdateState)
 _FAULTS = tuple(Fault)
 
 
-def info(name: str, entry: Entry) -> pb.BundleInfo:
+def info(model: Model, entry: Entry) -> pb.BundleInfo:
     """Return what a bundle is and where it stands."""
     return pb.BundleInfo(
-        name=name,
+        name=model.name,
         version=entry.version,
         digest=entry.digest,
         size_bytes=entry.size_bytes,
         state=_STATES[entry.state],
+        is_rollback=entry.state is State.ACTIVE and model.is_rollback(entry),
     )
 
 
@@ -120,7 +121,7 @@ def rollout_message(
         generation=model.generation,
         bundles=[
             pb.BundleRecord(
-                bundle=info(model.name, entry),
+                bundle=info(model, entry),
                 changed_at_s=entry.changed_at_s,
                 reason=entry.reason,
                 changed_by=entry.changed_by,
@@ -143,7 +144,7 @@ def _canary(
     assert entry is not None
     names = [agent.report.agent for agent in agents if runs_canary(canary, agent.report.agent)]
     message = pb.Canary(
-        bundle=info(model.name, entry),
+        bundle=info(model, entry),
         started_at_s=canary.started_at_s,
         rules=pb.CanaryRules(**msgspec.structs.asdict(canary.rules)),
         agents=names,

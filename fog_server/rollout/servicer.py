@@ -165,7 +165,7 @@ def _chunks(messages: Iterator[pb.PublishBundleRequest]) -> Iterator[bytes]:
 
 def _published(published: Published) -> pb.PublishBundleResponse:
     return pb.PublishBundleResponse(
-        bundle=info(published.model.name, published.entry),
+        bundle=info(published.model, published.entry),
         is_new=published.is_new,
         generation=published.model.generation,
         self_test_error=published.self_test_error,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from fog_server.rollout.rules import Rules
+from headtail.bundle.manifest import version_key
 from headtail.errors import ModelNotFound
 
 MAX_EVENTS = 50
@@ -108,6 +109,15 @@ class Model(msgspec.Struct, frozen=True):
     def on_trial(self) -> Entry | None:
         """The canary's bundle."""
         return next((e for e in self.bundles if e.state is State.CANARY), None)
+
+    def is_rollback(self, entry: Entry) -> bool:
+        """Whether a newer bundle was run before: somebody went back on purpose."""
+        version = version_key(entry.version)
+        return any(
+            version_key(other.version) > version
+            for other in self.bundles
+            if other.attempt and other.state is not State.CANDIDATE
+        )
 
     def entry(self, digest: str) -> Entry | None:
         """Return a bundle by digest."""

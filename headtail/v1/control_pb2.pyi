@@ -169,12 +169,17 @@ class BundleInfo(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    IS_ROLLBACK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     version: _builtins.str
     digest: _builtins.str
     """SHA-256 of the canonical manifest, hexadecimal."""
     size_bytes: _builtins.int
     state: Global___BundleState.ValueType
+    is_rollback: _builtins.bool
+    """It is ACTIVE, and agents were told to run a newer version before: somebody or something went
+    back on purpose.
+    """
     def __init__(
         self,
         *,
@@ -183,10 +188,11 @@ class BundleInfo(_message.Message):
         digest: _builtins.str = ...,
         size_bytes: _builtins.int = ...,
         state: Global___BundleState.ValueType = ...,
+        is_rollback: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "name", b"name", "size_bytes", b"size_bytes", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "is_rollback", b"is_rollback", "name", b"name", "size_bytes", b"size_bytes", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,163 @@
+"""Going back on purpose: an agent follows the fog that it knows, and no other."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from edge_agent.bundle_fetch import fetch_bundle
+from fog_server.config import Config as FogConfig
+from fog_server.config import Rollout, Wire
+from fog_server.rollout.client import Client
+from fog_server.server import FogServer
+from headtail.allow_list import DEFAULT_ROLES, AllowList, write_allow_list
+from headtail.bundle.installed import read_installed
+from headtail.certificates import issue, make_authority, valid_from_now
+from headtail.errors import BundleOutdated
+from headtail.identity import Identity, Role
+from headtail.server.config import Tls
+from headtail.tls import ClientTls
+from headtail.v1 import control_pb2 as pb
+
+AGENT, OPERATOR = Identity(Role.EDGE, "agent-7"), Identity(Role.OPERATOR, "ann")
+OLD, NEW = "1.0.0", "2.0.0"
+TIMEOUT_S = 120.0
+
+
+class Site:
+    """An authority, and a fog that keeps a rollout, where the old version is active."""
+
+    def __init__(self, folder: Path, trust: Path, bundle: Path) -> None:
+        self._keys = folder / "keys"
+        make_authority(self._keys, "site", valid_from_now(1))
+        listed = {str(i): i.role.value for i in (AGENT, OPERATOR)}
+        write_allow_list(self._keys / "allow.toml", AllowList(DEFAULT_ROLES, listed))
+        fog = issue(self._keys, Identity(Role.FOG, "fog-1"), ["127.0.0.1"], valid_from_now(1))
+        self.agent, self.operator = map(self._issue, (AGENT, OPERATOR))
+        self._bundles = folder / "bundles"
+        self._bundles.mkdir()
+        shutil.copy(bundle, self._bundles)
+        self._trust = trust
+        paths = self._keys / "ca.pem", fog.cert, fog.key, self._keys / "allow.toml"
+        self.server = self.start(Tls(*map(str, paths)))
+
+    def start(self, tls: Tls | None = None) -> FogServer:
+        """Start a fog over these bundles, and what is known of them; None is plaintext."""
+        config = FogConfig(
+            bundles=str(self._bundles),
+            listen="127.0.0.1:0",
+            trust=str(self._trust),
+            wire=Wire(settle_s=0.05),
+            rollout=Rollout(enabled=True, poll_s=0.02),
+            tls=tls or Tls(),
+        )
+        return FogServer(config)
+
+    def promote(self, path: Path) -> None:
+        """Make the new version active."""
+        with self._client() as client:
+            digest = client.publish(path, "", allow_older=False).bundle.digest
+            reference = pb.BundleRef(name="chain", digest=digest)
+            client.promote(pb.PromoteRequest(bundle=reference))
+
+    def roll_back(self) -> None:
+        """Make the old version active again."""
+        with self._client() as client:
+            client.roll_back(pb.RollBackRequest(name="chain"))
+
+    def _issue(self, identity: Identity) -> ClientTls:
+        made = issue(self._keys, identity, (), valid_from_now(1))
+        return ClientTls(self._keys / "ca.pem", made.cert, made.key)
+
+    def _client(self) -> closing[Client]:
+        return closing(Client(self.server.address, self.operator, TIMEOUT_S))
+
+
+@pytest.fixture
+def new_path(write_test_bundle, tmp_path) -> Path:
+    """Return version 2.0.0."""
+    return write_test_bundle(tmp_path, "chain", version=NEW)
+
+
+@pytest.fixture
+def make_site(
+    tmp_path_factory: pytest.TempPathFactory, key_folder: Path, bundle_path: Path
+) -> Iterator[Callable[[], Site]]:
+    """Return a function that makes a site; all are stopped afterwards."""
+    sites: list[Site] = []
+
+    def make() -> Site:
+        folder = tmp_path_factory.mktemp("site")
+        sites.append(Site(folder, key_folder / "trust", bundle_path))
+        return sites[-1]
+
+    yield make
+    for site in sites:
+        site.server.drain()
+
+
+def test_agent_that_starts_after_a_rollback_takes_the_older_bundle(
+    make_site, new_path, trust, tmp_path, unused_address
+):
+    """And stays with it where the fog is away: the newer one that was fetched is withdrawn."""
+    site, state = make_site(), tmp_path / "state"
+
+    def fetch(address: str) -> str:
+        return fetch_bundle([address], ("chain", ""), state, trust, site.agent).manifest.version
+
+    site.promote(new_path)
+    assert NEW == fetch(site.server.address)
+    site.roll_back()
+    assert OLD == fetch(site.server.address)
+    assert {"chain": OLD} == read_installed(state)
+    assert OLD == fetch(unused_address)
+
+
+def test_rollback_is_not_believed_of_a_fog_that_proves_nothing(
+    make_site, new_path, trust, tmp_path
+):
+    """Over plaintext whoever answers may be anybody."""
+    site, state = make_site(), tmp_path / "state"
+    site.promote(new_path)
+    fetch_bundle([site.server.address], ("chain", ""), state, trust, site.agent)
+    site.roll_back()
+    plain = site.start()
+    try:
+        with pytest.raises(BundleOutdated, match=rf"chain {NEW} or newer.*received chain {OLD}"):
+            fetch_bundle([plain.address], ("chain", ""), state, trust)
+    finally:
+        plain.drain()
+
+
+def test_fog_that_never_had_the_newer_bundle_is_no_rollback(make_site, new_path, trust, tmp_path):
+    """One that was left behind, say: nobody has ordered that."""
+    site, behind, state = make_site(), make_site(), tmp_path / "state"
+    site.promote(new_path)
+    fetch_bundle([site.server.address], ("chain", ""), state, trust, site.agent)
+    with pytest.raises(BundleOutdated, match=rf"chain {NEW} or newer.*received chain {OLD}"):
+        fetch_bundle([behind.server.address], ("chain", ""), state, trust, behind.agent)
+
+
+def test_agent_that_began_with_the_newer_bundle_follows_a_rollback(
+    feed, make_site, new_path, bundle, tmp_path
+):
+    """Also when it starts again, and when its folder of updates is lost."""
+    site = make_site()
+    site.promote(new_path)
+    files = {"tls_ca": site.agent.ca, "tls_cert": site.agent.cert, "tls_key": site.agent.key}
+    settings = {"bundle": "", "model": "chain", "fog": site.server.address}
+    settings |= {flag: str(path) for flag, path in files.items()}
+    first = feed(**settings)
+    first.feed_until(lambda: len(first.lines()) > 0)
+    assert bundle.digest != first.lines()[0]["bundle"]
+    site.roll_back()
+    first.feed_until(lambda: first.lines()[-1]["bundle"] == bundle.digest)
+    first.feed(10)
+    first.end()
+    for _ in range(2):
+        again = feed(**settings)
+        again.feed(3)
+        assert {bundle.digest} == {line["bundle"] for line in again.end()}
+        shutil.rmtree(tmp_path / "state" / "updates")

@@ -1,5 +1,6 @@
 """Images and the compose file: linted, made of files that are there, started as programs allow."""
 
+import argparse
 import json
 import os
 import re
@@ -18,13 +19,30 @@ import yaml
 from edge_agent.cli import build_parser
 from edge_agent.config import Config
 from fog_server.cli import make_parser
+from fog_server.cli import read_config as read_fog_config
 from headtail.bundle.keys import write_key_pair
+from optimizer.serve import serve_command
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "docker"
 BIN = Path(sys.executable).parent
 DOCKERFILES = sorted(FOLDER.glob("*Dockerfile"))
-PARSERS = {"edge-agent": build_parser, "fog-server": make_parser}
+CONFIGS = {"fog-server": read_fog_config, "optimizer": serve_command.read_config}
+PROGRAMS = {"Dockerfile": ["edge-agent", "fog-server"], "optimizer.Dockerfile": ["optimizer"]}
+
+
+def optimizer_parser() -> argparse.ArgumentParser:
+    """Return the optimizer's parser, with its one command that runs for long."""
+    parser = argparse.ArgumentParser()
+    serve_command.add_parser(parser.add_subparsers(required=True))
+    return parser
+
+
+PARSERS = {
+    "edge-agent": build_parser,
+    "fog-server": make_parser,
+    "optimizer": optimizer_parser,
+}
 
 
 def instructions(path: Path) -> list[tuple[str, str]]:
@@ -78,20 +96,39 @@ def test_copied_files_make_our_wheel(path, tmp_path):
     assert {"headtail", "edge_agent", "fog_server", "optimizer"} <= tops
 
 
-@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda p: p.name)
-def test_programs_understand_how_they_are_started(path):
+def started(path: Path) -> list[tuple[str, argparse.Namespace]]:
+    """Return the programs that a Dockerfile's images start, with their flags."""
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     program = ""
-    seen = []
+    found = []
     for name, words in instructions(path):
         if name == "ENTRYPOINT":
             program = Path(json.loads(words)[0]).name
             assert program in scripts
         if name == "CMD" and program in PARSERS:
-            PARSERS[program]().parse_args(json.loads(words))
-            seen.append(program)
-    if path.name == "Dockerfile":
-        assert ["edge-agent", "fog-server"] == seen
+            found.append((program, PARSERS[program]().parse_args(json.loads(words))))
+    return found
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda p: p.name)
+def test_programs_understand_how_they_are_started(path):
+    assert PROGRAMS[path.name] == [program for program, _ in started(path)]
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda p: p.name)
+def test_servers_are_reached_from_outside_and_ask_for_certificates(path):
+    """With the configuration that the image holds."""
+    placed = dict(
+        reversed(words.split()) for name, words in instructions(path)
+        if name == "COPY" and words.endswith(".toml")
+    )  # fmt: skip
+    for program, flags in started(path):
+        if program in CONFIGS:
+            flags.config = ROOT / placed[str(flags.config)]
+            config = CONFIGS[program](flags)
+            assert config.listen.startswith("0.0.0.0:")
+            assert not config.insecure
+            assert all((config.tls.ca, config.tls.cert, config.tls.key, config.tls.allow))
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda p: p.name)

@@ -39,7 +39,7 @@ def export_keras(model: keras.Model, opset: int = OPSET) -> bytes:
     inputs, outputs = _names(model.inputs, "x"), _output_names(model)
     where = f"model '{model.name}'"
 
-    @tf.function  # type: ignore[untyped-decorator]
+    @tf.function
     def call(*tensors: Any) -> dict[str, Any]:
         results = keras.tree.flatten(model(_packed(model, tensors), training=False))
         return {n: tf.identity(r, name=n) for n, r in zip(outputs, results, strict=True)}
@@ -111,7 +111,7 @@ def _linear_copy(layer: keras.layers.Layer) -> keras.layers.Layer:
     return copy
 
 
-class _OrderedBackToBack(back_to_back_optimizer.BackToBackOptimizer):  # type: ignore[misc]
+class _OrderedBackToBack(back_to_back_optimizer.BackToBackOptimizer):
     """tf2onnx's merging of neighbours, starting from nodes in the order of the graph.
 
     The original starts in the order of a set of names, which changes from process to process and

@@ -123,7 +123,7 @@ class RayExecutor:
 
     def _count(self) -> int:
         """Return how many items may run now: a cluster may grow and shrink."""
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        resources: dict[str, float] = ray.cluster_resources()
         cores = max(1, int(resources.get("CPU", 1)))
         return min(self._most, cores) if self._most else cores
 

@@ -13,7 +13,7 @@ from optimizer.freeze.calls import Call, Calls, run_calls
 from optimizer.freeze.frontier import Frontier
 
 
-class CallsLayer(keras.layers.Layer):  # type: ignore[misc]
+class CallsLayer(keras.layers.Layer):
     """Some of a model's calls as a layer: takes a list of tensors, returns a list.
 
     As the outermost layer it tells those inside whether they are in training, as the model does,

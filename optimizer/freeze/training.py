@@ -179,7 +179,6 @@ def _training_step(rest: CallsLayer, config: FreezeTrainConfig) -> Callable[...,
     optimizer = _optimizer(config)
     optimizer.build(variables)
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def step(tensors: Any, classes: Any, weights: Any) -> Any:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in variables])
@@ -193,7 +192,8 @@ def _training_step(rest: CallsLayer, config: FreezeTrainConfig) -> Callable[...,
             optimizer.apply_gradients(pairs)
         return loss
 
-    return step  # type: ignore[no-any-return]
+    compiled: Callable[..., Any] = tf.function(step, autograph=False)
+    return compiled
 
 
 def _optimizer(config: FreezeTrainConfig) -> keras.optimizers.Optimizer:

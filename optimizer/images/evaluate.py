@@ -27,7 +27,7 @@ class Evaluator:
     def __init__(self, model: keras.Model) -> None:
         """Take a model that ends before the softmax; later changes of its weights count."""
 
-        @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+        @tf.function(reduce_retracing=True)
         def run(images: Any) -> Any:
             return model(as_pixels(images), training=False)
 

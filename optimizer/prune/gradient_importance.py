@@ -89,7 +89,7 @@ def _averaged(
     layers = {layer for g in groups.groups for layer in g.layers}
     objective, reduce = how
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    @tf.function(reduce_retracing=True)
     def importance(x: Any, labels: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(x)

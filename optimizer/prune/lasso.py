@@ -9,7 +9,7 @@ from optimizer.prune.groups import ChannelGroups
 
 
 @keras.saving.register_keras_serializable("headtail")
-class GroupLasso(keras.regularizers.Regularizer):  # type: ignore[misc]
+class GroupLasso(keras.regularizers.Regularizer):
     """Penalty strength x sum over filters of sqrt(weights in it) x its Euclidean norm.
 
     Source: Yuan and Lin, Model Selection and Estimation in Regression with Grouped Variables, 2006,

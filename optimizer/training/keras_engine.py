@@ -110,7 +110,6 @@ class KerasEngine:
             change = tf.stop_gradient(_quantise(values, *numbers) - values)
             return halves[1](values + change, training=True)
 
-        @tf.function(jit_compile=self._is_fused)  # type: ignore[untyped-decorator]
         def run_pass(
             x: Any, targets: Any, weights: Any, order: Any, rates: Any, *numbers: Any
         ) -> Any:
@@ -128,7 +127,8 @@ class KerasEngine:
                 total += loss
             return total
 
-        return run_pass  # type: ignore[no-any-return]
+        compiled: Callable[..., Any] = tf.function(run_pass, jit_compile=self._is_fused)
+        return compiled
 
 
 def _numbers(wire: FakeWire | None) -> tuple[Any, ...]:

@@ -1,6 +1,8 @@
 """Small signed bundles for the tests of every program, made from the graphs in `testdata`."""
 
+import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -58,6 +60,17 @@ def own_environment() -> Iterator[None]:
     yield
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """Take back what such a `main` sets of the log: handlers, level and hooks."""
+    handlers, level, hook = logging.root.handlers[:], logging.root.level, sys.excepthook
+    yield
+    logging.captureWarnings(False)
+    sys.excepthook = hook
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

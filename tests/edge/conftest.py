@@ -1,7 +1,6 @@
 """A bundle, a real fog server, a scripted one, and a run of the agent in this process."""
 
 import json
-import logging
 import socket
 import threading
 import time
@@ -39,15 +38,6 @@ from headtail.wire import Encoding
 TIMEOUT_S = 30.0
 HANG_UP = b"hang up"
 Script = Callable[[InferRequest], bytes | list[bytes] | None]
-
-
-@pytest.fixture(autouse=True)
-def root_logger() -> Iterator[None]:
-    """Give pytest its log handlers back after `main` has set its own."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

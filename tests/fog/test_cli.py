@@ -1,6 +1,5 @@
 """The program as an operator runs it: flags, files, one line for what is wrong, signals."""
 
-import logging
 import queue
 import re
 import signal
@@ -19,15 +18,6 @@ from headtail.errors import ConfigError
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "fog"
 FOG = [sys.executable, "-m", "fog_server.cli"]
-
-
-@pytest.fixture(autouse=True)
-def root_logger():
-    """Give pytest its log handlers back after `main` has set its own."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

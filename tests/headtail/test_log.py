@@ -9,18 +9,6 @@ import pytest
 from headtail.log import JsonFormatter, TextFormatter, configure, report, request_id
 
 
-@pytest.fixture(autouse=True)
-def root_logger():
-    """Give pytest its log handlers back."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    hook = sys.excepthook
-    yield
-    logging.captureWarnings(False)
-    sys.excepthook = hook
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
-
-
 def record(text: str, *values: object, exc_info=None) -> logging.LogRecord:
     """Return a record of a warning at a known time."""
     made = logging.LogRecord("fog", logging.WARNING, "", 0, text, values, exc_info)

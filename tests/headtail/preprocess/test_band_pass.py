@@ -15,7 +15,7 @@ STEP = BandPass(low_hz=1.0, high_hz=30.0, rate_hz=RATE_HZ, half=256)
 
 def test_window_equals_the_filtered_recording() -> None:
     """A cut window, filtered, is the same stretch of SciPy's filter over the whole recording."""
-    signal = pytest.importorskip("scipy.signal")
+    signal = pytest.importorskip("scipy.signal", reason="comes with the optimizer's extra")
     from headtail.preprocess.fir import band_pass
 
     recording = np.random.default_rng(1).normal(size=(5000, 2))

@@ -70,8 +70,7 @@ def test_bad_files_are_said_once_and_change_nothing(files, caplog) -> None:
     assert "33" == files.get()
 
 
-def test_files_that_are_gone_change_nothing(files, caplog) -> None:
-    files.read = None
+def test_files_that_are_gone_change_nothing(files) -> None:
     files.paths[0].unlink()
 
     def gone() -> str:

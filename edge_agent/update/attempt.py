@@ -8,7 +8,7 @@ from functools import partial
 from edge_agent.config import Config
 from edge_agent.running import Running, client_tls
 from edge_agent.trust import open_trust
-from edge_agent.update.directive import Directive, Fault, Report, Stage, Superior, UpdateFailed
+from edge_agent.update.directive import Directive, Report, Stage, Superior, UpdateFailed
 from edge_agent.update.hangar import Hangar, check_suits
 from edge_agent.update.referee import allowed_head_s
 from edge_agent.update.rehearsal import rehearse
@@ -27,6 +27,7 @@ from headtail.errors import (
     SelfTestFailed,
     SpoolError,
 )
+from headtail.fault import Fault
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from edge_agent.config import Config
 from edge_agent.loaded import Loaded, warm_up
-from edge_agent.update.directive import Fault
 from edge_agent.update.state import (
     MAX_STARTS,
     Failure,
@@ -23,6 +22,7 @@ from edge_agent.update.store import Store
 from headtail.bundle import Bundle
 from headtail.bundle.keys import Trust
 from headtail.errors import HeadtailError
+from headtail.fault import Fault
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from headtail.errors import HeadtailError
+from headtail.fault import Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +45,6 @@ class Stage(StrEnum):
     """It took windows; the one before runs again."""
 
 
-class Fault(StrEnum):
-    """What was wrong; after a `link` or `storage` fault the agent tries again by itself."""
-
-    NONE = "none"
-    LINK = "link"
-    """It could not be fetched, or the fog does not serve it."""
-    STORAGE = "storage"
-    """The device has no room for it."""
-    BUNDLE = "bundle"
-    """Signature, digest, format, version, or it does not suit the source or the settings."""
-    SELF_TEST = "self_test"
-    FIRST_WINDOWS = "first_windows"
-
-
-PASSING = (Fault.LINK, Fault.STORAGE)
-"""Faults that say nothing against the bundle."""
 ENDS = (Stage.CONFIRMED, Stage.FAILED, Stage.ROLLED_BACK)
 """The stages that end an attempt."""
 

@@ -18,10 +18,11 @@ from edge_agent.spool import Spool
 from edge_agent.spool_bundles import Bundles
 from edge_agent.spool_commit import Committer
 from edge_agent.spool_entry import Packer
-from edge_agent.update.directive import Fault, UpdateFailed
+from edge_agent.update.directive import UpdateFailed
 from edge_agent.update.referee import too_slow
 from headtail.bundle import Bundle, Manifest
 from headtail.errors import ConfigError
+from headtail.fault import Fault
 from headtail.segment import Tensors
 
 IDLE_POLL_S = 0.02

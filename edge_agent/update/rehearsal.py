@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edge_agent.update.directive import Fault, UpdateFailed
+from edge_agent.update.directive import UpdateFailed
+from headtail.fault import Fault
 
 REHEARSAL_S, MAX_CPU_S = 600.0, 120
 """Longest self-test, and how much processor time it may take; a bundle that takes more hangs. On a

@@ -19,10 +19,11 @@ from edge_agent.running import Running
 from edge_agent.sources.frame import Frame
 from edge_agent.sources.intake import grouped
 from edge_agent.underway import Finish, Underway
-from edge_agent.update.directive import Fault, UpdateFailed
+from edge_agent.update.directive import UpdateFailed
 from edge_agent.update.referee import Referee
 from edge_agent.writer import Writer
 from headtail.errors import ModelNotFound, RemoteError
+from headtail.fault import Fault
 from headtail.segment import Tensors
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from edge_agent.durable import sync_folder
-from edge_agent.update.directive import Fault
 from headtail.errors import ConfigError
+from headtail.fault import Fault
 from headtail.files import write_file
 
 STATE = "state.json"

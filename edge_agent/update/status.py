@@ -3,10 +3,11 @@
 import re
 from collections.abc import Mapping
 
-from edge_agent.update.directive import Directive, Fault, Report, Stage
+from edge_agent.update.directive import Directive, Report, Stage
 from edge_agent.update.tallies import BOUNDS_S, BundleTally
 from edge_agent.update.updater import Updater
 from headtail.bundle.manifest import VERSION_PATTERN, is_name
+from headtail.fault import Fault
 from headtail.v1 import control_pb2 as pb
 
 DIGEST_PATTERN = r"[0-9a-f]{64}"

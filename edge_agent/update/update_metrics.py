@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from edge_agent.update.directive import ENDS, Fault, Stage
+from edge_agent.update.directive import ENDS, Stage
 from edge_agent.update.updater import Updater
+from headtail.fault import Fault
 
 
 class UpdateCollector(Collector):

@@ -19,9 +19,7 @@ from edge_agent.config import Config
 from edge_agent.running import Running
 from edge_agent.update.attempt import Attempt, Step, fault_of
 from edge_agent.update.directive import (
-    PASSING,
     Directive,
-    Fault,
     Report,
     Stage,
     Superior,
@@ -43,6 +41,7 @@ from edge_agent.update.state import (
 from edge_agent.update.store import Store
 from headtail.bundle.installed import record_installed
 from headtail.errors import ConfigError, HeadtailError
+from headtail.fault import PASSING, Fault
 
 log = logging.getLogger(__name__)
 

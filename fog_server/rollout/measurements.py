@@ -5,6 +5,8 @@ from enum import StrEnum
 
 import msgspec
 
+from headtail.fault import BUNDLES_OWN, Fault
+
 MAX_DIGESTS = 8
 """Bundles that are remembered of one agent."""
 MOST = 1 << 53
@@ -14,7 +16,10 @@ STALE_S = 60.0
 
 
 class UpdateState(StrEnum):
-    """How far an agent has come with the bundle it was told to run."""
+    """How far an agent has come with the bundle it was told to run.
+
+    In the order of the numbers of `headtail.v1.UpdateState`.
+    """
 
     NONE = "none"
     FETCHING = "fetching"
@@ -23,20 +28,6 @@ class UpdateState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     ROLLED_BACK = "rolled_back"
-
-
-class Fault(StrEnum):
-    """Whose fault a failed update was."""
-
-    NONE = "none"
-    LINK = "link"
-    STORAGE = "storage"
-    BUNDLE = "bundle"
-    SELF_TEST = "self_test"
-    FIRST_WINDOWS = "first_windows"
-
-
-BUNDLES_FAULT = frozenset({Fault.BUNDLE, Fault.SELF_TEST, Fault.FIRST_WINDOWS})
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -120,7 +111,7 @@ class Agent(msgspec.Struct, frozen=True):
             report.is_failure
             and report.target_digest == digest
             and report.generation >= attempt
-            and (report.fault in BUNDLES_FAULT or report.state is UpdateState.ROLLED_BACK)
+            and (report.fault in BUNDLES_OWN or report.state is UpdateState.ROLLED_BACK)
         )
 
 

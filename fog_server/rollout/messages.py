@@ -7,10 +7,11 @@ import msgspec
 from fog_server.rollout.agents import Directive
 from fog_server.rollout.assignment import runs_canary
 from fog_server.rollout.judge import Comparison, Judgement, Verdict
-from fog_server.rollout.measurements import MOST, Agent, Counts, Fault, Report, UpdateState
+from fog_server.rollout.measurements import MOST, Agent, Counts, Report, UpdateState
 from fog_server.rollout.rules import Rules
 from fog_server.rollout.state import Canary, Entry, Event, Model, State
 from headtail.errors import RequestInvalid
+from headtail.fault import Fault
 from headtail.v1 import control_pb2 as pb
 
 MAX_TEXT = 300

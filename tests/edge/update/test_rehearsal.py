@@ -6,8 +6,9 @@ import threading
 import pytest
 
 from edge_agent.update import rehearsal
-from edge_agent.update.directive import Fault, UpdateFailed
+from edge_agent.update.directive import UpdateFailed
 from edge_agent.update.rehearsal import rehearse
+from headtail.fault import Fault
 
 AUTO = ("auto", "auto", "1")
 

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from edge_agent.update.directive import Fault
 from edge_agent.update.state import (
     MAX_FAILED,
     MAX_STARTS,
@@ -24,6 +23,7 @@ from edge_agent.update.state import (
     write_state,
 )
 from headtail.errors import ConfigError
+from headtail.fault import Fault
 
 OLD, NEW, THIRD = (Kept(c * 64, "chain", v) for c, v in (("a", "1"), ("b", "2"), ("c", "3")))
 

@@ -125,24 +125,25 @@ class Database:
             Superseded: If it is of another generation.
             Overloaded: If there is no room on the disk, or the file stays locked.
         """
-        with self._lock, self._transaction():
-            row = self._connection.execute(
-                "SELECT content FROM models WHERE name = ?", (name,)
-            ).fetchone()
-            before = msgspec.json.decode(row[0], type=Model) if row else Model(name)
-            if expected is not None and expected != before.generation:
-                raise Superseded(f"model '{name}'", _late(before, expected))
-            after = step(before)
-            if after == before:
-                return before
-            before_commit(after)
-            self._connection.execute(
-                "INSERT OR REPLACE INTO models VALUES (?, ?, ?)",
-                (name, after.generation, msgspec.json.encode(after)),
-            )
         with self._lock:
+            with self._transaction():
+                row = self._connection.execute(
+                    "SELECT content FROM models WHERE name = ?", (name,)
+                ).fetchone()
+                before = msgspec.json.decode(row[0], type=Model) if row else Model(name)
+                if expected is not None and expected != before.generation:
+                    raise Superseded(f"model '{name}'", _late(before, expected))
+                after = step(before)
+                if after == before:
+                    return before
+                before_commit(after)
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO models VALUES (?, ?, ?)",
+                    (name, after.generation, msgspec.json.encode(after)),
+                )
+            # Before anybody else's change: one made meanwhile must not be hidden by this one.
             self._models = {**self._models, name: after}
-        return after
+            return after
 
     @contextmanager
     def locked(self) -> Iterator[Mapping[str, Model]]:

@@ -72,6 +72,33 @@ def test_many_writers_lose_no_change(open_database):
     assert [40, 40] == [d.models()["ecg"].generation for d in databases]
 
 
+class Handover:
+    """A lock after whose first release another thread has its turn at once."""
+
+    def __init__(self, lock, turn):
+        self._lock, self._turn, self._depth = lock, turn, 0
+
+    def __enter__(self):
+        self._lock.acquire()
+        self._depth += 1
+
+    def __exit__(self, *error):
+        self._depth -= 1
+        self._lock.release()
+        if not self._depth and self._turn is not None:
+            turn, self._turn = self._turn, None
+            turn()
+
+
+def test_change_of_another_thread_is_not_hidden(open_database):
+    """The one that comes second is what everybody sees, however the threads take turns."""
+    database = open_database()
+    database.models()
+    database._lock = Handover(database._lock, lambda: database.change("ecg", grown))
+    assert 1 == database.change("ecg", grown).generation
+    assert 2 == database.models()["ecg"].generation
+
+
 def test_change_that_fails_before_the_commit_changes_nothing(open_database):
     database = open_database()
 

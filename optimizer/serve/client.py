@@ -180,7 +180,7 @@ class JobsClient:
         message = pb.FetchJobFileRequest(id=job, file=FILES[file])
         with self._errors(job):
             answers = self._stub.FetchJobFile(message, timeout=FETCH_S)
-            info = next(answers).info
+            info = next(answers, pb.FetchJobFileResponse()).info
             if info.size_bytes > MAX_BUNDLE_BYTES or not _NAME.fullmatch(info.name):
                 raise RemoteFailed(f"optimizer {self._address}", f"sends no file: {info.name!r}")
             try:

@@ -11,6 +11,7 @@ import msgspec
 from headtail.errors import OptimizerUnavailable
 from headtail.tls import check_plaintext, choose_files, require_tls13
 from optimizer.serve.client import JobsClient
+from optimizer.serve.config import Config
 from optimizer.serve.job import Job, State
 
 JOB_FAILED, JOB_CANCELLED, TIMED_OUT, UNAVAILABLE = 3, 4, 5, 6
@@ -19,7 +20,7 @@ EXIT_CODES = """\
 exit codes: 0 well, 1 an error that the line names, 2 wrong usage, 3 the job has failed,
 4 it was cancelled, 5 it was not over in time, 6 the service is away
 """
-DEFAULT_ADDRESS = "127.0.0.1:8600"
+DEFAULT_ADDRESS = Config().listen
 Work = Callable[[JobsClient, argparse.Namespace], int]
 
 

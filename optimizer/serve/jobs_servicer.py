@@ -20,7 +20,7 @@ from optimizer.serve.changes import Changes
 from optimizer.serve.config import Limits
 from optimizer.serve.folder import JobFolder
 from optimizer.serve.job import Line, Request, State
-from optimizer.serve.messages import decode_resources, encode_job, encode_lines, state_of
+from optimizer.serve.messages import FILES, decode_resources, encode_job, encode_lines, state_of
 from optimizer.serve.recipe_check import RecipeRules
 from optimizer.serve.scheduler import Scheduler
 from optimizer.serve.status import WHERE
@@ -30,11 +30,7 @@ CHUNK_BYTES = 256 << 10
 LINES_AT_ONCE = 500
 LOOK_S = 1.0
 """How soon a call notices that its caller has gone."""
-_NAMES = {
-    pb.JOB_FILE_REPORT_JSON: "report.json",
-    pb.JOB_FILE_REPORT_HTML: "report.html",
-    pb.JOB_FILE_REPORT_MD: "report.md",
-}
+_NAMES = {file: name for name, file in FILES.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from headtail.errors import RemoteFailed
 from headtail.v1 import jobs_pb2 as pb
 from optimizer.serve.job import Job, Line, Progress, Resources, Result, State
 
@@ -69,14 +70,20 @@ def encode_job(job: Job) -> pb.Job:
 
 
 def decode_job(message: pb.Job) -> Job:
-    """Return the job of a message."""
-    at, made = message.progress, message.result
+    """Return the job of a message.
+
+    Raises:
+        RemoteFailed: If it is in a state that is not known here.
+    """
+    at, made, state = message.progress, message.result, state_of(message.state)
+    if state is None:
+        raise RemoteFailed(f"job {message.id}", f"state {message.state} is not known here")
     return Job(
         id=message.id,
         name=message.name,
         reason=message.reason,
         submitter=message.submitter,
-        state=_STATE_OF[message.state],
+        state=state,
         seed=message.seed if message.HasField("seed") else None,
         resources=decode_resources(message.resources),
         recipe_sha256=message.recipe_sha256,

@@ -7,7 +7,6 @@ and may hold nothing but the operators of the sampled layers (`headtail.profile_
 import hashlib
 import io
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from headtail.files import write_file
 from headtail.layer_shape import LayerShape, activation_bytes
 from headtail.operations import Operations
 from headtail.profile_graph import check_graph
+from headtail.zip_errors import ZIP_ERRORS
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION: Literal[1] = 1
@@ -29,14 +29,6 @@ MAX_LAYERS = 256
 MAX_KIT_BYTES = 64 << 20
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_MEMBER_BYTES = 8 << 20
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-)
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold: no clock in a kit
 
 
@@ -130,7 +122,7 @@ def read_kit(path: Path) -> Kit:
             return _read(archive, where)
     except OSError as error:
         raise DataError(where, f"cannot be read: {error.strerror or error}") from error
-    except _ZIP_ERRORS as error:
+    except ZIP_ERRORS as error:
         raise DataError(where, f"no readable zip file: {error}") from error
 
 

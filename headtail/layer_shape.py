@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from headtail.operations import Operations
+from headtail.operations import Operations, convolution_operations, dense_operations
 
 MAX_VALUES = 1 << 17
 MAX_MACS = 1 << 25
@@ -47,20 +47,14 @@ class LayerShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def operations(self) -> Operations:
         """Operations of one window, bias additions not counted."""
         if self.kind == "dense":
-            macs = self.in_values * self.out_values
-            return Operations(dense_macs=macs, dense_parameters=macs + self.out_values)
+            return dense_operations(self.in_values, self.out_values)
         if self.kind == "depthwise":
             return Operations(
                 depthwise_macs=self.kernel * self.out_values,
                 depthwise_parameters=(self.kernel + 1) * self.out_channels,
             )
-        taps = self.kernel * self.in_channels * self.out_channels
-        return Operations(
-            # A transposed convolution applies its kernel once per input position.
-            conv_macs=taps * min(self.in_length, self.out_length),
-            conv_macz=taps * self.out_length,
-            conv_parameters=taps + self.out_channels,
-        )
+        lengths = self.in_length, self.out_length
+        return convolution_operations(self.kernel, lengths, (self.in_channels, self.out_channels))
 
     @property
     def rows(self) -> int:

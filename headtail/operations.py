@@ -40,3 +40,35 @@ class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Operations(
             **{f: getattr(self, f) + getattr(other, f) for f in self.__struct_fields__}
         )
+
+
+def dense_operations(inputs: int, outputs: int) -> Operations:
+    """Return the operations of a dense layer for one window, bias additions not counted.
+
+    Args:
+        inputs: Values that enter.
+        outputs: Values that leave.
+    """
+    macs = inputs * outputs
+    return Operations(dense_macs=macs, dense_parameters=macs + outputs)
+
+
+def convolution_operations(
+    kernel: int, lengths: tuple[int, int], channels: tuple[int, int]
+) -> Operations:
+    """Return the operations of a convolution over a length, plain or transposed, for one window.
+
+    Taps that fall on the padding are counted, as in the exported graph; bias additions are not.
+
+    Args:
+        kernel: Taps.
+        lengths: Of the map that enters and of the one that leaves.
+        channels: Of the two maps.
+    """
+    weights = kernel * channels[0] * channels[1]
+    return Operations(
+        # A transposed convolution applies its kernel once per input position.
+        conv_macs=weights * min(lengths),
+        conv_macz=weights * lengths[1],
+        conv_parameters=weights + channels[1],
+    )

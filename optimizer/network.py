@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from headtail.operations import Operations
+from headtail.operations import Operations, convolution_operations, dense_operations
 
 BYTES_PER_VALUE = 4  # float32, in Flash and in RAM
 
@@ -56,16 +56,9 @@ class Layer:
     def operations(self) -> Operations:
         """Operations of one window, bias additions not counted."""
         if self.kind == "dense":
-            macs = self.in_values * self.out_values
-            return Operations(dense_macs=macs, dense_parameters=macs + self.out_values)
-        kernel = self.kernel * self.in_channels * self.out_channels
-        return Operations(
-            # A transposed convolution applies its kernel once per input position. Taps that fall
-            # on the padding are counted, as in the exported graph.
-            conv_macs=kernel * min(self.in_length, self.out_length),
-            conv_macz=kernel * self.out_length,
-            conv_parameters=kernel + self.out_channels,
-        )
+            return dense_operations(self.in_values, self.out_values)
+        lengths = self.in_length, self.out_length
+        return convolution_operations(self.kernel, lengths, (self.in_channels, self.out_channels))
 
     @property
     def in_values(self) -> int:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import tensorflow as tf
 
-from headtail.errors import ConfigError, DataError
+from headtail.errors import ConfigError
 from headtail.tensor import Array
 from optimizer.freeze.config import FreezeTrainConfig
 from optimizer.freeze.frontier import find_frontier
@@ -21,7 +21,8 @@ from optimizer.freeze.network import Network
 from optimizer.freeze.prefix import CallsLayer, PrefixCache, run_batches
 from optimizer.labelled import Labelled
 from optimizer.scores import Scores, score
-from optimizer.training.training import class_weights, draw_order
+from optimizer.training.steps import class_weights, draw_steps
+from optimizer.training.training import check_loss, check_splits
 
 Augment = Callable[[Array, np.random.Generator], Array]
 """Returns windows changed a little each, shape as given."""
@@ -120,7 +121,7 @@ class FrozenTrainer:
                 began = time.monotonic()
                 losses = [float(step(*batch)) for batch in data.batches(epoch)]
                 loss = float(np.mean(losses))
-                _check_loss(loss, epoch, self.config)
+                check_loss(loss, epoch, "[freeze.train]", self.config.learning_rate)
                 passes.append(FreezePass(epoch, loss, time.monotonic() - began))
                 on_pass(passes[-1])
         (shares,) = run_batches(data.rest, data.validation(), EVALUATION_BATCH)
@@ -151,10 +152,7 @@ class _Data:
         arrays = self._training(epoch)
         classes = self._calls.window_shape(self._calls.outputs[0])[0]
         weights = class_weights(training.y, classes, balance)[training.y]
-        order = draw_order(training.y, balance, self._rng)
-        batch = min(self._config.batch, len(order))
-        for start in range(0, len(order) - batch + 1, batch):
-            chosen = order[start : start + batch]
+        for chosen in draw_steps(training.y, self._config.batch, balance, self._rng):
             tensors = [tf.constant(array[chosen]) for array in arrays]
             yield tensors, tf.constant(training.y[chosen]), tf.constant(weights[chosen])
 
@@ -212,14 +210,4 @@ def _check(network: Network, lessons: FreezeLessons) -> None:
             f"expected one input and one output of shape (N, classes), received {ends[0]} inputs"
             f" and {ends[1]} outputs, the first of shape {network.model.outputs[0].shape}",
         )
-    for name, part in (("training", lessons.training), ("validation", lessons.validation)):
-        if len(part.y) == 0:
-            raise DataError(f"{name} split", "expected windows to train with, received none")
-
-
-def _check_loss(loss: float, epoch: int, config: FreezeTrainConfig) -> None:
-    if not np.isfinite(loss):
-        raise ConfigError(
-            "[freeze.train]",
-            f"the loss is {loss} in epoch {epoch}; lower learning_rate ({config.learning_rate:g})",
-        )
+    check_splits(lessons.training.y, lessons.validation.y)

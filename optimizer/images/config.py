@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from optimizer.recipe_section import Natural, Positive, Ratio, Section
+from optimizer.recipe_section import Natural, Positive, Section
 
 Option = bool | int | float | str
 
@@ -54,8 +54,8 @@ class ImageTrainConfig(Section, frozen=True):
     """Step size of Adam at its largest."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """Whether the step size stays or falls to zero over the run along half a cosine."""
-    warmup_ratio: Ratio = 0.0
-    """Share of all steps over which the step size rises to its largest first."""
+    warm_up: Natural = 0
+    """Passes over which the step size rises to what it would be, from nearly nothing."""
     weight_decay: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
     """Share of the step size by which kernels shrink in each step, as AdamW does."""
     label_smoothing: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0

@@ -10,7 +10,6 @@ from headtail.tensor import Array
 from optimizer.data.dataset import Split
 from optimizer.keras_onnx import before_softmax
 from optimizer.scores import Scores, score
-from optimizer.training.training import Epoch
 
 BATCH = 128
 
@@ -50,18 +49,3 @@ def evaluate(model: keras.Model, split: Split) -> Scores:
     """Return confusion matrix, accuracy, macro-F1, per-class precision and recall on a split."""
     logits = Evaluator(before_softmax(model)).logits(split.x)
     return score(split.y, logits.argmax(axis=1), logits.shape[1])
-
-
-def summarise(logits: Array, y: Array, number: int, loss: float) -> tuple[Epoch, Scores]:
-    """Return what epoch `number` gave on the validation split.
-
-    Args:
-        logits: Outputs before the softmax, shape (N, classes).
-        y: True class numbers, shape (N,).
-        number: Of the epoch, from 1.
-        loss: Mean training loss of the epoch.
-    """
-    scores = score(y, logits.argmax(axis=1), logits.shape[1])
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(y)), y]
-    return Epoch(number, loss, float(losses.mean()), scores.accuracy, scores.macro_f1), scores

@@ -11,17 +11,17 @@ import keras
 import msgspec
 import numpy as np
 
-from headtail.errors import ConfigError, DataError
 from headtail.tensor import Array
 from optimizer.data.dataset import Split
 from optimizer.images.checkpoint import Checkpoint, History, read_checkpoint, write_checkpoint
 from optimizer.images.config import ImageTrainConfig
-from optimizer.images.evaluate import Evaluator, summarise
+from optimizer.images.evaluate import Evaluator
 from optimizer.images.step import Stepper
 from optimizer.keras_onnx import before_softmax
 from optimizer.progress import Advance
 from optimizer.scores import Scores
-from optimizer.training.training import Epoch, class_weights, draw_order
+from optimizer.training.steps import class_weights, draw_steps, learning_rates
+from optimizer.training.training import Epoch, check_loss, check_splits, merit, summarise
 
 
 def quiet(done: int, total: int, note: str) -> None:
@@ -38,9 +38,7 @@ class ImageLessons:
     """What chooses the epoch."""
 
     def __post_init__(self) -> None:
-        for name, part in (("training", self.training), ("validation", self.validation)):
-            if len(part) == 0:
-                raise DataError(f"{name} split", "expected images, received none")
+        check_splits(self.training.y, self.validation.y)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +111,12 @@ def train(
         began = watch.clock()
         loss = _run_epoch(stepper, plan, number, watch.advance, _note(course, config))
         course.epoch_s.append(watch.clock() - began)
-        _check_loss(loss, number, config)
+        check_loss(loss, number, "[train]", config.learning_rate)
         epoch, scores = summarise(evaluator.logits(validation.x), validation.y, number, loss)
         course.epochs.append(epoch)
-        if not course.best_epoch or merit(epoch, config) > merit(_best(course), config):
+        if not course.best_epoch or merit(epoch, config.select) > merit(
+            _best(course), config.select
+        ):
             course.best_epoch, course.confusion = number, scores.confusion
             course.best = logits.get_weights()
         if watch.checkpoint is not None:
@@ -133,18 +133,16 @@ class _Plan:
     """Which images each step sees, with what weights and rate."""
 
     def __init__(self, training: Split, config: ImageTrainConfig, seed: int, classes: int) -> None:
-        self.training, self.seed, self._balance = training, seed, config.balance
-        self.batch = min(config.batch, len(training))
-        self.steps = len(training) // self.batch
+        self.training, self.seed, self._config = training, seed, config
+        self.steps = len(training) // min(config.batch, len(training))
         self.total = self.steps * config.epochs
-        self.rates = learning_rates(config, self.total)
+        self.rates = learning_rates(config, self.steps)
         self.weights = class_weights(training.y, classes, config.balance)[training.y]
 
     def order(self, number: int) -> Array:
         """Return the images of each step of an epoch, shape (steps, batch)."""
         rng = np.random.default_rng([self.seed, number])
-        order = draw_order(self.training.y, self._balance, rng)
-        return order[: self.steps * self.batch].reshape(self.steps, self.batch)
+        return draw_steps(self.training.y, self._config.batch, self._config.balance, rng)
 
 
 def _run_epoch(stepper: Stepper, plan: _Plan, number: int, advance: Advance, note: str) -> float:
@@ -164,28 +162,6 @@ def _best(course: _Course) -> Epoch:
 def _checkpoint(course: _Course, key: str, stepper: Stepper) -> Checkpoint:
     history = History(key, tuple(course.epochs), tuple(course.epoch_s), course.best_epoch)
     return Checkpoint(history, course.confusion, stepper.get_state(), course.best)
-
-
-def learning_rates(config: ImageTrainConfig, total: int) -> Array:
-    """Return the rate of each step, shape (total,), float32."""
-    rates = np.full(total, config.learning_rate)
-    rising = round(config.warmup_ratio * total)
-    if config.schedule == "cosine":
-        falling = max(1, total - rising)
-        rates[rising:] *= 0.5 * (1 + np.cos(np.pi * np.arange(total - rising) / falling))
-    rates[:rising] *= np.arange(1, rising + 1) / (rising + 1)
-    return rates.astype(np.float32)
-
-
-def merit(epoch: Epoch, config: ImageTrainConfig) -> float:
-    """Return the figure by which the best epoch is chosen; the largest counts."""
-    merits = {
-        "accuracy": epoch.validation_accuracy,
-        "macro_f1": epoch.validation_macro_f1,
-        "loss": -epoch.validation_loss,
-        "last": float(epoch.epoch),
-    }
-    return merits[config.select]
 
 
 def _resume(path: Path | None, key: str, stepper: Stepper) -> _Course:
@@ -224,11 +200,3 @@ def _note(course: _Course, config: ImageTrainConfig) -> str:
         return number
     best = _best(course).validation_accuracy
     return f"{number}, validation {course.epochs[-1].validation_accuracy:.1%}, best {best:.1%}"
-
-
-def _check_loss(loss: float, epoch: int, config: ImageTrainConfig) -> None:
-    if not np.isfinite(loss):
-        raise ConfigError(
-            "[train]",
-            f"the loss is {loss} in epoch {epoch}; lower learning_rate ({config.learning_rate:g})",
-        )

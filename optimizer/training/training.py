@@ -129,7 +129,7 @@ def run_training(
         DataError: If a split is empty.
     """
     training, validation = lessons.training, lessons.validation
-    check_splits(training, validation)
+    check_splits(training.y, validation.y)
     steps = len(training.y) // min(config.batch, len(training.y))
     rates = learning_rates(config, steps)
     weights = class_weights(training.y, engine.classes, config.balance)[training.y]
@@ -206,14 +206,14 @@ def merit(epoch: Epoch, select: str) -> float:
     return merits[select]
 
 
-def check_splits(training: Labelled, validation: Labelled) -> None:
-    """Check that there is something to learn from and to choose by.
+def check_splits(training: Array, validation: Array) -> None:
+    """Check, given their labels, that there is something to learn from and to choose by.
 
     Raises:
         DataError: If a split is empty.
     """
-    for name, part in (("training", training), ("validation", validation)):
-        if len(part.y) == 0:
+    for name, labels in (("training", training), ("validation", validation)):
+        if len(labels) == 0:
             raise DataError(f"{name} split", "expected windows to train with, received none")
 
 

@@ -27,7 +27,7 @@ TRAIN = ImageTrainConfig(
     epochs=15,
     batch=BATCH,
     learning_rate=0.004,
-    warmup_ratio=0.1,
+    warm_up=1,
     weight_decay=0.02,
     augment=ImageAugmentConfig("horizontal", shift=0.1),
 )

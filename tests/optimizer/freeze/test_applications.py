@@ -11,7 +11,7 @@ from optimizer.freeze.mask import tail_mask
 from optimizer.freeze.network import read_network
 from optimizer.freeze.training import FreezeLessons, FrozenTrainer
 from optimizer.labelled import Labelled
-from optimizer.training.training import draw_order
+from optimizer.training.steps import draw_order
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
 CONFIG = FreezeTrainConfig(epochs=2, batch=8, learning_rate=0.001, optimizer="sgd")

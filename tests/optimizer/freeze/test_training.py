@@ -15,7 +15,7 @@ from optimizer.freeze.network import read_network
 from optimizer.freeze.prefix import PrefixCache
 from optimizer.freeze.training import FreezeLessons, FrozenTrainer
 from optimizer.labelled import Labelled
-from optimizer.training.training import draw_order
+from optimizer.training.steps import draw_order
 
 pytestmark = pytest.mark.tf
 LESSONS = FreezeLessons(images(27), images(30, seed=1))

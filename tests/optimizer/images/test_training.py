@@ -200,20 +200,21 @@ def test_weight_decay_shrinks_kernels_only() -> None:
     np.testing.assert_array_equal([1, 1], model.get_weights()[1])
 
 
-def test_rates_rise_then_fall_along_half_a_cosine() -> None:
-    from optimizer.images.training import learning_rates
+def test_rates_rise_and_fall_as_those_of_every_training() -> None:
+    """By hand: three passes of two steps, the rise over the first times half a cosine over all."""
+    from optimizer.training.steps import learning_rates
 
-    config = ImageTrainConfig(learning_rate=1.0, warmup_ratio=0.3)
-    expected = [0.25, 0.5, 0.75, *(0.5 + 0.5 * np.cos(np.pi * np.arange(7) / 7))]
-    np.testing.assert_allclose(expected, learning_rates(config, 10), rtol=1e-6)
-    constant = ImageTrainConfig(learning_rate=0.1, schedule="constant")
-    np.testing.assert_allclose([0.1] * 4, learning_rates(constant, 4))
+    config = ImageTrainConfig(epochs=3, learning_rate=1.0, warm_up=1)
+    expected = [0.5, *(0.5 + 0.5 * np.cos(np.pi * np.arange(1, 6) / 6))]
+    np.testing.assert_allclose(expected, learning_rates(config, 2), rtol=1e-6)
+    constant = ImageTrainConfig(epochs=2, learning_rate=0.1, schedule="constant")
+    np.testing.assert_allclose([0.1] * 4, learning_rates(constant, 2))
 
 
 def test_empty_split_is_refused() -> None:
     from optimizer.images.training import ImageLessons
 
-    with pytest.raises(DataError, match="validation split: expected images"):
+    with pytest.raises(DataError, match="validation split: expected windows"):
         ImageLessons(blobs(3, 0), blobs(0, 0))
 
 

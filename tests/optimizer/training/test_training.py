@@ -10,7 +10,8 @@ from optimizer.network import Genome
 from optimizer.recipe.recipe import AugmentConfig, TrainConfig
 from optimizer.report.training import best_epoch
 from optimizer.scores import score
-from optimizer.training.training import Epoch, Lessons, class_weights, learning_rates, run_training
+from optimizer.training.steps import class_weights, draw_steps, learning_rates
+from optimizer.training.training import Epoch, Lessons, run_training
 
 pytestmark = pytest.mark.tf
 CONFIG = TrainConfig(epochs=4, batch=16, learning_rate=0.02)
@@ -82,7 +83,7 @@ def test_the_epoch_in_the_report_is_the_one_that_is_kept(select: str, epoch: int
         Epoch(3, 0.1, 0.3, 0.7, 0.6),
         Epoch(4, 0.1, 0.3, 0.6, 0.7),
     ]
-    assert best_epoch(told, TrainConfig(select=select)) == epoch  # type: ignore[arg-type]
+    assert best_epoch(told, TrainConfig(select=select)) == epoch
 
 
 def test_it_learns_and_keeps_the_weights_of_its_best_epoch() -> None:
@@ -149,6 +150,15 @@ def test_rates_are_those_by_hand() -> None:
     np.testing.assert_allclose(learning_rates(config, 4), cosine * rise)
     config = msgspec.structs.replace(config, schedule="constant", warm_up=2)
     np.testing.assert_allclose(learning_rates(config, 4), 0.1 * np.arange(1, 9))
+
+
+def test_steps_take_whole_batches_of_different_windows() -> None:
+    """Two of four of nine windows; a batch larger than the data is all of it."""
+    rng = np.random.default_rng(3)
+    drawn = draw_steps(np.arange(9) % 3, 4, "none", rng)
+    assert (2, 4) == drawn.shape
+    assert 8 == len(np.unique(drawn))
+    assert {*range(9)} == {*draw_steps(np.arange(9) % 3, 20, "none", rng)[0].tolist()}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from edge_agent.lane import Request
 from edge_agent.link import FogLink
 from edge_agent.meter import EnergyMeter
 from edge_agent.plan import Plan
+from edge_agent.result import FAILED
 from edge_agent.sources.frame import Frame, FrameSource
 from edge_agent.sources.intake import stack
 from edge_agent.stop import Stop
@@ -34,7 +35,6 @@ FALLBACK_REASONS = {
     DeadlineExceeded: "deadline",
     Overloaded: "overloaded",
 }
-OTHER_REASON = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +254,8 @@ class Agent:
                 self.guard.give_back(work, fault)
             return
         stop_s = self._clock()
-        reason = None if error is None else FALLBACK_REASONS.get(type(error), OTHER_REASON)
-        if reason == OTHER_REASON and not self._is_fog_failing:
+        reason = None if error is None else FALLBACK_REASONS.get(type(error), FAILED)
+        if reason == FAILED and not self._is_fog_failing:
             self._is_fog_failing = True
             log.warning("fog failing: %s; finishing on the edge", error)
         self._deliver(work, outputs, Finish("edge", stop_s, stop_s - start_s, fallback=reason))

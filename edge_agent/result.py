@@ -6,6 +6,8 @@ from typing import Literal
 import msgspec
 
 Where = Literal["fog", "edge"]
+FAILED = "failed"
+"""`Result.fallback` of a window whose fog gave no answer, or none of use."""
 
 
 @dataclass(frozen=True, slots=True)

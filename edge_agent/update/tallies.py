@@ -5,14 +5,12 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from edge_agent.result import Result
+from edge_agent.result import FAILED, Result
 
 BOUNDS_S = (
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
 )  # fmt: skip
 """Of the latencies that are counted, in seconds."""
-FAILED = "failed"
-"""Why the edge finished a window whose fog gave no answer, or none of use."""
 
 
 @dataclass(slots=True)

@@ -44,14 +44,17 @@ class Progress:
         self._clock = clock
         self._lock = threading.Lock()
         self._seen = ended()
+        self._was_idle = True
         self._since_s = clock()
 
     def check(self) -> str | None:
         """Return how long nothing has ended, where that is too long."""
         with self._lock:
             now_s, ended, underway = self._clock(), self._ended(), self._underway()
-            if ended != self._seen or not underway:
+            # What began since the last look may have begun just now.
+            if ended != self._seen or not underway or self._was_idle:
                 self._seen, self._since_s = ended, now_s
+            self._was_idle = not underway
             stalled_s = now_s - self._since_s
         if stalled_s < self._stall_s:
             return None

@@ -37,7 +37,19 @@ def test_work_that_never_ends_is_stuck():
     assert work.at(100.0) is None
     work.underway = 3
     assert work.at(109.9) is None
-    assert "3 windows under way and none ended for 12 s" == work.at(112.0)
+    assert work.at(119.8) is None
+    assert "3 windows under way and none ended for 12 s" == work.at(121.9)
+
+
+def test_work_that_has_just_begun_is_not_stuck_however_long_nobody_looked():
+    work = Work()
+    assert work.at(100.0) is None
+    work.underway = 1
+    assert work.at(1000.0) is None
+    work.underway = 0
+    assert work.at(1009.0) is None
+    work.underway = 1
+    assert work.at(1900.0) is None
 
 
 def test_slow_work_that_ends_is_not_stuck():

@@ -50,7 +50,7 @@ mkdir -p "$wheels"
   --require-hashes -r deploy/requirements/edge.txt --dest "$wheels" --python-version "$python" \
   --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 \
   --platform manylinux2014_aarch64
-.venv/bin/python -m hatchling build -t wheel -d "$wheels" &>/dev/null
+.venv/bin/python -m hatchling build -t wheel -d "$wheels" 2>"$scratch/log" || fail "$(cat "$scratch/log")"
 cp -r deploy "$root/srv/deploy"
 deploy/arm64/inside.sh "$root" /srv/deploy/edge/install.sh --no-start --wheels /srv/wheels \
   --wheel "/srv/wheels/$(cd "$wheels" && echo headtail-*.whl)"

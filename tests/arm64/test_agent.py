@@ -147,6 +147,7 @@ def test_results_are_those_of_this_machine(
     )
     assert [(where, at)] * 2 * WINDOWS == [(r["where"], r["partition_point"]) for r in here + arm]
     largest = np.abs(np.subtract(*([r["output"] for r in side] for side in (here, arm)))).max()
-    print(f"point {at} {encoding}: {WINDOWS} windows, largest difference {largest:.1e}")  # noqa: T201
+    said = f"point {at} {encoding}: {WINDOWS} windows, largest difference {largest:.1e}"
+    print(said)  # noqa: T201 - `make test-arm64` shows it
     assert largest <= TOLERANCE
     assert [r["label"] for r in here] == [r["label"] for r in arm]

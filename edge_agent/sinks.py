@@ -13,9 +13,9 @@ from typing import BinaryIO, Literal, Protocol
 
 import msgspec
 
-from edge_agent.durable import sync_folder
 from edge_agent.result import Result, encode_line
 from headtail.errors import ConfigError
+from headtail.files import sync_folder
 
 Existing = Literal["refuse", "append", "overwrite"]
 STDOUT = "stdout"

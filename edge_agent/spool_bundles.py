@@ -4,10 +4,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from edge_agent.durable import sync_folder
 from headtail.bundle import Bundle, read_bundle
 from headtail.bundle.keys import Trust
 from headtail.errors import SpoolError
+from headtail.files import sync_folder
 
 
 class Bundles:

@@ -4,8 +4,8 @@ import sqlite3
 from pathlib import Path
 from typing import Literal
 
-from edge_agent.durable import sync_folder
 from headtail.errors import SpoolError
+from headtail.files import sync_folder
 
 Synchronous = Literal["full", "normal", "off"]
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from edge_agent.durable import sync_folder
 from headtail.errors import ConfigError
 from headtail.fault import Fault
-from headtail.files import write_file
+from headtail.files import sync_folder, write_file
 
 STATE = "state.json"
 FORMAT_VERSION = 1

@@ -15,12 +15,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_agent.durable import sync_folder
 from edge_agent.update.state import State, read_state, write_state
 from headtail.bundle import Bundle, read_bundle
 from headtail.bundle.keys import Trust
 from headtail.bundle.manifest import MAX_BUNDLE_BYTES
 from headtail.errors import BundleUnreadable, ConfigError
+from headtail.files import sync_folder
 
 FOLDER, LOCK, INCOMING, SUFFIX = "updates", "lock", ".new-", ".bundle"
 Write = Callable[[bytes], object]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from headtail.errors import Overloaded, RequestInvalid
+from headtail.files import sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Vault:
         with self._storing():
             received.chmod(0o644)
             received.replace(self.path(digest))
-            self._sync_folder()
+            sync_folder(self.folder)
 
     def remove(self, path: str) -> None:
         """Remove a published file; one that an operator put beside them is theirs."""
@@ -119,13 +120,6 @@ class Vault:
             raise _full(f"{used} of {self._max_store_bytes} bytes hold bundles, {size_bytes} came")
         if size_bytes > free:
             raise _full(f"{max(0, free)} bytes are free, {size_bytes} came")
-
-    def _sync_folder(self) -> None:
-        handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
     @contextmanager
     def _storing(self) -> Iterator[None]:

@@ -44,7 +44,7 @@ if point == "receiving":
 elif point == "before_placing":
     vault.Vault.place = die
 elif point == "after_placing":
-    vault.Vault._sync_folder = die
+    vault.sync_folder = die
 elif point == "before_removing":
     vault.Vault.remove = die
 if point == "before_removing":

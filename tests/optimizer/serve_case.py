@@ -49,6 +49,20 @@ def wait_for(condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> N
         time.sleep(0.005)
 
 
+def marked(folder: Path) -> list[int]:
+    """Return the processes of the job of a folder, or of all jobs below it, from the kernel."""
+    mark = b"OPTIMIZER_JOB=" + bytes(folder)
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            variables = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(v == mark or v.startswith(mark + b"/") for v in variables):
+            found.append(int(path.parent.name))
+    return found
+
+
 class Service:
     """Store, intake and scheduler over one folder; it can be started again."""
 

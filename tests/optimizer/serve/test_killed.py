@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import serve_case
-from serve_case import request
+from serve_case import marked, request
 
 from optimizer.serve.client import JobsClient
 from optimizer.serve.job import Job, Request, State
@@ -101,19 +101,6 @@ def start() -> Iterator[Callable[..., Program]]:
         programs[-1].end(signal.SIGTERM)
 
 
-def processes(state: Path) -> list[int]:
-    """Return the processes of any job below a folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            content = path.read_bytes()
-        except OSError:
-            continue
-        if f"OPTIMIZER_JOB={state}/".encode() in content:
-            found.append(int(path.parent.name))
-    return found
-
-
 def over(client: JobsClient, job: str) -> Job:
     """Return a job once it is over."""
     last = None
@@ -145,7 +132,7 @@ def test_service_and_run_killed_at_random_moments_end_with_the_same_bundle(
         bundle = client.fetch(job.id, "bundle", tmp_path / "out")
         report = client.fetch(job.id, "report.json", tmp_path / "out")
     assert State.SUCCEEDED is done.state, done.error
-    assert [] == processes(tmp_path / "state")
+    assert [] == marked(tmp_path / "state")
     arguments = ["run", str(recipe), "--out", str(tmp_path / "alone"), "--key", str(key)]
     said = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, check=True)
     assert done.result.digest == said.stdout.split()[-1]
@@ -175,12 +162,12 @@ def test_service_and_small_jobs_killed_at_random_moments_end_well(start, tmp_pat
             assert steps == len(history.read_text().splitlines())
             assert done.result.digest == hashlib.sha256(history.read_bytes()).hexdigest()
         assert jobs[::-1] == [job.id for job in client.jobs()]
-    assert [] == processes(tmp_path / "state")
+    assert [] == marked(tmp_path / "state")
 
 
 def kill_all(state: Path) -> None:
     """Kill every process of a job."""
-    for pid in processes(state):
+    for pid in marked(state):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from serve_case import CORE, GIB, Service, wait_for
+from serve_case import CORE, GIB, Service, marked, wait_for
 
 from optimizer.serve.capacity import Machine
 from optimizer.serve.job import Resources, State
@@ -20,19 +20,6 @@ def chain(steps: int) -> str:
     for _ in range(steps):
         lines.append(hashlib.sha256("".join(lines).encode()).hexdigest())
     return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
-
-
-def marked(folder: Path) -> list[int]:
-    """Return the processes that carry a job's mark, read from the kernel."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            content = path.read_bytes()
-        except OSError:
-            continue
-        if f"OPTIMIZER_JOB={folder}".encode() in content.split(b"\0"):
-            found.append(int(path.parent.name))
-    return found
 
 
 def test_job_runs_and_keeps_what_it_made(serve) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import grpc
 
-from edge_agent.fog_client import channel_options, make_error, one_line
+from edge_agent.fog_client import call_error, channel_options
 from headtail.bundle import Bundle, read_bundle
 from headtail.bundle.installed import check_installed, read_installed, record_installed
 from headtail.bundle.keys import Trust
@@ -21,7 +21,6 @@ from headtail.errors import (
     ConfigError,
     FogUnavailable,
     ModelNotFound,
-    RemoteError,
     RemoteFailed,
 )
 from headtail.tls import ClientTls, secure_channel
@@ -95,7 +94,7 @@ def _find(control: ControlStub, fog: str, name: str, version: str) -> BundleInfo
     try:
         listed = control.ListBundles(ListBundlesRequest(), timeout=CALL_S).bundles
     except grpc.RpcError as error:
-        raise _away(error, fog, (name, version)) from error
+        raise call_error(error, fog, (name, version)) from error
     found = [b for b in listed if b.name == name and version in ("", b.version)]
     if not found:
         raise ModelNotFound(name, version, [f"{b.name} {b.version}" for b in listed])
@@ -169,15 +168,9 @@ def _chunks(control: ControlStub, fog: str, info: BundleInfo) -> Iterator[bytes]
                 raise RemoteFailed(f"fog {fog}", f"sent more than the {limit} bytes it announced")
             yield response.chunk
     except grpc.RpcError as error:
-        raise _away(error, fog, (info.name, info.version)) from error
+        raise call_error(error, fog, (info.name, info.version)) from error
     if received < info.size_bytes:
         raise RemoteFailed(f"fog {fog}", f"sent {received} of {info.size_bytes} bytes")
-
-
-def _away(error: grpc.RpcError, fog: str, model: tuple[str, str]) -> RemoteError:
-    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return FogUnavailable(fog, "no answer in time")
-    return make_error(error.code(), one_line(error), fog, model)
 
 
 def _newest_kept(folder: Path, name: str, version: str, error: FogUnavailable) -> Path:

@@ -240,6 +240,13 @@ def retry_delay_s(milliseconds: object) -> float:
     return min(float(text) / 1e3, MAX_RETRY_DELAY_S) if text.isascii() and text.isdigit() else 0.0
 
 
+def call_error(error: grpc.RpcError, fog: str, model: tuple[str, str]) -> RemoteError:
+    """Return the domain error of a control call that failed; a fog too slow to answer is away."""
+    if error.code() is StatusCode.DEADLINE_EXCEEDED:
+        return FogUnavailable(fog, "no answer in time")
+    return make_error(error.code(), one_line(error), fog, model)
+
+
 def one_line(error: grpc.RpcError) -> str:
     """Return what gRPC says of a failed call, on one line."""
     return " ".join((error.details() or error.code().name).split())[:300]

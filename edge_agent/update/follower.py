@@ -16,7 +16,7 @@ from grpc import StatusCode
 
 from edge_agent.backoff import delays
 from edge_agent.config import Config
-from edge_agent.fog_client import channel_options, make_error, one_line
+from edge_agent.fog_client import call_error, channel_options, one_line
 from edge_agent.running import client_tls
 from edge_agent.update.directive import Directive, Report
 from edge_agent.update.status import decode_directive, encode_status
@@ -245,9 +245,7 @@ def _announced(first: Any, directive: Directive, fog: str) -> int:
 def _remote(error: grpc.RpcError | ValueError, fog: str, model: tuple[str, str]) -> RemoteError:
     if isinstance(error, ValueError):
         return FogUnavailable(fog, "the run ends")
-    if error.code() is StatusCode.DEADLINE_EXCEEDED:
-        return FogUnavailable(fog, "no answer in time")
-    return make_error(error.code(), one_line(error), fog, model)
+    return call_error(error, fog, model)
 
 
 def _delays() -> Iterator[float]:

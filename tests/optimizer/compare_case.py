@@ -5,22 +5,20 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
+from paper_profiles import PROFILES
 
-from headtail.profile import read_device_profile, read_link_profile
 from headtail.wire import Encoding
 from optimizer.candidate import Candidate
 from optimizer.compare.contest import Contest
 from optimizer.data.dataset import Dataset, Split
 from optimizer.inputs import Inputs, build_inputs
 from optimizer.labelled import Labelled
-from optimizer.package.points import Profiles
 from optimizer.partition import Bounds
 from optimizer.recipe.recipe import CompareConfig, NetworkConfig, Recipe, TrainConfig
 from optimizer.recipe.search import SearchConfig
 from optimizer.scores import score
 from optimizer.search.genome_cost import Terms
 
-PROFILES = Profiles((read_device_profile("stm32l476-paper"),), (read_link_profile("ble-paper"),))
 SEARCH = SearchConfig(channels=(1, 2, 4), lengths=(0,), population=6, generations=2)
 
 

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
-from run_case import PROGRAM
+from run_case import PROGRAM, SECONDS
 
 from headtail.profile_kit import Kit, read_kit
 from optimizer.profile_kit import write_sample
@@ -106,6 +106,14 @@ def _array(value: ArrayLike) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
+def tensorflow() -> None:
+    """Load TensorFlow once, as the program does."""
+    from optimizer.chatter import load_tensorflow
+
+    load_tensorflow()
+
+
+@pytest.fixture(scope="session")
 def kit_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a kit of 32 layers, made with seed 3."""
     path = tmp_path_factory.mktemp("kit") / "kit.zip"
@@ -143,7 +151,11 @@ def finished_runs(
     """Return folder, stdout and stderr of two finished runs, made by two processes."""
     folders = [tmp_path_factory.mktemp("run") / "out" for _ in range(2)]
     processes = [start_run(folder, i + 1) for i, folder in enumerate(folders)]
-    texts = [process.communicate(timeout=240) for process in processes]
+    try:
+        texts = [process.communicate(timeout=SECONDS) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     for process, (_, stderr) in zip(processes, texts, strict=True):
         assert process.returncode == 0, stderr
     return [(folder, *text) for folder, text in zip(folders, texts, strict=True)]

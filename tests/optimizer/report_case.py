@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from paper_profiles import PROFILES
 
 from headtail.bundle.manifest import Lineage, Manifest, Member, Point, Segment
 from headtail.operations import Operations
-from headtail.profile import read_device_profile, read_link_profile
 from headtail.tensor import TensorSpec
 from headtail.wire import Affine, Encoding
 from optimizer.candidate import Candidate
 from optimizer.compare.compare import ComparatorRow, ComparisonRecord
 from optimizer.network import Genome, HeadFootprint
 from optimizer.package.package import Packed
-from optimizer.package.points import Profiles
 from optimizer.partition import Bounds, Choice, choose, list_rows
 from optimizer.recipe.recipe import NetworkConfig, PartitionConfig, Recipe, read_recipe
 from optimizer.report.summary import RunSummary
@@ -41,7 +40,6 @@ TEST = [
     [0, 0, 0, 0, 120],
 ]
 ENCODINGS = (Encoding.FLOAT32, Encoding.INT8)
-PROFILES = Profiles((read_device_profile("stm32l476-paper"),), (read_link_profile("ble-paper"),))
 
 
 def make_summary(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from optimizer.run.run import RunResult
 
 PROGRAM = [sys.executable, "-m", "optimizer.cli"]
+SECONDS = 1800.0  # far more than a run of the tests takes on a busy machine
 BUNDLE = "bumps-1.bundle"
 RECIPE = """
 name = "bumps"

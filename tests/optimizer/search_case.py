@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
+from paper_profiles import PROFILES
 
-from headtail.profile import read_device_profile, read_link_profile
 from headtail.wire import Encoding
 from optimizer.candidate import Candidate
 from optimizer.network import Genome
-from optimizer.package.points import Profiles
 from optimizer.partition import Bounds
 from optimizer.recipe.recipe import NetworkConfig
 from optimizer.recipe.search import SearchConfig
@@ -22,7 +21,6 @@ from optimizer.search.training import Scores
 
 NETWORK = NetworkConfig((64, 16, 32, 4), (1, 1, 1, 1))
 CONFIG = SearchConfig(channels=(1, 2, 3), lengths=(0,), population=24, generations=20, draws=8)
-PROFILES = Profiles((read_device_profile("stm32l476-paper"),), (read_link_profile("ble-paper"),))
 
 
 class Quiet:

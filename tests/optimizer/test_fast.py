@@ -17,19 +17,11 @@ from optimizer.network import Genome
 from optimizer.recipe.recipe import AugmentConfig, NetworkConfig, TeacherConfig, TrainConfig
 from optimizer.training.training import Epoch, Lessons, Trained, Wire, run_training, softmax
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("tensorflow")]
 PAPER = Genome((2048, 32, 8, 128), (1, 4, 3, 2), 5)
 OVERLAPPING = Genome((96, 48, 48, 24, 12), (1, 1, 8, 10, 10), 5, (1, 1, 5, 3, 3))
 MIXED = Genome((64, 16, 0, 32, 8), (2, 1, 4, 2, 1), 3, (1, 3, 1, 3, 5))
 GENOMES = (PAPER, OVERLAPPING, MIXED)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tensorflow() -> None:
-    """Load TensorFlow once, as the program does."""
-    from optimizer.chatter import load_tensorflow
-
-    load_tensorflow()
 
 
 def waves(genome: Genome, count: int, seed: int = 0) -> Labelled:

@@ -7,15 +7,7 @@ import pytest
 
 from headtail.errors import ExportError
 
-pytestmark = pytest.mark.tf
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tensorflow() -> None:
-    """Load TensorFlow once, as the program does."""
-    from optimizer.chatter import load_tensorflow
-
-    load_tensorflow()
+pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("tensorflow")]
 
 
 def small_network(softmax: str = "layer"):

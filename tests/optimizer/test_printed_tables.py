@@ -1,10 +1,9 @@
 """The printed tables against the paper's own text, against one another, and the cost model."""
 
 import pytest
+from paper_profiles import PROFILES
 
-from headtail.profile import read_device_profile, read_link_profile
 from optimizer.network import Genome
-from optimizer.package.points import Profiles
 from optimizer.partition import Bounds, list_rows
 from optimizer.printed_tables import (
     TABLE_II,
@@ -18,7 +17,6 @@ from optimizer.printed_tables import (
 from optimizer.search.genome_cost import price
 
 EDGE = {row.name: row for row in TABLE_II}
-PROFILES = Profiles((read_device_profile("stm32l476-paper"),), (read_link_profile("ble-paper"),))
 # Sec. V-D: how many times fewer parameters and FLOPs than each.
 TIMES_FEWER = {
     ("NASNet", "seizure"): (47, 273),

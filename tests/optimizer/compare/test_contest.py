@@ -17,10 +17,8 @@ from optimizer.run_folder import RunFolder
 
 
 @pytest.mark.tf
+@pytest.mark.usefixtures("tensorflow")
 def test_without_a_search_the_trivial_rows_and_the_reference_are_left(tmp_path: Path) -> None:
-    from optimizer.chatter import load_tensorflow
-
-    load_tensorflow()
     from optimizer.compare.run import compare_or_restore
 
     recipe = make_recipe(search=None, compare=CompareConfig(vgg_width=0, seeds=2))

@@ -12,15 +12,7 @@ from optimizer.cut.graph import read_graph
 from optimizer.partition import Bounds
 from optimizer.recipe.recipe import CompareConfig
 
-pytestmark = pytest.mark.tf
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tensorflow() -> None:
-    """Load TensorFlow once, as the program does."""
-    from optimizer.chatter import load_tensorflow
-
-    load_tensorflow()
+pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("tensorflow")]
 
 
 def ignore(done: int, total: int, note: str) -> None:

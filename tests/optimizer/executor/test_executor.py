@@ -36,7 +36,7 @@ def test_missing_ray_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_nobody_at_the_address_is_an_error() -> None:
-    pytest.importorskip("ray")
+    pytest.importorskip("ray", reason="needs the extra ray")
     with pytest.raises(ConfigError, match=r"no Ray cluster at '127\.0\.0\.1:1': Connection ref"):
         open_executor(ExecutorConfig("ray", address="127.0.0.1:1"))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("ray")
+pytest.importorskip("ray", reason="needs the extra ray")
 
 from executor_work import Work
 from ray.cluster_utils import Cluster

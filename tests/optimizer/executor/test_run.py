@@ -46,5 +46,5 @@ def test_executor_changes_nothing_that_is_found(
 ) -> None:
     """One bundle, bit by bit: where networks were trained is not part of it."""
     if kind == "ray":
-        pytest.importorskip("ray")
+        pytest.importorskip("ray", reason="needs the extra ray")
     assert serial == run(tmp_path, kind, workers, key_folder)

@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import pytest
+from paper_profiles import PROFILES
 from run_case import BUNDLE, run, write_recipe
 
 from headtail.bundle import read_bundle
 from headtail.bundle.keys import Trust
-from headtail.profile import read_device_profile, read_link_profile
 from optimizer.compare.compare import COMPARISON, ComparisonRecord
 from optimizer.network import Genome
-from optimizer.package.points import Profiles
 from optimizer.run_folder import RunFolder
 from optimizer.search.genome_cost import price
 from optimizer.search.record import SearchRecord
@@ -64,11 +63,8 @@ def test_row_of_the_run_s_own_search_is_its_winner(out: Path) -> None:
     assert found is not None
     own, winner = record.rows[0], found.winner
     assert own.name.startswith("this search")
-    profiles = Profiles(
-        (read_device_profile("stm32l476-paper"),), (read_link_profile("ble-paper"),)
-    )
     genome = Genome(winner.lengths, winner.channels, 2, winner.kernels)
-    costs = price(genome, profiles)[own.point].costs
+    costs = price(genome, PROFILES)[own.point].costs
     assert own.edge_j in [cost.edge_j for cost in costs if cost.encoding == own.encoding]
     assert winner.assessment.point == own.point
 

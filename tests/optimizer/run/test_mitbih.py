@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from run_case import PROGRAM
+from run_case import PROGRAM, SECONDS
 
 from headtail.bundle import read_bundle
 from headtail.bundle.keys import Trust
@@ -33,7 +33,7 @@ def run(recipe: str, out: Path, key_folder: Path, *flags: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=500,
+        timeout=SECONDS,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -21,6 +21,7 @@ from optimizer.run_folder import RunFolder, RunRecord
 
 pytestmark = [
     pytest.mark.tf,
+    pytest.mark.usefixtures("tensorflow"),
     # Keras 3.15 saving a model under NumPy 2.
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy"),
 ]
@@ -116,9 +117,6 @@ def test_test_windows_give_the_accuracy_of_the_report(
 
 def test_model_file_is_the_model_in_the_bundle(finished_runs: Finished, trust: Trust) -> None:
     """At every partition point, on random windows."""
-    from optimizer.chatter import load_tensorflow
-
-    load_tensorflow()
     import keras
 
     folder = finished_runs[0][0]
@@ -228,9 +226,6 @@ def test_export_that_differs_from_keras_ends_the_run_without_a_bundle(
     tmp_path: Path, key_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here the exported weights are a thousandth off."""
-    from optimizer.chatter import load_tensorflow
-
-    load_tensorflow()
     from optimizer.run import run as module
 
     def export_other_weights(model, opset: int) -> bytes:

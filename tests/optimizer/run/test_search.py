@@ -21,6 +21,7 @@ from optimizer.search.record import SearchRecord
 
 pytestmark = [
     pytest.mark.tf,
+    pytest.mark.usefixtures("tensorflow"),
     # Keras 3.15 saving a model under NumPy 2.
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy"),
 ]
@@ -219,9 +220,6 @@ def test_halves_of_the_validation_split_are_disjoint_and_whole(
     tmp_path: Path, key_folder: Path
 ) -> None:
     """And one window cannot be halved."""
-    from optimizer.chatter import load_tensorflow
-
-    load_tensorflow()
     from optimizer.data.load import load
     from optimizer.inputs import Inputs, build_inputs
     from optimizer.labelled import Labelled

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_case import PROGRAM, write_recipe
+from run_case import PROGRAM, SECONDS, write_recipe
 
 from optimizer.search.history import read_history
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
-SECONDS = 300.0  # far more than a search of this size takes on a busy machine
 STAGES = """
 [search]
 channels = [1, 2]

@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from paper_profiles import PROFILES
 from rich.console import Console
-from search_case import PROFILES
 
 from headtail.tensor import Array
 from headtail.wire import Encoding

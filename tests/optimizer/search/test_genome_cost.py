@@ -35,12 +35,10 @@ def facts(point: Point) -> tuple[int, int, tuple[Cost, ...]]:
 
 
 @pytest.mark.tf
+@pytest.mark.usefixtures("tensorflow")
 @pytest.mark.parametrize("genome", GENOMES, ids=lambda g: "-".join(map(str, g.lengths)))
 def test_prices_are_those_of_the_exported_network(genome: Genome) -> None:
     """Every cut that is offered costs to the last digit what a layer's end is said to cost."""
-    from optimizer.chatter import load_tensorflow
-
-    load_tensorflow()
     from optimizer.cut.cut import cut_model, legal_cuts, select_cuts
     from optimizer.cut.graph import read_graph
     from optimizer.keras_onnx import export_keras

@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paper_profiles import PROFILES
 
 from headtail.errors import ConfigError
-from headtail.profile import read_device_profile, read_link_profile
 from headtail.wire import Encoding
 from optimizer.candidate import Candidate
-from optimizer.package.points import Profiles
 from optimizer.partition import Bounds
 from optimizer.recipe.recipe import NetworkConfig
 from optimizer.recipe.search import SearchConfig
@@ -23,7 +22,6 @@ GOALS = ("accuracy", "edge_energy")
 CONFIG = SearchConfig(
     channels=(1, 2, 3), lengths=(0,), population=10, generations=5, objectives=GOALS
 )
-PROFILES = Profiles((read_device_profile("stm32l476-paper"),), (read_link_profile("ble-paper"),))
 TERMS = Terms(PROFILES, Bounds(edge_j=30e-6), "edge_energy", (Encoding.FLOAT32,))
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from search_case import PROFILES, Quiet
+from paper_profiles import PROFILES
+from search_case import Quiet
 
 from headtail.wire import Encoding
 from optimizer.candidate import Candidate
@@ -38,7 +39,7 @@ class Watching(Quiet):
         super().__init__()
         self.seen: list[tuple[int, int]] = []
 
-    def individual(self, generation: int, individual: object) -> None:  # type: ignore[override]
+    def individual(self, generation: int, individual: object) -> None:
         """Let it go."""
 
     def generation(self, record: GenerationRecord) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from onnx import helper
+from run_case import PROGRAM
 
 from headtail.bundle import read_bundle
 from headtail.bundle.keys import Trust
@@ -195,10 +195,9 @@ def test_two_processes_give_one_digest(
 ) -> None:
     """The same file, flags and key: the same bundle, byte for byte."""
     assert split(model) == 0
-    code = "import sys; from optimizer.cli import main; sys.exit(main(sys.argv[1:]))"
     words = ["split", str(model), "--out", str(tmp_path / "b.bundle")]
     subprocess.run(
-        [sys.executable, "-c", code, *words, "--key", str(key_folder / "test.key")],
+        [*PROGRAM, *words, "--key", str(key_folder / "test.key")],
         check=True,
         capture_output=True,
         env=os.environ | {"PYTHONHASHSEED": "7"},

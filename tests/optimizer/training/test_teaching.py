@@ -76,7 +76,7 @@ def test_teachers_are_kept_and_not_trained_again(tmp_path: Path) -> None:
 class Refusing(SerialExecutor):
     """Trains nobody."""
 
-    def run(self, evaluate: object, items: object) -> object:  # type: ignore[override]
+    def run(self, evaluate: object, items: object) -> object:
         """Fail."""
         raise AssertionError("trained again")
 
@@ -127,6 +127,6 @@ def test_teachers_of_another_input_are_refused() -> None:
 
 def test_teachers_of_a_search_over_inputs_are_refused() -> None:
     """They would have to be trained for each."""
-    search = SearchConfig(inputs=(InputConfig(({"name": "reshape"},)),))  # type: ignore[arg-type]
+    search = SearchConfig(inputs=(InputConfig(({"name": "reshape"},)),))
     with pytest.raises(ValueError, match="teachers take one input"):
         Recipe("small", "1", "test", NETWORK, train=TRAIN, search=search)

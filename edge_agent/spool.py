@@ -131,7 +131,7 @@ class Spool:
             ended = _remove(database, 0, change.delivered)
             dropped = _remove(database, change.dropped.start, change.dropped.stop)
             database.executemany(
-                f"INSERT INTO entries ({_COLUMNS}, crc) VALUES (?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
+                f"INSERT INTO entries ({_COLUMNS}, crc) VALUES (?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 - our own column names
                 [_row(entry) for entry in change.entries],
             )
             database.execute(

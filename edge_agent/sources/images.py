@@ -34,7 +34,7 @@ class ImagesSource:
             DataError: If there is no such folder, or no image in it.
         """
         try:
-            import PIL.Image  # noqa: F401
+            import PIL.Image  # noqa: F401 - only whether it is there
         except ImportError as error:
             raise ConfigError(
                 "--source images",

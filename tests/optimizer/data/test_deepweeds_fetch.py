@@ -1,14 +1,13 @@
 """Tests of DeepWeeds' download against a real HTTP server on this machine."""
 
-import hashlib
 import io
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from file_server import FileServer, deserted_url, serving
 from images_case import draw
 
 from headtail.errors import DataError
@@ -19,51 +18,8 @@ from optimizer.data.deepweeds_fetch import OFFICIAL, DeepWeedsSite, fetch_deepwe
 from optimizer.data.images_config import ImagesConfig
 from optimizer.data.load import load
 
+ARCHIVE = "download?id=images.zip&confirm=t"
 NAMES = [f"20160928-1403{i:02}-{i % 4}.jpg" for i in range(40)]
-
-
-class WeedServer(ThreadingHTTPServer):
-    """Serves files with ranges; can break one off."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, bytes] = {}
-        self.cut_after: list[int] = []
-        """Bytes after which the connection breaks, for one request of the archive after another."""
-        self.requests: list[tuple[str, str | None]] = []
-
-    @property
-    def site(self) -> DeepWeedsSite:
-        """The same layout as the official one, with an archive behind a query."""
-        url = f"http://127.0.0.1:{self.server_port}"
-        sums = {n: hashlib.sha256(content).hexdigest() for n, content in self.files.items()}
-        return DeepWeedsSite(f"{url}/labels", f"{url}/download?id=images.zip&confirm=t", sums)
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers GET with 200, 206 or 404."""
-
-    server: WeedServer
-
-    def do_GET(self) -> None:
-        """Send a file or the rest of it."""
-        self.server.requests.append((self.path, self.headers["Range"]))
-        is_archive = self.path.startswith("/download?id=images.zip")
-        name = "images.zip" if is_archive else self.path.removeprefix("/labels/")
-        content = self.server.files.get(name)
-        if content is None:
-            self.send_error(404)
-            return
-        start = int((self.headers["Range"] or "bytes=0-")[6:-1])
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        is_cut = is_archive and self.server.cut_after
-        end = start + self.server.cut_after.pop(0) if is_cut else len(content)
-        self.wfile.write(content[start:end])
-
-    def log_message(self, *args: object) -> None:
-        """Stay silent."""
 
 
 def archive(folder: Path, names: list[str], prefix: str = "") -> bytes:
@@ -77,33 +33,40 @@ def archive(folder: Path, names: list[str], prefix: str = "") -> bytes:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[WeedServer]:
+def server(tmp_path: Path) -> Iterator[FileServer]:
     """Return a running server with forty images, two classes and one fold."""
-    running = WeedServer()
-    rows = [f"{name},{i % 2},{'weed' if i % 2 else 'rest'}" for i, name in enumerate(NAMES)]
-    running.files["labels.csv"] = "\n".join(["Filename,Label,Species", *rows, ""]).encode()
-    for part, names in (("train", NAMES[:24]), ("val", NAMES[24:32]), ("test", NAMES[32:])):
-        lines = [f"{name},{NAMES.index(name) % 2}" for name in names]
-        running.files[f"{part}_subset0.csv"] = "\n".join(["Filename,Label", *lines]).encode()
-    running.files["images.zip"] = archive(tmp_path, NAMES)
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield running
-    running.shutdown()
-    thread.join()
-    running.server_close()
+    with serving() as running:
+        rows = [f"{name},{i % 2},{'weed' if i % 2 else 'rest'}" for i, name in enumerate(NAMES)]
+        running.files["labels/labels.csv"] = "\n".join(
+            ["Filename,Label,Species", *rows, ""]
+        ).encode()
+        for part, names in (("train", NAMES[:24]), ("val", NAMES[24:32]), ("test", NAMES[32:])):
+            lines = [f"{name},{NAMES.index(name) % 2}" for name in names]
+            running.files[f"labels/{part}_subset0.csv"] = "\n".join(
+                ["Filename,Label", *lines]
+            ).encode()
+        running.files[ARCHIVE] = archive(tmp_path, NAMES)
+        yield running
 
 
-def test_all_comes_and_loads(server: WeedServer, tmp_path: Path) -> None:
+def site(server: FileServer) -> DeepWeedsSite:
+    """Return the same layout as the official one, with an archive behind a query."""
+    sums = {n.removeprefix("labels/"): sha256(c).hexdigest() for n, c in server.files.items()}
+    sums["images.zip"] = sums.pop(ARCHIVE)
+    return DeepWeedsSite(f"{server.url}/labels", f"{server.url}/{ARCHIVE}", sums)
+
+
+def test_all_comes_and_loads(server: FileServer, tmp_path: Path) -> None:
     """Broken off twice, continued, unpacked, and no archive left behind."""
-    server.cut_after = [500, 900]
+    server.cut_after[ARCHIVE] = [500, 900]
     seen: list[str] = []
     folder = fetch_deepweeds(
-        tmp_path / "new" / "deepweeds", lambda what, done, total: seen.append(what), server.site
+        tmp_path / "new" / "deepweeds", lambda what, done, total: seen.append(what), site(server)
     )
     ranges = [ranged for path, ranged in server.requests if "download" in path]
     assert [None, "bytes=500-", "bytes=1400-"] == ranges
-    assert {*server.files, "images"} - {"images.zip"} == {p.name for p in folder.iterdir()}
+    tables = {name.removeprefix("labels/") for name in server.files} - {ARCHIVE}
+    assert tables | {"images"} == {p.name for p in folder.iterdir()}
     assert {"fetching images.zip, bytes", "unpacking images", "fetched DeepWeeds"} <= {*seen}
     images = ImagesConfig(height=8, width=8)
     dataset = load(
@@ -113,63 +76,62 @@ def test_all_comes_and_loads(server: WeedServer, tmp_path: Path) -> None:
     assert 0 == dataset.notes["skipped"]
 
 
-def test_what_is_there_and_right_is_kept(server: WeedServer, tmp_path: Path) -> None:
-    folder = fetch_deepweeds(tmp_path / "w", site=server.site)
+def test_what_is_there_and_right_is_kept(server: FileServer, tmp_path: Path) -> None:
+    folder = fetch_deepweeds(tmp_path / "w", site=site(server))
     server.requests.clear()
-    fetch_deepweeds(folder, site=server.site)
+    fetch_deepweeds(folder, site=site(server))
     assert [] == server.requests
     (folder / "images" / NAMES[3]).unlink()
     (folder / "labels.csv").write_text("damaged")
-    fetch_deepweeds(folder, site=server.site)
+    fetch_deepweeds(folder, site=site(server))
     assert 2 == len(server.requests)
     assert (folder / "images" / NAMES[3]).is_file()
 
 
-def test_paths_in_the_archive_lead_nowhere(server: WeedServer, tmp_path: Path) -> None:
+def test_paths_in_the_archive_lead_nowhere(server: FileServer, tmp_path: Path) -> None:
     """Members go into `images` under their names, wherever they claim to lie."""
-    server.files["images.zip"] = archive(tmp_path, NAMES, "../../outside/")
-    folder = fetch_deepweeds(tmp_path / "a" / "b" / "w", site=server.site)
+    server.files[ARCHIVE] = archive(tmp_path, NAMES, "../../outside/")
+    folder = fetch_deepweeds(tmp_path / "a" / "b" / "w", site=site(server))
     assert {*NAMES} == {p.name for p in (folder / "images").iterdir()}
     assert not list(tmp_path.rglob("outside"))
 
 
-def test_archive_that_lacks_an_image_is_named(server: WeedServer, tmp_path: Path) -> None:
-    server.files["images.zip"] = archive(tmp_path, NAMES[2:])
+def test_archive_that_lacks_an_image_is_named(server: FileServer, tmp_path: Path) -> None:
+    server.files[ARCHIVE] = archive(tmp_path, NAMES[2:])
     with pytest.raises(DataError, match=rf"images\.zip: lacks 2 images, first {NAMES[0]}"):
-        fetch_deepweeds(tmp_path / "w", site=server.site)
+        fetch_deepweeds(tmp_path / "w", site=site(server))
     assert not (tmp_path / "w" / "images").exists()
 
 
-def test_archive_that_is_none_is_named(server: WeedServer, tmp_path: Path) -> None:
-    server.files["images.zip"] = b"PK but not much more"
+def test_archive_that_is_none_is_named(server: FileServer, tmp_path: Path) -> None:
+    server.files[ARCHIVE] = b"PK but not much more"
     with pytest.raises(DataError, match=r"images\.zip: cannot be unpacked: "):
-        fetch_deepweeds(tmp_path / "w", site=server.site)
+        fetch_deepweeds(tmp_path / "w", site=site(server))
 
 
-def test_page_in_the_place_of_the_archive_is_named(server: WeedServer, tmp_path: Path) -> None:
+def test_page_in_the_place_of_the_archive_is_named(server: FileServer, tmp_path: Path) -> None:
     """Drive answers with a page where it wants a confirmation."""
-    site = server.site
-    server.files["images.zip"] = b"<html>cannot scan this file for viruses</html>"
+    before = site(server)
+    server.files[ARCHIVE] = b"<html>cannot scan this file for viruses</html>"
     with pytest.raises(DataError, match=r"download\?id=.*: expected SHA-256 [0-9a-f]{64}, rec"):
-        fetch_deepweeds(tmp_path / "w", site=site)
+        fetch_deepweeds(tmp_path / "w", site=before)
 
 
 def test_oversized_image_is_refused(
-    server: WeedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deepweeds_fetch, "MAX_IMAGE_BYTES", 20)
     with pytest.raises(DataError, match="expected at most 20 bytes, received"):
-        fetch_deepweeds(tmp_path / "w", site=server.site)
+        fetch_deepweeds(tmp_path / "w", site=site(server))
 
 
 def test_command_reaches_for_the_official_site(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Up to the connection: nobody listens on the port of a server just closed."""
-    closed = WeedServer()
-    closed.server_close()
-    site = DeepWeedsSite(closed.site.labels_url, closed.site.images_url, OFFICIAL.sums)
-    monkeypatch.setattr(deepweeds_fetch, "OFFICIAL", site)
+    url = deserted_url()
+    away = DeepWeedsSite(f"{url}/labels", f"{url}/{ARCHIVE}", OFFICIAL.sums)
+    monkeypatch.setattr(deepweeds_fetch, "OFFICIAL", away)
     assert main(["data", "fetch", "deepweeds", "--to", str(tmp_path)]) != 0
     error = capsys.readouterr().err
     assert "cannot be reached: " in error
@@ -177,6 +139,6 @@ def test_command_reaches_for_the_official_site(
 
 
 def test_other_schemes_are_refused(tmp_path: Path) -> None:
-    site = DeepWeedsSite("file:///etc", "file:///etc", {})
+    local = DeepWeedsSite("file:///etc", "file:///etc", {})
     with pytest.raises(DataError, match="file:///etc: expected an http or https address"):
-        fetch_deepweeds(tmp_path, site=site)
+        fetch_deepweeds(tmp_path, site=local)

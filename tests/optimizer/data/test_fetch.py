@@ -1,13 +1,11 @@
 """Tests of the download against a real HTTP server on this machine."""
 
 import hashlib
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
+from file_server import FileServer, deserted_url, serving
 
 from headtail.errors import DataError
 from optimizer.data.fetch import CHBMIT_SEIZURES, SUMS, fetch_chbmit, fetch_mitbih
@@ -20,60 +18,18 @@ FILES = {
 }
 
 
-class FileServer(ThreadingHTTPServer):
-    """Serves files with ranges; can spoil, cut off or hide one."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        sums = "".join(f"{hashlib.sha256(c).hexdigest()} {n}\n" for n, c in FILES.items())
-        self.files = {**FILES, SUMS: sums.encode()}
-        self.cut_after: dict[str, list[int]] = {}
-        """Bytes after which the connection breaks, per file, for one request after another."""
-        self.requests: list[tuple[str, str | None]] = []
-
-    @property
-    def url(self) -> str:
-        """Address of the folder."""
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers GET with 200, 206, 404 or 416."""
-
-    server: FileServer
-
-    def do_GET(self) -> None:
-        """Send a file or the rest of it."""
-        name = unquote(self.path.lstrip("/"))
-        self.server.requests.append((name, self.headers["Range"]))
-        if name not in self.server.files:
-            self.send_error(404)
-            return
-        content = self.server.files[name]
-        start = int((self.headers["Range"] or "bytes=0-")[6:-1])
-        if start >= len(content):
-            self.send_error(416)
-            return
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        cuts = self.server.cut_after.get(name)
-        self.wfile.write(content[start : start + cuts.pop(0)] if cuts else content[start:])
-
-    def log_message(self, *args: object) -> None:
-        """Stay silent."""
-
-
 @pytest.fixture
 def server() -> Iterator[FileServer]:
-    """Return a running server."""
-    running = FileServer()
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield running
-    running.shutdown()
-    thread.join()
-    running.server_close()
+    """Return a running server with two records of MIT-BIH."""
+    with serving() as running:
+        running.files = with_sums(FILES)
+        yield running
+
+
+def with_sums(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Return the files and the list of their checksums."""
+    sums = "".join(f"{hashlib.sha256(c).hexdigest()} {n}\n" for n, c in files.items())
+    return {**files, SUMS: sums.encode()}
 
 
 def names(folder: Path) -> set[str]:
@@ -164,10 +120,8 @@ def test_oversized_file_is_refused(
 
 def test_server_that_is_away_is_named(tmp_path: Path) -> None:
     """Nobody listens on the port of a server just closed."""
-    closed = FileServer()
-    closed.server_close()
     with pytest.raises(DataError, match=r"127\.0\.0\.1:.*cannot be reached: .*refused"):
-        fetch_mitbih(tmp_path, base_url=closed.url)
+        fetch_mitbih(tmp_path, base_url=deserted_url())
     assert set() == names(tmp_path)
 
 
@@ -197,8 +151,7 @@ def chbmit(server: FileServer) -> FileServer:
     """Return the server with CHB-MIT on it: three cases, one recording each."""
     recordings = [name for name in CHBMIT if name.endswith(".edf")]
     files = {**CHBMIT, CHBMIT_SEIZURES: "\n".join([*recordings, ""]).encode()}
-    sums = "".join(f"{hashlib.sha256(c).hexdigest()} {n}\n" for n, c in files.items())
-    server.files = {**files, SUMS: sums.encode()}
+    server.files = with_sums(files)
     return server
 
 
@@ -246,7 +199,5 @@ def test_list_of_recordings_is_checked(
 
 def test_chbmit_server_that_is_away_is_named(tmp_path: Path) -> None:
     """Up to the connection: nobody listens on the port of a server just closed."""
-    closed = FileServer()
-    closed.server_close()
     with pytest.raises(DataError, match=r"127\.0\.0\.1:.*cannot be reached: .*refused"):
-        fetch_chbmit(tmp_path, base_url=closed.url)
+        fetch_chbmit(tmp_path, base_url=deserted_url())

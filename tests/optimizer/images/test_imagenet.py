@@ -1,12 +1,11 @@
 """Tests of `weights = "imagenet"` against a real HTTP server on this machine."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from file_server import FileServer, deserted_url, serving
 
 from headtail.errors import ConfigError
 from optimizer.images.config import BackboneConfig
@@ -21,57 +20,19 @@ SHAPE = (96, 96, 3)
 FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_96_no_top.h5"
 
 
-class WeightServer(ThreadingHTTPServer):
-    """Serves files by name."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, bytes] = {}
-
-    @property
-    def url(self) -> str:
-        """Address of the folder."""
-        return f"http://127.0.0.1:{self.server_port}/"
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers GET with 200 or 404."""
-
-    server: WeightServer
-
-    def do_GET(self) -> None:
-        """Send a file."""
-        content = self.server.files.get(self.path.lstrip("/"))
-        if content is None:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *args: object) -> None:
-        """Stay silent."""
-
-
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WeightServer]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     """Return a running server that stands where Keras' own stood; nothing is cached before."""
     from keras.src.applications import mobilenet_v2
 
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path), raising=False)
-    running = WeightServer()
-    monkeypatch.setattr(mobilenet_v2, "BASE_WEIGHT_PATH", running.url)
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield running
-    running.shutdown()
-    thread.join()
-    running.server_close()
+    with serving() as running:
+        monkeypatch.setattr(mobilenet_v2, "BASE_WEIGHT_PATH", f"{running.url}/")
+        yield running
 
 
-def test_weights_of_the_server_arrive_in_the_backbone(server: WeightServer, tmp_path: Path) -> None:
+def test_weights_of_the_server_arrive_in_the_backbone(server: FileServer, tmp_path: Path) -> None:
     """Served in the layout of keras.applications' own files, they are those of our layers."""
     import keras
 
@@ -91,7 +52,7 @@ def test_weights_of_the_server_arrive_in_the_backbone(server: WeightServer, tmp_
     assert len(expected) + 2 == len(model.get_weights())
 
 
-def test_server_without_the_file_is_one_line(server: WeightServer) -> None:
+def test_server_without_the_file_is_one_line(server: FileServer) -> None:
     from optimizer.images.backbone import build_classifier
 
     with pytest.raises(
@@ -102,15 +63,13 @@ def test_server_without_the_file_is_one_line(server: WeightServer) -> None:
 
 
 def test_server_that_is_away_is_one_line(
-    server: WeightServer, monkeypatch: pytest.MonkeyPatch
+    server: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Up to the connection: nobody listens on the port of a server just closed."""
     from keras.src.applications import mobilenet_v2
 
     from optimizer.images.backbone import build_classifier
 
-    closed = WeightServer()
-    closed.server_close()
-    monkeypatch.setattr(mobilenet_v2, "BASE_WEIGHT_PATH", closed.url)
+    monkeypatch.setattr(mobilenet_v2, "BASE_WEIGHT_PATH", f"{deserted_url()}/")
     with pytest.raises(ConfigError, match=r"weights 'imagenet': .*127\.0\.0\.1.*refused"):
         build_classifier(CONFIG, SHAPE, 3)

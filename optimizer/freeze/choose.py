@@ -213,6 +213,7 @@ def _digest(
     seed: int,
 ) -> str:
     digest = hashlib.sha256(msgspec.json.encode([config, seed, names]))
-    for array in (*network.state, lessons.training.y, lessons.validation.y):
+    splits = lessons.training, lessons.validation
+    for array in (*network.state, *(a for split in splits for a in (split.x, split.y))):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -1,5 +1,6 @@
 """What a selection leaves in a run's history, line by line, and how it goes on from there."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ class FreezeStart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The first line of a selection: whose individuals follow."""
 
     digest: str
-    """Of the recipe's section, the seed, the network with its weights, and the labels."""
+    """Of the recipe's section, the seed, the network with its weights, and the data."""
     layers: tuple[str, ...]
     """Names in the order of the masks."""
     flops_per_s: float
@@ -118,7 +119,7 @@ class FreezeHistoryWriter:
 
     def individual(self, generation: int, individual: FreezeIndividual) -> None:
         """Write a mask that has been judged."""
-        self._best = max(individual.score, self._best or individual.score)
+        self._best = max(individual.score, -math.inf if self._best is None else self._best)
         if individual.mask not in self._written:
             self._written.add(individual.mask)
             self._append("freeze_individual", individual, generation=generation)

@@ -20,6 +20,7 @@ from optimizer.freeze.network import read_network
 from optimizer.freeze.prediction import predict_training
 from optimizer.freeze.selection import scalar_fitness
 from optimizer.freeze.training import FreezeLessons, FrozenTrainer
+from optimizer.labelled import Labelled
 from optimizer.run_folder import RunFolder
 
 pytestmark = pytest.mark.tf
@@ -227,6 +228,10 @@ def test_bad_recipes_and_folders_are_refused(tmp_path: Path) -> None:
         choose_layers(dense(), LESSONS, config, 2, Log(), RunFolder(tmp_path))
     with pytest.raises(ConfigError, match="holds the selection of another network, recipe, seed"):
         choose_layers(dense(seed=2), LESSONS, config, 1, Log(), RunFolder(tmp_path))
+    same_labels = Labelled(LESSONS.training.x + 1, LESSONS.training.y)
+    other = FreezeLessons(same_labels, LESSONS.validation)
+    with pytest.raises(ConfigError, match="holds the selection of another network, recipe, seed"):
+        choose_layers(dense(), other, config, 1, Log(), RunFolder(tmp_path))
     (tmp_path / "history.jsonl").write_bytes(b'{"event":"freeze"}\n')
     with pytest.raises(ConfigError, match="line 1 cannot be read"):
         choose_layers(dense(), LESSONS, config, 1, Log(), RunFolder(tmp_path))

@@ -2,14 +2,14 @@
 
 import shutil
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from headtail.errors import DataError
+from headtail.zip_errors import ZIP_ERRORS
 from optimizer.data.dataset import Progress, silent
-from optimizer.data.deepweeds import IMAGE_NAME, read_labels
+from optimizer.data.deepweeds import IMAGE_NAME, MAX_TABLE_BYTES, read_labels
 from optimizer.data.fetch import fetch_file, file_sha256
 
 
@@ -54,7 +54,6 @@ OFFICIAL = DeepWeedsSite(
     },
 )
 MAX_ARCHIVE_BYTES = 512 << 20
-MAX_TABLE_BYTES = 4 << 20
 # The images are JPEGs of 256 x 256.
 MAX_IMAGE_BYTES = 1 << 20
 READ_BYTES = 1 << 16
@@ -135,7 +134,7 @@ def _unpack(archive: Path, folder: Path, names: set[str], progress: Progress) ->
                     shutil.copyfileobj(source, target, READ_BYTES)
                 missing.discard(name)
                 progress("unpacking images", len(names) - len(missing), len(names))
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
+    except ZIP_ERRORS as error:
         raise DataError(str(archive), f"cannot be unpacked: {error}") from error
     if missing:
         raise DataError(str(archive), f"lacks {len(missing)} images, first {min(missing)}")

@@ -1,9 +1,5 @@
 """A training on disk after each epoch: one .npz file, whole or as it was."""
 
-import os
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +9,10 @@ import msgspec
 import numpy as np
 
 from headtail.errors import ConfigError
+from headtail.files import replacing
 from headtail.tensor import Array
+from headtail.zip_errors import ZIP_ERRORS
+from optimizer.cut.graph_file import first_line
 from optimizer.training.training import Epoch
 
 
@@ -50,22 +49,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     arrays: dict[str, Any] = {f"state_{i:05}": a for i, a in enumerate(checkpoint.state)}
     arrays |= {f"best_{i:05}": a for i, a in enumerate(checkpoint.best)}
     history = np.frombuffer(msgspec.json.encode(checkpoint.history), np.uint8)
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        # Not through headtail.files: the content of a large network would be held twice.
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, history=history, confusion=checkpoint.confusion, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-        temporary = None
-    except OSError as error:
-        raise ConfigError(str(path), f"cannot be written: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    with replacing(path, 0o600) as file:
+        np.savez(file, history=history, confusion=checkpoint.confusion, **arrays)
 
 
 def read_checkpoint(path: Path, key: str) -> Checkpoint | None:
@@ -87,17 +72,7 @@ def read_checkpoint(path: Path, key: str) -> Checkpoint | None:
             state = [members[n] for n in names if n.startswith("state_")]
             best = [members[n] for n in names if n.startswith("best_")]
             return Checkpoint(history, members["confusion"], state, best)
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        TypeError,
-        msgspec.MsgspecError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except (OSError, KeyError, TypeError, msgspec.MsgspecError, *ZIP_ERRORS) as error:
         raise ConfigError(
-            str(path), f"damaged checkpoint: {reason}; remove it to train anew"
+            str(path), f"damaged checkpoint: {first_line(error)}; remove it to train anew"
         ) from error

@@ -1,12 +1,12 @@
 """A `.keras` file as a backbone: read safely, its classification head taken off."""
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from headtail.errors import ConfigError
+from headtail.zip_errors import ZIP_ERRORS
 from optimizer.cut.graph_file import first_line
 
 MAX_BYTES = 4 << 30
@@ -24,7 +24,7 @@ def read_model(path: Path) -> keras.Model:
         raise ConfigError(str(path), f"expected at most {MAX_BYTES} bytes, received {size}")
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, TypeError, KeyError, *ZIP_ERRORS) as error:
         raise ConfigError(str(path), f"Keras cannot load it: {first_line(error)}") from error
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ConfigError(str(path), "expected a model with one input and one output")

@@ -42,14 +42,14 @@ def run(recipe: str, out: Path, key_folder: Path, *flags: str) -> str:
 def test_demo_recipe_learns_from_patients_it_is_not_tested_on(
     tmp_path: Path, key_folder: Path, trust: Trust
 ) -> None:
-    """Far better than naming one class in macro-F1, which for always-N is 0.235."""
+    """Better than always-N in macro-F1, which for it is 0.235."""
     stdout = run("demo.toml", tmp_path / "out", key_folder)
     assert "SYNTHETIC" not in stdout
-    manifest = read_bundle(tmp_path / "out" / "ecg-demo-1.bundle", trust).manifest
+    manifest = read_bundle(tmp_path / "out" / "ecg-demo-2.bundle", trust).manifest
     metrics = {(m.name, m.split): m.value for m in manifest.metrics}
     assert {"inter_patient"} == {m.protocol for m in manifest.metrics}
-    assert metrics["macro_f1", "test"] > 0.28
-    assert metrics["accuracy", "test"] > 0.75
+    assert metrics["macro_f1", "test"] > 0.45
+    assert metrics["accuracy", "test"] > 0.85
     assert 0 < manifest.default_point < len(manifest.segments)
 
 

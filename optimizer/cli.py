@@ -32,7 +32,7 @@ _EPILOG = """\
 examples:
   optimizer run recipes/demo.toml --out runs/first
   optimizer split resnet50.onnx --out resnet50.bundle
-  optimizer inspect runs/first/ecg-demo-1.bundle
+  optimizer inspect runs/first/ecg-demo-2.bundle
   optimizer data fetch mitbih --to data
   optimizer serve --state jobs &
   optimizer submit recipes/demo.toml --watch

@@ -6,10 +6,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from fog_server.rollout.judge import Judgement
 from fog_server.rollout.rollouts import Published
-from fog_server.rollout.state import Event, Model, State
+from fog_server.rollout.state import Action, Event, Model, State
 
 PUBLICATIONS = ("accepted", "known", "refused")
 ROLES = ("active", "canary")
+MAKERS = ("fog", "operator")
 
 
 class RolloutMetrics:
@@ -98,6 +99,10 @@ class RolloutMetrics:
             self._count(model)
 
     def _count(self, model: Model) -> None:
+        if model.name not in self._generations:  # from 0: rates do not see a series' first value
+            for action in Action:
+                for by in MAKERS:
+                    self._changes.labels(model.name, action.value, by)
         seen = self._generations.setdefault(model.name, model.generation)
         for event in model.events:
             if event.generation > seen:
@@ -107,6 +112,4 @@ class RolloutMetrics:
 
 def _by(event: Event) -> str:
     """Return who made a change, as one of two."""
-    if event.by in ("rule", "grace", "folder"):
-        return "fog"
-    return "operator"
+    return MAKERS[event.by not in ("rule", "grace", "folder")]

@@ -152,7 +152,7 @@ def test_answer_after_the_deadline_is_ignored(run_agent, scripted_fog, expected)
         return [late[0], answer] if len(scripted_fog.requests) == 10 else answer
 
     scripted_fog.script = script
-    lines = run_agent(fog=scripted_fog.address, batch=1, in_flight=4, deadline_s=0.3)
+    lines = run_agent(fog=scripted_fog.address, batch=1, in_flight=4, deadline_s=2.0)
     assert list(range(20)) == [line["sequence"] for line in lines]
     assert ["edge"] + ["fog"] * 19 == [line["where"] for line in lines]
     assert np.allclose(expected, [line["output"] for line in lines], rtol=1e-5, atol=1e-6)

@@ -51,11 +51,13 @@ def export_keras(model: keras.Model, opset: int = OPSET) -> bytes:
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
         with _reproducible(), _frugal(model.count_params()), _without_xla():
+            traced = call.get_concrete_function(*signature)
             proto, _ = tf2onnx.convert.from_function(
                 call, signature, opset=opset, custom_op_handlers={"Erfc": (_one_minus_erf, [])}
             )
     except (ValueError, KeyError, TypeError, RuntimeError, NotImplementedError) as error:
         raise ExportError(where, f"tf2onnx cannot convert it: {_first_line(error)}") from error
+    _hold(proto, traced, len(inputs))
     by_name = {o.name: o for o in proto.graph.output}
     del proto.graph.output[:]
     proto.graph.output.extend(by_name[n] for n in outputs)
@@ -64,6 +66,20 @@ def export_keras(model: keras.Model, opset: int = OPSET) -> bytes:
     except onnx.checker.ValidationError as error:
         # tf2onnx leaves what it does not know in the graph and only logs it.
         raise ExportError(where, f"no valid ONNX comes of it: {_first_line(error)}") from error
+
+
+def _hold(proto: onnx.ModelProto, traced: Any, inputs: int) -> None:
+    """Make constants of the tensors that a function holds, which tf2onnx leaves as inputs.
+
+    Keras' Normalization keeps its mean and variance so; variables are none of these.
+    """
+    captured = zip(traced.inputs[inputs:], traced.captured_inputs, strict=True)
+    held = {t.name: value for t, value in captured if value.dtype != tf.resource}
+    for given in [i for i in proto.graph.input if i.name in held]:
+        proto.graph.input.remove(given)
+        proto.graph.initializer.append(
+            onnx.numpy_helper.from_array(held[given.name].numpy(), given.name)
+        )
 
 
 def before_softmax(model: keras.Model) -> keras.Model:

@@ -83,6 +83,25 @@ def test_sequential_model_is_exported() -> None:
     np.testing.assert_allclose(actual, np.asarray(model(x)), atol=1e-6)
 
 
+@pytest.mark.parametrize("is_adapted", [True, False])
+def test_mean_and_variance_that_a_layer_holds_are_constants(is_adapted: bool) -> None:
+    """Keras' Normalization has them as tensors, not as variables."""
+    import keras
+
+    from optimizer.keras_onnx import export_keras
+
+    mean = None if is_adapted else [1.0, 2.0, 3.0]
+    normal = keras.layers.Normalization(mean=mean, variance=mean)
+    if is_adapted:
+        normal.adapt(5 + windows(50, 4, 3))
+    x = keras.Input((4, 3))
+    model = keras.Model(x, keras.layers.Dense(2)(keras.layers.Flatten()(normal(x))))
+    content, given = export_keras(model), windows(6, 4, 3)
+    assert content == export_keras(model)
+    result = run_onnx(content, {"x": given})["y"]
+    np.testing.assert_allclose(model.predict(given, verbose=0), result, rtol=1e-5, atol=1e-6)
+
+
 def test_several_inputs_and_outputs_keep_their_names_and_order() -> None:
     """A model of one input says x, of several what the user called them."""
     import keras

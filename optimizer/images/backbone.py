@@ -7,9 +7,9 @@ import keras
 from headtail.bundle.manifest import Step
 from headtail.errors import ConfigError
 from optimizer.cut.graph_file import first_line
+from optimizer.images.backbone_layers import find_features, fit_input, read_backbone
 from optimizer.images.config import BackboneConfig
 from optimizer.images.family import build_family, checked_file, family_names, find_family
-from optimizer.images.keras_file import find_features, fit_input, read_model
 from optimizer.images.residual import NAME as SMALL_RESNET
 from optimizer.images.residual import small_resnet
 
@@ -105,7 +105,7 @@ def _read_features(config: BackboneConfig, shape: tuple[int, int, int]) -> tuple
         raise ConfigError(
             "[backbone] network", "a .keras file takes no options and not the weights 'imagenet'"
         )
-    model = read_model(checked_file(config.network))
+    model = read_backbone(checked_file(config.network))
     if config.weights != "none":
         try:
             model.load_weights(checked_file(config.weights))

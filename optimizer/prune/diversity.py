@@ -97,14 +97,11 @@ def channel_diversity(groups: ChannelGroups, minimum: float) -> Diversity:
         PruningError: If the minimum is out of range.
     """
     columns: dict[int, list[FloatArray]] = {}
-    for part in groups.parts:
-        for (name, axis), ids in part.weights.items():
-            value = np.asarray(getattr(part.operation, name), np.float64)
-            if ids is None or value.ndim < 2 or (name, axis) in part.reads:
-                continue
-            rows = np.moveaxis(value, axis, 0).reshape(len(ids), -1)
-            for i, row in zip(ids.tolist(), rows, strict=True):
-                columns.setdefault(i, []).append(row)
+    for kernel in groups.kernels():
+        value = np.asarray(kernel.variable, np.float64)
+        rows = np.moveaxis(value, kernel.axis, 0).reshape(len(kernel.ids), -1)
+        for i, row in zip(kernel.ids.tolist(), rows, strict=True):
+            columns.setdefault(i, []).append(row)
     weights = {}
     for group in groups.groups:
         makers = [

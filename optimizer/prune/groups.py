@@ -1,8 +1,9 @@
 """Pruning groups of a model: channels of several layers that go together."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -33,6 +34,19 @@ class PruningGroup:
     def width(self) -> int:
         """How many channels it has, each to keep or to drop."""
         return len(self.members)
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A weight of two or more axes that makes channels."""
+
+    variable: Any
+    axis: int
+    """Of its channels."""
+    ids: Ids
+    """Of each of them."""
+    path: str
+    """Of the layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,14 @@ class ChannelGroups:
             known = ", ".join(g.name for g in self.groups[:8]) or "none"
             raise PruningError(f"pruning group '{name}'", f"no such group; the first are {known}")
         return found
+
+    def kernels(self) -> Iterator[Kernel]:
+        """Yield what makes channels, in the order of the model; biases do not."""
+        for part in self.parts:
+            for (name, axis), ids in part.weights.items():
+                variable = getattr(part.operation, name)
+                if ids is not None and len(variable.shape) > 1 and (name, axis) not in part.reads:
+                    yield Kernel(variable, axis, ids, part.path)
 
     def kept(self, keep: Keep) -> Kept:
         """Return for every channel id whether it stays.

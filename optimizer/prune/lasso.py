@@ -1,6 +1,5 @@
 """Group lasso: a penalty that drives whole filters to zero while a model trains."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -47,23 +46,15 @@ def add_group_lasso(groups: ChannelGroups, strength: float) -> tuple[str, ...]:
     """
     makers = {layer for g in groups.groups for layer in g.layers}
     named = []
-    for variable, axis, path in _kernels(groups):
-        if path in makers:
-            variable.regularizer = GroupLasso(strength, axis)
-            named.append(str(variable.path))
+    for kernel in groups.kernels():
+        if kernel.path in makers:
+            kernel.variable.regularizer = GroupLasso(strength, kernel.axis)
+            named.append(str(kernel.variable.path))
     return tuple(named)
 
 
 def remove_group_lasso(groups: ChannelGroups) -> None:
     """Take the penalty off all kernels again."""
-    for variable, _, _ in _kernels(groups):
-        if isinstance(variable.regularizer, GroupLasso):
-            variable.regularizer = None
-
-
-def _kernels(groups: ChannelGroups) -> Iterable[tuple[Any, int, str]]:
-    for part in groups.parts:
-        for (name, axis), ids in part.weights.items():
-            variable = getattr(part.operation, name)
-            if ids is not None and len(variable.shape) > 1 and (name, axis) not in part.reads:
-                yield variable, axis, part.path
+    for kernel in groups.kernels():
+        if isinstance(kernel.variable.regularizer, GroupLasso):
+            kernel.variable.regularizer = None

@@ -10,6 +10,7 @@ import msgspec
 
 from headtail.errors import ConfigError, PruningError
 from headtail.files import write_file
+from optimizer.keras_file import read_keras_file, write_keras_file
 from optimizer.prune.groups import ChannelGroups, Keep, find_groups
 from optimizer.prune.keep import Rules, keep_for_macs
 from optimizer.prune.prune import prune
@@ -107,7 +108,7 @@ def prune_in_steps(
     for number in range(len(record.steps) + 1, plan.steps + 1):
         if _is_missed(record, plan):
             break
-        current = _load(folder, record.steps[-1]) if record.steps else model
+        current = read_keras_file(folder / record.steps[-1].model) if record.steps else model
         groups = find_groups(current)
         limit = plan.share(number) * total
         keep = keep_for_macs(groups, judge(current, groups), limit, plan.rules)
@@ -121,7 +122,7 @@ def prune_in_steps(
             keep=_composed(whole, before, keep),
             model=f"step-{number}.keras",
         )
-        _save(pruned, folder / step.model)
+        write_keras_file(pruned, folder / step.model)
         record = Record(original, (*record.steps, step))
         write_file(folder / RECORD, msgspec.json.format(msgspec.json.encode(record)), 0o644)
     return _outcome(folder, record, plan)
@@ -135,7 +136,7 @@ def _outcome(folder: Path, record: Record, plan: Plan) -> Outcome:
             f"expected an accuracy of at least {plan.min_accuracy:g} after pruning, the first step"
             f" reached {record.steps[0].accuracy:g}",
         )
-    return Outcome(_load(folder, taken[-1]), taken, len(taken) == plan.steps)
+    return Outcome(read_keras_file(folder / taken[-1].model), taken, len(taken) == plan.steps)
 
 
 def _is_missed(record: Record, plan: Plan) -> bool:
@@ -177,21 +178,3 @@ def _read(folder: Path, original: str) -> Record:
             str(path), f"expected steps of '{original}', received those of '{record.original}'"
         )
     return record
-
-
-def _load(folder: Path, step: Step) -> keras.Model:
-    path = folder / step.model
-    try:
-        return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError) as error:
-        raise ConfigError(str(path), f"cannot be read: {error}") from error
-
-
-def _save(model: keras.Model, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")  # Keras looks at the suffix
-    try:
-        model.save(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -50,11 +50,8 @@ def random_importance(groups: ChannelGroups, rng: np.random.Generator) -> Scores
 def _kernel_sums(groups: ChannelGroups, power: int) -> FloatArray:
     """Return the sum of |weight|^power over the kernels that make each id, shape (ids,)."""
     by_id = np.zeros(len(groups.owners))
-    for part in groups.parts:
-        for (name, axis), ids in part.weights.items():
-            value = np.asarray(getattr(part.operation, name), np.float64)
-            if ids is None or value.ndim < 2 or (name, axis) in part.reads:
-                continue
-            others = tuple(i for i in range(value.ndim) if i != axis % value.ndim)
-            np.add.at(by_id, ids, (np.abs(value) ** power).sum(axis=others))
+    for kernel in groups.kernels():
+        value = np.asarray(kernel.variable, np.float64)
+        others = tuple(i for i in range(value.ndim) if i != kernel.axis % value.ndim)
+        np.add.at(by_id, kernel.ids, (np.abs(value) ** power).sum(axis=others))
     return by_id

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from headtail.errors import ConfigError
+from optimizer.keras_file import read_keras_file
 from optimizer.progress import Reporter
 from optimizer.run.task import Task
 from optimizer.run_folder import MODEL, TRAINING, RunFolder
@@ -68,9 +69,6 @@ def _train(task: Task, folder: RunFolder, reporter: Reporter) -> tuple[keras.Mod
 
 def _load(path: Path) -> keras.Model:
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise ConfigError(
-            str(path), f"cannot be read: {reason}; delete the folder to start over"
-        ) from error
+        return read_keras_file(path)
+    except ConfigError as error:
+        raise ConfigError(f"{error}", "delete the folder to start over") from error

@@ -1,6 +1,5 @@
 """Reading a .keras file for `optimizer split`: its ONNX form, and Keras itself to compare with."""
 
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,10 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from headtail.errors import ExportError
 from headtail.tensor import Array
 from optimizer.cut.graph import Graph
-from optimizer.cut.graph_file import first_line
+from optimizer.keras_file import read_keras_file
 from optimizer.keras_onnx import before_softmax, export_keras
 from optimizer.verify import Reference, Tensors
 
@@ -20,13 +18,10 @@ def read_keras(path: Path) -> tuple[bytes, Callable[[Graph], Reference]]:
     """Load a saved model; return it as ONNX and what runs the original for the graph read from it.
 
     Raises:
-        ExportError: If it is no Keras model, or tf2onnx cannot convert it.
+        ConfigError: If it is no Keras model.
+        ExportError: If tf2onnx cannot convert it.
     """
-    try:
-        # Safe mode refuses lambdas: a model file must not bring code.
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        raise ExportError(str(path), f"Keras cannot load it: {first_line(error)}") from error
+    model = read_keras_file(path)
     before = before_softmax(model)
     flat = keras.Model(list(model.inputs), list(before.outputs))
     names = [t.name for t in model.inputs]

@@ -89,6 +89,16 @@ def test_a_folder_of_another_plan_is_refused(model, tmp_path) -> None:
         prune_in_steps(model, judge, Trainer(0.9), Plan(0.8), tmp_path)
 
 
+def test_a_damaged_step_is_named(model, tmp_path) -> None:
+    from optimizer.prune.loop import Plan, prune_in_steps
+
+    prune_in_steps(model, judge, Trainer(0.9), Plan(0.8), tmp_path)
+    step = tmp_path / "step-1.keras"
+    step.write_bytes(step.read_bytes()[:1000])
+    with pytest.raises(ConfigError, match=r"step-1\.keras: Keras cannot load it: "):
+        prune_in_steps(model, judge, Trainer(0.9), Plan(0.8), tmp_path)
+
+
 def test_group_lasso_shrinks_filters_and_is_worked_out_by_hand() -> None:
     import keras
 

@@ -1,4 +1,4 @@
-"""A `.keras` file as a backbone: read safely, its classification head taken off."""
+"""The layers of a backbone from a `.keras` file: its input fitted, its classification head off."""
 
 from pathlib import Path
 from typing import Any
@@ -6,26 +6,18 @@ from typing import Any
 import keras
 
 from headtail.errors import ConfigError
-from headtail.zip_errors import ZIP_ERRORS
-from optimizer.cut.graph_file import first_line
+from optimizer.keras_file import read_keras_file
 
-MAX_BYTES = 4 << 30
 _PASSING = (keras.layers.Softmax, keras.layers.Activation, keras.layers.Dropout)
 
 
-def read_model(path: Path) -> keras.Model:
-    """Read a `.keras` file with one input and one output; code in it is refused.
+def read_backbone(path: Path) -> keras.Model:
+    """Read a `.keras` file with one input and one output.
 
     Raises:
-        ConfigError: If it is too large, no Keras model, or has other inputs and outputs.
+        ConfigError: If it cannot be read, or has other inputs and outputs.
     """
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise ConfigError(str(path), f"expected at most {MAX_BYTES} bytes, received {size}")
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, TypeError, KeyError, *ZIP_ERRORS) as error:
-        raise ConfigError(str(path), f"Keras cannot load it: {first_line(error)}") from error
+    model = read_keras_file(path)
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ConfigError(str(path), "expected a model with one input and one output")
     return model

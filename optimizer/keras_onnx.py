@@ -55,7 +55,7 @@ def export_keras(model: keras.Model, opset: int = OPSET) -> bytes:
             proto, _ = tf2onnx.convert.from_function(
                 call, signature, opset=opset, custom_op_handlers={"Erfc": (_one_minus_erf, [])}
             )
-    except (ValueError, KeyError, TypeError, RuntimeError, NotImplementedError) as error:
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ExportError(where, f"tf2onnx cannot convert it: {_first_line(error)}") from error
     _hold(proto, traced, len(inputs))
     by_name = {o.name: o for o in proto.graph.output}

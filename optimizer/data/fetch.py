@@ -213,7 +213,7 @@ def _continue(url: str, part: Path, limit: int, on_bytes: OnBytes) -> str | None
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 - the scheme was checked
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310 - checked above
             rest = have if response.status == 206 else 0
             return _append(response, part, rest, limit, on_bytes)
     except urllib.error.HTTPError as error:

@@ -95,6 +95,7 @@ class ModelCopy:
                         count if i == place else n for i, n in enumerate(config[key])
                     )
             return type(operation).from_config(config)
+        # Keras' get_config raises NotImplementedError for a layer whose arguments it cannot know.
         except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
             if not getattr(operation, "variables", ()) and not (record and record.sizes):
                 return operation  # has no state to share

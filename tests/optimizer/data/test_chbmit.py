@@ -112,7 +112,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(folder: Path, **more: object) -> DataConfig:
     """Return the section of a recipe."""
     settings = {"protocol": "recording", **more}
-    return DataConfig(source="chbmit", path=str(folder), **settings)  # type: ignore[arg-type]
+    return DataConfig(source="chbmit", path=str(folder), **settings)
 
 
 def test_recordings_are_balanced_and_whole(folder: Path) -> None:

@@ -45,7 +45,7 @@ def config(folder: Path, **changes: object) -> DataConfig:
     """Return a section [data] for `folder`."""
     images = ImagesConfig(height=8, width=8, fold=3)
     fields: dict[str, object] = {"source": "deepweeds", "path": str(folder), "images": images}
-    return DataConfig(**{**fields, **changes})  # type: ignore[arg-type]
+    return DataConfig(**{**fields, **changes})
 
 
 @pytest.mark.data

@@ -25,7 +25,7 @@ SIZE = ImagesConfig(height=10, width=12)
 def config(folder: Path, **changes: object) -> DataConfig:
     """Return a section [data] for `folder`."""
     fields: dict[str, object] = {"source": "images", "path": str(folder), "images": SIZE}
-    return DataConfig(**{**fields, **changes})  # type: ignore[arg-type]
+    return DataConfig(**{**fields, **changes})
 
 
 def keys(dataset: Dataset) -> dict[str, set[bytes]]:

@@ -1,10 +1,12 @@
 """Write the Python stubs of every .proto, or with --check compare them with those committed.
 
 `proto/inference` is generated as `headtail.inference` and `proto/headtail/v1` as `headtail.v1`, so
-that stubs import one another without being edited.
+that stubs import one another. Of a service's classes only what is used is kept: the client,
+and the server's base without bodies, so that a server that lacks a method does not start.
 """
 
 import argparse
+import ast
 import sys
 import tempfile
 from importlib import resources
@@ -39,6 +41,31 @@ def generate(out: Path) -> None:
         ]
         if protoc.main(arguments) != 0:
             raise SystemExit(f"protoc failed for {folder}")
+        for path in sorted((out / package).glob("*_pb2_grpc.py")):
+            path.write_text(without_bodies(path.read_text()))
+
+
+def without_bodies(text: str) -> str:
+    """Return a module of services without its third kind of class and without servers' bodies.
+
+    The third kind, beside client and server, holds calls that gRPC says are experimental. A body
+    answers UNIMPLEMENTED for a method that a server lacks; without it, adding the server fails.
+    """
+    lines = text.split("\n")
+    dropped: list[ast.stmt] = []
+    for node in ast.parse(text).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        if node.name.endswith("Servicer"):
+            dropped += [part for part in node.body if isinstance(part, ast.FunctionDef)]
+        elif not node.name.endswith("Stub"):
+            dropped.append(node)
+    for node in reversed(dropped):
+        first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))]) - 1
+        while first and (not lines[first - 1].strip() or lines[first - 1].startswith(" #")):
+            first -= 1  # the blank lines and the comment ahead of it
+        del lines[first : node.end_lineno]
+    return "\n".join(lines)
 
 
 def stubs(root: Path) -> dict[str, bytes]:

@@ -97,6 +97,10 @@ class Director(control_pb2_grpc.ControlServicer):
             watcher.put(None)
         self._server.stop(None).wait()
 
+    def ListBundles(self, request, context):  # noqa: N802 - the service's name for it
+        """List every bundle."""
+        return pb.ListBundlesResponse(bundles=self.infos.values())
+
     def WatchDirectives(self, request, context):  # noqa: N802 - the service's name for it
         """Send the directive, and each that follows."""
         mine: queue.SimpleQueue[pb.Directive | None] = queue.SimpleQueue()

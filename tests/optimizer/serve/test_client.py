@@ -9,27 +9,38 @@ import pytest
 
 from headtail.errors import RemoteFailed
 from headtail.v1 import jobs_pb2 as pb
-from headtail.v1.jobs_pb2_grpc import JobsServicer, add_JobsServicer_to_server
 from optimizer.serve.client import JobsClient
 
 
-class OtherService(JobsServicer):
-    """A service of a later version, which sends no files."""
+def other_job(request: pb.GetJobRequest, context: grpc.ServicerContext) -> pb.Job:
+    """Return a job in a state of a later version."""
+    return pb.Job(id=request.id, state=99)
 
-    def GetJob(self, request, context) -> pb.Job:  # noqa: N802 - the service's name for it
-        """Return a job in a new state."""
-        return pb.Job(id=request.id, state=99)
 
-    def FetchJobFile(self, request, context) -> Iterator[pb.FetchJobFileResponse]:  # noqa: N802 - the same
-        """Send nothing."""
-        return iter(())
+def no_file(
+    request: pb.FetchJobFileRequest, context: grpc.ServicerContext
+) -> Iterator[pb.FetchJobFileResponse]:
+    """Send nothing."""
+    return iter(())
+
+
+OTHER_SERVICE = {
+    "GetJob": grpc.unary_unary_rpc_method_handler(
+        other_job, pb.GetJobRequest.FromString, pb.Job.SerializeToString
+    ),
+    "FetchJobFile": grpc.unary_stream_rpc_method_handler(
+        no_file, pb.FetchJobFileRequest.FromString, pb.FetchJobFileResponse.SerializeToString
+    ),
+}
 
 
 @pytest.fixture
 def client() -> Iterator[JobsClient]:
     """Return a client of the other service."""
     server = grpc.server(ThreadPoolExecutor(1))
-    add_JobsServicer_to_server(OtherService(), server)
+    name = pb.DESCRIPTOR.services_by_name["Jobs"].full_name
+    handler = grpc.method_handlers_generic_handler(name, OTHER_SERVICE)
+    server.add_generic_rpc_handlers((handler,))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     with closing(JobsClient(f"127.0.0.1:{port}")) as made:

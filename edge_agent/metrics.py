@@ -7,13 +7,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from edge_agent.agent import FALLBACK_REASONS
 from edge_agent.confidence import confidence
 from edge_agent.lanes import Lanes
 from edge_agent.link import FogLink
 from edge_agent.link_metrics import LinkCollector
 from edge_agent.meter import EnergyMeter, ProfileMeter
 from edge_agent.plan import Plan
-from edge_agent.result import Result
+from edge_agent.result import FAILED, Result
 from edge_agent.sources.frame import FrameSource
 from edge_agent.spool import Spool
 from edge_agent.spool_commit import Committer
@@ -78,7 +79,7 @@ class Metrics:
             ("reason",),
             registry=self.registry,
         )
-        for reason in ("unavailable", "deadline", "overloaded", "failed"):
+        for reason in (*FALLBACK_REASONS.values(), FAILED):
             self._fallback.labels(reason)
         self._fog_up = Gauge(
             "edge_fog_up", "1 while a stream to the fog is open.", registry=self.registry

@@ -112,4 +112,4 @@ class RolloutMetrics:
 
 def _by(event: Event) -> str:
     """Return who made a change, as one of two."""
-    return MAKERS[event.by not in ("rule", "grace", "folder")]
+    return "fog" if event.by in ("rule", "grace", "folder") else "operator"

@@ -2,19 +2,23 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+import numpy as np
 
 from headtail.errors import ConfigError
+from headtail.files import replacing, write_file
+from headtail.tensor import Array
 from optimizer.recipe.executor import ExecutorConfig
 from optimizer.recipe.recipe import Recipe
 
 HISTORY, MODEL, RUN = "history.jsonl", "model.keras", "run.json"
 SEARCH, TRAINING = "search.json", "training.json"
+MODE = 0o644
 T = TypeVar("T")
 
 
@@ -45,25 +49,18 @@ class RunFolder:
         return _read(self.path / RUN, RunRecord)
 
     def write(self, name: str, content: bytes) -> Path:
-        """Write a file in one step: it is whole, or it is not there."""
+        """Write a file in one step: it is whole, or it is not there.
 
-        def fill(temporary: Path) -> None:
-            temporary.write_bytes(content)
+        Raises:
+            ConfigError: If it cannot be written.
+        """
+        write_file(self.path / name, content, MODE)
+        return self.path / name
 
-        return self.write_with(name, fill)
-
-    def write_with(self, name: str, fill: Callable[[Path], None]) -> Path:
-        """Let `fill` write a temporary file, then put it in its place in one step."""
-        path = self.path / name
-        # The suffix stays the same: Keras and NumPy look at it.
-        temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
-        try:
-            fill(temporary)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        return path
+    def write_arrays(self, name: str, arrays: Mapping[str, Array]) -> None:
+        """Write a compressed .npz in the same way."""
+        with replacing(self.path / name, MODE) as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
 
     def write_record(self, name: str, record: msgspec.Struct) -> None:
         """Write a struct as indented JSON."""

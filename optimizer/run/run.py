@@ -251,4 +251,4 @@ def _write_test_windows(job: _Job, dataset: Dataset) -> None:
     """Write raw windows with labels that the edge agent can replay: `--source npz:test.npz`."""
     rng = np.random.default_rng(job.recipe.seed)
     drawn = draw_test_windows(dataset, job.recipe.export.test_windows, rng)
-    job.folder.write_with("test.npz", lambda path: np.savez_compressed(path, x=drawn.x, y=drawn.y))
+    job.folder.write_arrays("test.npz", {"x": drawn.x, "y": drawn.y})

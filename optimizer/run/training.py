@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from headtail.errors import ConfigError
-from optimizer.keras_file import read_keras_file
+from optimizer.keras_file import read_keras_file, write_keras_file
 from optimizer.progress import Reporter
 from optimizer.run.task import Task
 from optimizer.run_folder import MODEL, TRAINING, RunFolder
@@ -32,7 +32,7 @@ def train_or_restore(
         reporter.say(f"training finished earlier: epoch {record.best_epoch} is kept")
         return _load(folder.path / MODEL), record
     model, record = _train(task, folder, reporter)
-    folder.write_with(MODEL, model.save)
+    write_keras_file(model, folder.path / MODEL)
     folder.write_record(TRAINING, record)
     return model, record
 
@@ -71,4 +71,4 @@ def _load(path: Path) -> keras.Model:
     try:
         return read_keras_file(path)
     except ConfigError as error:
-        raise ConfigError(f"{error}", "delete the folder to start over") from error
+        raise ConfigError(str(error), "delete the folder to start over") from error

@@ -121,9 +121,7 @@ def teach_or_restore(
             made[member] = weights
             advance(len(made), teachers.members, "")
     arrays = {f"{m}/{i}": array for m, weights in made.items() for i, array in enumerate(weights)}
-    folder.write_with(
-        TEACHERS, lambda path: np.savez_compressed(path, allow_pickle=False, **arrays)
-    )
+    folder.write_arrays(TEACHERS, arrays)
     # In the members' order, so that the mean is the same whoever was first.
     return Panel(teachers.genome, [made[member] for member in sorted(made)])
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from headtail.errors import ConfigError
@@ -53,16 +54,16 @@ def test_out_that_is_a_file_is_refused(tmp_path: Path) -> None:
 def test_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     """Whatever interrupts it."""
     folder = open_run(tmp_path, RECIPE, b"")
-    folder.write("model.onnx", b"old")
+    folder.write("test.npz", b"old")
     before = sorted(p.name for p in tmp_path.iterdir())
 
-    def broken(temporary: Path) -> None:
-        temporary.write_bytes(b"half")
-        raise KeyboardInterrupt
+    class Broken:
+        def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        folder.write_with("model.onnx", broken)
-    assert (tmp_path / "model.onnx").read_bytes() == b"old"
+        folder.write_arrays("test.npz", {"whole": np.ones(9), "broken": Broken()})
+    assert (tmp_path / "test.npz").read_bytes() == b"old"
     assert before == sorted(p.name for p in tmp_path.iterdir())
 
 

@@ -15,27 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import serve_case
+from run_case import PROGRAM, SECONDS, write_recipe
 from serve_case import marked, request
 
 from optimizer.serve.client import JobsClient
 from optimizer.serve.job import Job, Request, State
 
-PROGRAM = [sys.executable, "-m", "optimizer.cli"]
-SECONDS = 900.0  # far more than the runs take on a busy machine
-RECIPE = """
-name = "bumps"
-version = "1"
-task = "where the bump is"
-seed = 5
-[data]
-source = "npz"
-path = "{data}"
-[[preprocess]]
-name = "reshape"
-parameters = {{ shape = [32, 1] }}
-[network]
-lengths = [32, 8, 4]
-channels = [1, 1, 4]
+STAGES = """
 [train]
 epochs = 2
 [partition]
@@ -77,14 +63,7 @@ class Program:
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     """Write a recipe and its data; return the recipe's path."""
-    rng = np.random.default_rng(2)
-    y = rng.integers(0, 2, 600)
-    x = rng.normal(0, 0.2, (600, 32)).astype(np.float32)
-    x[np.arange(600), np.where(y == 0, 6, 24)] += 3
-    np.savez(tmp_path / "data.npz", x=x, y=y)
-    path = tmp_path / "recipe.toml"
-    path.write_text(RECIPE.format(data=tmp_path / "data.npz"))
-    return path
+    return write_recipe(tmp_path, STAGES, seed=5, windows=600)
 
 
 @pytest.fixture

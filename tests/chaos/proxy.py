@@ -12,6 +12,7 @@ import random
 import socket
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from types import MappingProxyType, TracebackType
@@ -44,6 +45,8 @@ class Proxy:
         self._lock = threading.Condition()
         self._connections: set[Connection] = set()
         self._delay_s, self._jitter_s, self._reorder_s = 0.0, 0.0, 0.0
+        self._bits_per_s = 0.0
+        self._free_s: dict[Side, float] = {"up": 0.0, "down": 0.0}
         self._cut_bytes = 0
         self._is_held = False
         self._is_refusing = False
@@ -74,6 +77,7 @@ class Proxy:
         """Behave: end every lasting fault; what `black_hole` held back goes on its way."""
         with self._lock:
             self._delay_s, self._jitter_s, self._reorder_s = 0.0, 0.0, 0.0
+            self._bits_per_s = 0.0
             self._cut_bytes = 0
             self._is_held = self._is_refusing = False
             for connection in self._connections:
@@ -87,6 +91,10 @@ class Proxy:
     def delay(self, seconds: float, jitter_s: float = 0.0) -> None:
         """Hold each chunk (up to 16 KiB) for so long, and up to `jitter_s` longer."""
         self._delay_s, self._jitter_s = seconds, jitter_s
+
+    def shape(self, bits_per_s: float) -> None:
+        """Carry so many bits a second in each direction, all connections together; 0: no limit."""
+        self._bits_per_s = bits_per_s
 
     def reorder(self, seconds: float) -> None:
         """Hold each new connection for a while of up to so many seconds: later ones overtake."""
@@ -127,9 +135,14 @@ class Proxy:
         for connection in self._each(Connection.reset):
             connection.join()
 
-    def before_sending(self, connection: Connection) -> bool:
+    def before_sending(self, connection: Connection, side: Side, count: int) -> bool:
         """Wait as the faults demand; return False where the connection was ended meanwhile."""
         with self._lock:
+            if self._bits_per_s:
+                now_s = time.monotonic()
+                free_s = max(now_s, self._free_s[side]) + 8 * count / self._bits_per_s
+                self._free_s[side] = free_s
+                self._lock.wait_for(lambda: connection.is_over, free_s - now_s)
             if self._delay_s or self._jitter_s:
                 seconds = self._delay_s + self._rng.uniform(0.0, self._jitter_s)
                 self._lock.wait_for(lambda: connection.is_over, seconds)
@@ -192,6 +205,7 @@ COMMANDS: Mapping[str, tuple[Callable[..., None], tuple[Callable[[str], object],
             "pass": (Proxy.pass_on, ()),
             "aim": (Proxy.aim, (str,)),
             "delay": (Proxy.delay, (float, float)),
+            "shape": (Proxy.shape, (float,)),
             "reorder": (Proxy.reorder, (float,)),
             "black-hole": (Proxy.black_hole, ()),
             "refuse": (Proxy.refuse, ()),

@@ -88,7 +88,7 @@ class Connection:
                 self.half_close(side)
 
     def _pass(self, data: bytes, side: Side, receiver: socket.socket) -> None:
-        if not self._proxy.before_sending(self):
+        if not self._proxy.before_sending(self, side, len(data)):
             return
         with self._lock:
             is_cut = self.cut_in is not None and len(data) >= self.cut_in

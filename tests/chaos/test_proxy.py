@@ -6,6 +6,7 @@ import socketserver
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,6 +114,20 @@ def test_black_hole_holds_and_pass_lets_go(proxy):
         connection.settimeout(TIMEOUT_S)
         proxy.pass_on()
         assert b"held" == receive(connection, 4)
+
+
+def test_shape_shares_its_rate_among_connections(proxy):
+    """Two senders of 2,000 bytes at 80 kbit/s: the last byte cannot be back before 0.4 s."""
+    with dial(proxy) as first, dial(proxy) as second:
+        assert b"xy" == echoed(first, b"x") + echoed(second, b"y")
+        proxy.shape(80_000)
+        began_s = time.monotonic()
+        for connection in (first, second):
+            connection.sendall(b"z" * 2000)
+        assert [2000, 2000] == [len(receive(connection, 2000)) for connection in (first, second)]
+        assert 0.4 <= time.monotonic() - began_s
+        proxy.pass_on()
+        assert b"x" == echoed(first, b"x")
 
 
 def test_half_close_ends_one_direction(proxy):

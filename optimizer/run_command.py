@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from optimizer.recipe.recipe import parse_seed
+from optimizer.recipe.recipe import parse_seed, parse_version
 
 if TYPE_CHECKING:
     from optimizer.progress import Reporter
@@ -44,6 +44,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument("--seed", metavar="N", help="replaces the recipe's seed")
     parser.add_argument(
+        "--bundle-version", metavar="V", default="", help="replaces the recipe's version"
+    )
+    parser.add_argument(
         "--json",
         action="store_true",
         help="write progress and result to standard output, a JSON object a line",
@@ -75,11 +78,13 @@ def _run(arguments: argparse.Namespace, reporter: "Reporter") -> "RunResult":
     from optimizer.recipe.recipe import read_recipe
 
     seed = None if arguments.seed is None else parse_seed(arguments.seed)
-    read_recipe(arguments.recipe, seed)  # a typing error must not wait for TensorFlow
+    version = arguments.bundle_version and parse_version(arguments.bundle_version)
+    read_recipe(arguments.recipe, seed, version)  # a typing error must not wait for TensorFlow
     from optimizer.chatter import load_tensorflow
 
     with reporter.stage("start TensorFlow"):
         load_tensorflow()
     from optimizer.run.run import RunRequest, run_recipe
 
-    return run_recipe(RunRequest(arguments.recipe, arguments.out, arguments.key, seed), reporter)
+    request = RunRequest(arguments.recipe, arguments.out, arguments.key, seed, version)
+    return run_recipe(request, reporter)

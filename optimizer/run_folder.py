@@ -134,7 +134,7 @@ def _check_same(folder: RunFolder, expected: RunRecord) -> None:
     if (found.recipe_sha256, found.seed) != (expected.recipe_sha256, expected.seed):
         raise ConfigError(
             f"--out {folder.path}",
-            f"holds the run of another recipe or seed ({found.seed}); name another folder",
+            f"holds the run of another recipe, version or seed ({found.seed}); name another folder",
         )
 
 

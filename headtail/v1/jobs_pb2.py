@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16headtail/v1/jobs.proto\x12\x0bheadtail.v1\"@\n\x0cJobResources\x12\x0c\n\x04\x63pus\x18\x01 \x01(\r\x12\x0c\n\x04gpus\x18\x02 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x04\"G\n\x0bJobProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\x0c\n\x04note\x18\x04 \x01(\t\"+\n\tJobResult\x12\x0e\n\x06\x62undle\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"\xcb\x03\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x11\n\tsubmitter\x18\x04 \x01(\t\x12$\n\x05state\x18\x05 \x01(\x0e\x32\x15.headtail.v1.JobState\x12\x11\n\x04seed\x18\x06 \x01(\rH\x00\x88\x01\x01\x12,\n\tresources\x18\x07 \x01(\x0b\x32\x19.headtail.v1.JobResources\x12\x15\n\rrecipe_sha256\x18\x08 \x01(\t\x12\x11\n\tcreated_s\x18\t \x01(\x01\x12\x16\n\tstarted_s\x18\n \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nfinished_s\x18\x0b \x01(\x01H\x02\x88\x01\x01\x12\x10\n\x08\x61ttempts\x18\x0c \x01(\r\x12\x1b\n\x13is_cancel_requested\x18\r \x01(\x08\x12*\n\x08progress\x18\x0e \x01(\x0b\x32\x18.headtail.v1.JobProgress\x12&\n\x06result\x18\x0f \x01(\x0b\x32\x16.headtail.v1.JobResult\x12\r\n\x05\x65rror\x18\x10 \x01(\t\x12\r\n\x05lines\x18\x11 \x01(\x04\x42\x07\n\x05_seedB\x0c\n\n_started_sB\r\n\x0b_finished_s\"\xa3\x01\n\x10SubmitJobRequest\x12\x0e\n\x06recipe\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\x04seed\x18\x03 \x01(\rH\x00\x88\x01\x01\x12,\n\tresources\x18\x04 \x01(\x0b\x32\x19.headtail.v1.JobResources\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x06 \x01(\tB\x07\n\x05_seed\"D\n\x11SubmitJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.headtail.v1.Job\x12\x10\n\x08is_known\x18\x02 \x01(\x08\"G\n\x0fListJobsRequest\x12%\n\x06states\x18\x01 \x03(\x0e\x32\x15.headtail.v1.JobState\x12\r\n\x05limit\x18\x02 \x01(\r\"2\n\x10ListJobsResponse\x12\x1e\n\x04jobs\x18\x01 \x03(\x0b\x32\x10.headtail.v1.Job\"\x1b\n\rGetJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\"7\n\x07JobLine\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0e\n\x06time_s\x18\x02 \x01(\x01\x12\x0c\n\x04text\x18\x03 \x01(\t\"1\n\x0fWatchJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nafter_line\x18\x02 \x01(\x04\"V\n\x10WatchJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.headtail.v1.Job\x12#\n\x05lines\x18\x02 \x03(\x0b\x32\x14.headtail.v1.JobLine\"\x1e\n\x10\x43\x61ncelJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\"A\n\x11ReadJobLogRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nafter_line\x18\x02 \x01(\x04\x12\x0c\n\x04last\x18\x03 \x01(\r\"9\n\x12ReadJobLogResponse\x12#\n\x05lines\x18\x01 \x03(\x0b\x32\x14.headtail.v1.JobLine\"E\n\x13\x46\x65tchJobFileRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\"\n\x04\x66ile\x18\x02 \x01(\x0e\x32\x14.headtail.v1.JobFile\"?\n\x0bJobFileInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"Y\n\x14\x46\x65tchJobFileResponse\x12(\n\x04info\x18\x01 \x01(\x0b\x32\x18.headtail.v1.JobFileInfoH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part*\x9a\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05*\x99\x01\n\x07JobFile\x12\x18\n\x14JOB_FILE_UNSPECIFIED\x10\x00\x12\x13\n\x0fJOB_FILE_BUNDLE\x10\x01\x12\x18\n\x14JOB_FILE_REPORT_JSON\x10\x02\x12\x18\n\x14JOB_FILE_REPORT_HTML\x10\x03\x12\x16\n\x12JOB_FILE_REPORT_MD\x10\x04\x12\x13\n\x0fJOB_FILE_RECIPE\x10\x05\x32\x92\x04\n\x04Jobs\x12L\n\tSubmitJob\x12\x1d.headtail.v1.SubmitJobRequest\x1a\x1e.headtail.v1.SubmitJobResponse\"\x00\x12I\n\x08ListJobs\x12\x1c.headtail.v1.ListJobsRequest\x1a\x1d.headtail.v1.ListJobsResponse\"\x00\x12\x38\n\x06GetJob\x12\x1a.headtail.v1.GetJobRequest\x1a\x10.headtail.v1.Job\"\x00\x12K\n\x08WatchJob\x12\x1c.headtail.v1.WatchJobRequest\x1a\x1d.headtail.v1.WatchJobResponse\"\x00\x30\x01\x12>\n\tCancelJob\x12\x1d.headtail.v1.CancelJobRequest\x1a\x10.headtail.v1.Job\"\x00\x12Q\n\nReadJobLog\x12\x1e.headtail.v1.ReadJobLogRequest\x1a\x1f.headtail.v1.ReadJobLogResponse\"\x00\x30\x01\x12W\n\x0c\x46\x65tchJobFile\x12 .headtail.v1.FetchJobFileRequest\x1a!.headtail.v1.FetchJobFileResponse\"\x00\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16headtail/v1/jobs.proto\x12\x0bheadtail.v1\"@\n\x0cJobResources\x12\x0c\n\x04\x63pus\x18\x01 \x01(\r\x12\x0c\n\x04gpus\x18\x02 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x04\"G\n\x0bJobProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\x0c\n\x04note\x18\x04 \x01(\t\"+\n\tJobResult\x12\x0e\n\x06\x62undle\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"\xdc\x03\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x11\n\tsubmitter\x18\x04 \x01(\t\x12$\n\x05state\x18\x05 \x01(\x0e\x32\x15.headtail.v1.JobState\x12\x11\n\x04seed\x18\x06 \x01(\rH\x00\x88\x01\x01\x12,\n\tresources\x18\x07 \x01(\x0b\x32\x19.headtail.v1.JobResources\x12\x15\n\rrecipe_sha256\x18\x08 \x01(\t\x12\x11\n\tcreated_s\x18\t \x01(\x01\x12\x16\n\tstarted_s\x18\n \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nfinished_s\x18\x0b \x01(\x01H\x02\x88\x01\x01\x12\x10\n\x08\x61ttempts\x18\x0c \x01(\r\x12\x1b\n\x13is_cancel_requested\x18\r \x01(\x08\x12*\n\x08progress\x18\x0e \x01(\x0b\x32\x18.headtail.v1.JobProgress\x12&\n\x06result\x18\x0f \x01(\x0b\x32\x16.headtail.v1.JobResult\x12\r\n\x05\x65rror\x18\x10 \x01(\t\x12\r\n\x05lines\x18\x11 \x01(\x04\x12\x0f\n\x07version\x18\x12 \x01(\tB\x07\n\x05_seedB\x0c\n\n_started_sB\r\n\x0b_finished_s\"\xb4\x01\n\x10SubmitJobRequest\x12\x0e\n\x06recipe\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\x04seed\x18\x03 \x01(\rH\x00\x88\x01\x01\x12,\n\tresources\x18\x04 \x01(\x0b\x32\x19.headtail.v1.JobResources\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\tB\x07\n\x05_seed\"D\n\x11SubmitJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.headtail.v1.Job\x12\x10\n\x08is_known\x18\x02 \x01(\x08\"G\n\x0fListJobsRequest\x12%\n\x06states\x18\x01 \x03(\x0e\x32\x15.headtail.v1.JobState\x12\r\n\x05limit\x18\x02 \x01(\r\"2\n\x10ListJobsResponse\x12\x1e\n\x04jobs\x18\x01 \x03(\x0b\x32\x10.headtail.v1.Job\"\x1b\n\rGetJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\"7\n\x07JobLine\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0e\n\x06time_s\x18\x02 \x01(\x01\x12\x0c\n\x04text\x18\x03 \x01(\t\"1\n\x0fWatchJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nafter_line\x18\x02 \x01(\x04\"V\n\x10WatchJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.headtail.v1.Job\x12#\n\x05lines\x18\x02 \x03(\x0b\x32\x14.headtail.v1.JobLine\"\x1e\n\x10\x43\x61ncelJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\"A\n\x11ReadJobLogRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nafter_line\x18\x02 \x01(\x04\x12\x0c\n\x04last\x18\x03 \x01(\r\"9\n\x12ReadJobLogResponse\x12#\n\x05lines\x18\x01 \x03(\x0b\x32\x14.headtail.v1.JobLine\"E\n\x13\x46\x65tchJobFileRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\"\n\x04\x66ile\x18\x02 \x01(\x0e\x32\x14.headtail.v1.JobFile\"?\n\x0bJobFileInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"Y\n\x14\x46\x65tchJobFileResponse\x12(\n\x04info\x18\x01 \x01(\x0b\x32\x18.headtail.v1.JobFileInfoH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part*\x9a\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05*\x99\x01\n\x07JobFile\x12\x18\n\x14JOB_FILE_UNSPECIFIED\x10\x00\x12\x13\n\x0fJOB_FILE_BUNDLE\x10\x01\x12\x18\n\x14JOB_FILE_REPORT_JSON\x10\x02\x12\x18\n\x14JOB_FILE_REPORT_HTML\x10\x03\x12\x16\n\x12JOB_FILE_REPORT_MD\x10\x04\x12\x13\n\x0fJOB_FILE_RECIPE\x10\x05\x32\x92\x04\n\x04Jobs\x12L\n\tSubmitJob\x12\x1d.headtail.v1.SubmitJobRequest\x1a\x1e.headtail.v1.SubmitJobResponse\"\x00\x12I\n\x08ListJobs\x12\x1c.headtail.v1.ListJobsRequest\x1a\x1d.headtail.v1.ListJobsResponse\"\x00\x12\x38\n\x06GetJob\x12\x1a.headtail.v1.GetJobRequest\x1a\x10.headtail.v1.Job\"\x00\x12K\n\x08WatchJob\x12\x1c.headtail.v1.WatchJobRequest\x1a\x1d.headtail.v1.WatchJobResponse\"\x00\x30\x01\x12>\n\tCancelJob\x12\x1d.headtail.v1.CancelJobRequest\x1a\x10.headtail.v1.Job\"\x00\x12Q\n\nReadJobLog\x12\x1e.headtail.v1.ReadJobLogRequest\x1a\x1f.headtail.v1.ReadJobLogResponse\"\x00\x30\x01\x12W\n\x0c\x46\x65tchJobFile\x12 .headtail.v1.FetchJobFileRequest\x1a!.headtail.v1.FetchJobFileResponse\"\x00\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headtail.v1.jobs_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_JOBSTATE']._serialized_start=1657
-  _globals['_JOBSTATE']._serialized_end=1811
-  _globals['_JOBFILE']._serialized_start=1814
-  _globals['_JOBFILE']._serialized_end=1967
+  _globals['_JOBSTATE']._serialized_start=1691
+  _globals['_JOBSTATE']._serialized_end=1845
+  _globals['_JOBFILE']._serialized_start=1848
+  _globals['_JOBFILE']._serialized_end=2001
   _globals['_JOBRESOURCES']._serialized_start=39
   _globals['_JOBRESOURCES']._serialized_end=103
   _globals['_JOBPROGRESS']._serialized_start=105
@@ -42,35 +42,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOBRESULT']._serialized_start=178
   _globals['_JOBRESULT']._serialized_end=221
   _globals['_JOB']._serialized_start=224
-  _globals['_JOB']._serialized_end=683
-  _globals['_SUBMITJOBREQUEST']._serialized_start=686
-  _globals['_SUBMITJOBREQUEST']._serialized_end=849
-  _globals['_SUBMITJOBRESPONSE']._serialized_start=851
-  _globals['_SUBMITJOBRESPONSE']._serialized_end=919
-  _globals['_LISTJOBSREQUEST']._serialized_start=921
-  _globals['_LISTJOBSREQUEST']._serialized_end=992
-  _globals['_LISTJOBSRESPONSE']._serialized_start=994
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1044
-  _globals['_GETJOBREQUEST']._serialized_start=1046
-  _globals['_GETJOBREQUEST']._serialized_end=1073
-  _globals['_JOBLINE']._serialized_start=1075
-  _globals['_JOBLINE']._serialized_end=1130
-  _globals['_WATCHJOBREQUEST']._serialized_start=1132
-  _globals['_WATCHJOBREQUEST']._serialized_end=1181
-  _globals['_WATCHJOBRESPONSE']._serialized_start=1183
-  _globals['_WATCHJOBRESPONSE']._serialized_end=1269
-  _globals['_CANCELJOBREQUEST']._serialized_start=1271
-  _globals['_CANCELJOBREQUEST']._serialized_end=1301
-  _globals['_READJOBLOGREQUEST']._serialized_start=1303
-  _globals['_READJOBLOGREQUEST']._serialized_end=1368
-  _globals['_READJOBLOGRESPONSE']._serialized_start=1370
-  _globals['_READJOBLOGRESPONSE']._serialized_end=1427
-  _globals['_FETCHJOBFILEREQUEST']._serialized_start=1429
-  _globals['_FETCHJOBFILEREQUEST']._serialized_end=1498
-  _globals['_JOBFILEINFO']._serialized_start=1500
-  _globals['_JOBFILEINFO']._serialized_end=1563
-  _globals['_FETCHJOBFILERESPONSE']._serialized_start=1565
-  _globals['_FETCHJOBFILERESPONSE']._serialized_end=1654
-  _globals['_JOBS']._serialized_start=1970
-  _globals['_JOBS']._serialized_end=2500
+  _globals['_JOB']._serialized_end=700
+  _globals['_SUBMITJOBREQUEST']._serialized_start=703
+  _globals['_SUBMITJOBREQUEST']._serialized_end=883
+  _globals['_SUBMITJOBRESPONSE']._serialized_start=885
+  _globals['_SUBMITJOBRESPONSE']._serialized_end=953
+  _globals['_LISTJOBSREQUEST']._serialized_start=955
+  _globals['_LISTJOBSREQUEST']._serialized_end=1026
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1028
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1078
+  _globals['_GETJOBREQUEST']._serialized_start=1080
+  _globals['_GETJOBREQUEST']._serialized_end=1107
+  _globals['_JOBLINE']._serialized_start=1109
+  _globals['_JOBLINE']._serialized_end=1164
+  _globals['_WATCHJOBREQUEST']._serialized_start=1166
+  _globals['_WATCHJOBREQUEST']._serialized_end=1215
+  _globals['_WATCHJOBRESPONSE']._serialized_start=1217
+  _globals['_WATCHJOBRESPONSE']._serialized_end=1303
+  _globals['_CANCELJOBREQUEST']._serialized_start=1305
+  _globals['_CANCELJOBREQUEST']._serialized_end=1335
+  _globals['_READJOBLOGREQUEST']._serialized_start=1337
+  _globals['_READJOBLOGREQUEST']._serialized_end=1402
+  _globals['_READJOBLOGRESPONSE']._serialized_start=1404
+  _globals['_READJOBLOGRESPONSE']._serialized_end=1461
+  _globals['_FETCHJOBFILEREQUEST']._serialized_start=1463
+  _globals['_FETCHJOBFILEREQUEST']._serialized_end=1532
+  _globals['_JOBFILEINFO']._serialized_start=1534
+  _globals['_JOBFILEINFO']._serialized_end=1597
+  _globals['_FETCHJOBFILERESPONSE']._serialized_start=1599
+  _globals['_FETCHJOBFILERESPONSE']._serialized_end=1688
+  _globals['_JOBS']._serialized_start=2004
+  _globals['_JOBS']._serialized_end=2534
 # @@protoc_insertion_point(module_scope)

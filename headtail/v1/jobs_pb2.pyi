@@ -170,6 +170,7 @@ class Job(_message.Message):
     RESULT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     reason: _builtins.str
@@ -192,6 +193,8 @@ class Job(_message.Message):
     """Why it failed, one line."""
     lines: _builtins.int
     """Lines that its log has had so far; only the last ones are kept."""
+    version: _builtins.str
+    """Replaces the recipe's version; empty: the recipe's own."""
     @_builtins.property
     def resources(self) -> Global___JobResources: ...
     @_builtins.property
@@ -220,10 +223,11 @@ class Job(_message.Message):
         result: Global___JobResult | None = ...,
         error: _builtins.str = ...,
         lines: _builtins.int = ...,
+        version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_finished_s", b"_finished_s", "_seed", b"_seed", "_started_s", b"_started_s", "finished_s", b"finished_s", "progress", b"progress", "resources", b"resources", "result", b"result", "seed", b"seed", "started_s", b"started_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_finished_s", b"_finished_s", "_seed", b"_seed", "_started_s", b"_started_s", "attempts", b"attempts", "created_s", b"created_s", "error", b"error", "finished_s", b"finished_s", "id", b"id", "is_cancel_requested", b"is_cancel_requested", "lines", b"lines", "name", b"name", "progress", b"progress", "reason", b"reason", "recipe_sha256", b"recipe_sha256", "resources", b"resources", "result", b"result", "seed", b"seed", "started_s", b"started_s", "state", b"state", "submitter", b"submitter"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_finished_s", b"_finished_s", "_seed", b"_seed", "_started_s", b"_started_s", "attempts", b"attempts", "created_s", b"created_s", "error", b"error", "finished_s", b"finished_s", "id", b"id", "is_cancel_requested", b"is_cancel_requested", "lines", b"lines", "name", b"name", "progress", b"progress", "reason", b"reason", "recipe_sha256", b"recipe_sha256", "resources", b"resources", "result", b"result", "seed", b"seed", "started_s", b"started_s", "state", b"state", "submitter", b"submitter", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__finished_s: _TypeAlias = _typing.Literal["finished_s"]  # noqa: Y015
     _WhichOneofArgType__finished_s: _TypeAlias = _typing.Literal["_finished_s", b"_finished_s"]  # noqa: Y015
@@ -250,6 +254,7 @@ class SubmitJobRequest(_message.Message):
     RESOURCES_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     recipe: _builtins.str
     """A recipe as `optimizer run` takes it, TOML. Files that it names must lie where the service
     allows.
@@ -261,6 +266,8 @@ class SubmitJobRequest(_message.Message):
     """Why, for those who read the list."""
     idempotency_key: _builtins.str
     """Up to 128 characters; empty: every request makes a job."""
+    version: _builtins.str
+    """Replaces the recipe's version; empty: the recipe's own."""
     @_builtins.property
     def resources(self) -> Global___JobResources: ...
     def __init__(
@@ -272,10 +279,11 @@ class SubmitJobRequest(_message.Message):
         resources: Global___JobResources | None = ...,
         reason: _builtins.str = ...,
         idempotency_key: _builtins.str = ...,
+        version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "resources", b"resources", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "idempotency_key", b"idempotency_key", "name", b"name", "reason", b"reason", "recipe", b"recipe", "resources", b"resources", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "idempotency_key", b"idempotency_key", "name", b"name", "reason", b"reason", "recipe", b"recipe", "resources", b"resources", "seed", b"seed", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015

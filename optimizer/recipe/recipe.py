@@ -235,8 +235,8 @@ class Recipe(Section, frozen=True):
         return self.search.inputs[index - 1].preprocess
 
 
-def read_recipe(path: Path, seed: int | None = None) -> Recipe:
-    """Read and check a recipe; `seed`, where given, replaces its own.
+def read_recipe(path: Path, seed: int | None = None, version: str = "") -> Recipe:
+    """Read and check a recipe; `seed` and `version`, where given, replace its own.
 
     Raises:
         ConfigError: If the file cannot be read or breaks a rule; names the file and the key.
@@ -244,6 +244,8 @@ def read_recipe(path: Path, seed: int | None = None) -> Recipe:
     recipe = read_toml(path, Recipe)
     if seed is not None:
         recipe = msgspec.structs.replace(recipe, seed=seed)
+    if version:
+        recipe = msgspec.structs.replace(recipe, version=version)
     for index in range(len(recipe.search.inputs) + 1 if recipe.search else 1):
         where = f"{path}: [[search.inputs]] {index}" if index else str(path)
         try:
@@ -289,3 +291,17 @@ def parse_seed(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) >= 2**32:
         raise ConfigError("--seed", f"expected a number from 0 to {2**32 - 1}, received '{text}'")
     return int(text)
+
+
+def parse_version(text: str) -> str:
+    """Return a version given as a flag.
+
+    Raises:
+        ConfigError: If it is not numbers with dots.
+    """
+    try:
+        return msgspec.convert(text, Version)
+    except msgspec.ValidationError:
+        raise ConfigError(
+            "--bundle-version", f"expected numbers with dots, as 1.2, received '{text[:40]}'"
+        ) from None

@@ -54,6 +54,8 @@ class RunRequest:
     key: Path | None = None
     seed: int | None = None
     """Replaces the recipe's seed; None keeps it."""
+    version: str = ""
+    """Replaces the recipe's version; empty keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def run_recipe(request: RunRequest, reporter: Reporter) -> RunResult:
     Raises:
         HeadtailError: One line on what is wrong; no bundle is left behind then.
     """
-    recipe = read_recipe(request.recipe, request.seed)
+    recipe = read_recipe(request.recipe, request.seed, request.version)
     partition = recipe.partition
     profiles = Profiles(
         (read_device_profile(partition.device_profile),),

@@ -91,6 +91,7 @@ class JobsClient:
             resources=encode_resources(request.resources),
             reason=request.reason,
             idempotency_key=request.key,
+            version=request.version,
         )
         answer = self._again(lambda: self._stub.SubmitJob(message, timeout=CALL_S))
         return decode_job(answer.job), answer.is_known

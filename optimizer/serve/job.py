@@ -1,13 +1,16 @@
 """A job: what was asked for, and how far it is."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from headtail.bundle.manifest import VERSION_PATTERN
 from headtail.errors import RequestInvalid
 from headtail.identity import NAME_PATTERN
 
 MAX_CPUS, MAX_GPUS, MAX_MEMORY_BYTES = 4096, 256, 1 << 48
 MAX_REASON, MAX_KEY = 1000, 128
+_VERSION = re.compile(VERSION_PATTERN)
 
 
 class State(StrEnum):
@@ -61,12 +64,18 @@ class Request:
     key: str = ""
     """Idempotency key; empty: none."""
     submitter: str = ""
+    version: str = ""
+    """Of the bundle; empty: the recipe's."""
 
     def __post_init__(self) -> None:
         if not NAME_PATTERN.fullmatch(self.name):
             raise RequestInvalid(
                 "name",
                 f"expected 1 to 64 letters, digits, '.', '_' or '-', received {self.name[:80]!r}",
+            )
+        if self.version and not _VERSION.fullmatch(self.version):
+            raise RequestInvalid(
+                "version", f"expected numbers with dots, received {self.version[:40]!r}"
             )
         if self.seed is not None and not 0 <= self.seed < 2**32:
             raise RequestInvalid("seed", f"expected 0 to {2**32 - 1}, received {self.seed}")
@@ -132,3 +141,5 @@ class Job:
     error: str
     lines: int
     """Lines that its log has had so far."""
+    version: str = ""
+    """Of its bundle; empty: the recipe's."""

@@ -72,6 +72,7 @@ class JobsServicer(jobs_pb2_grpc.JobsServicer):
             reason=request.reason,
             key=request.idempotency_key,
             submitter=_caller(context),
+            version=request.version,
         )
         free = shutil.disk_usage(desk.folder).free
         if free < desk.limits.free_bytes:

@@ -66,6 +66,7 @@ def encode_job(job: Job) -> pb.Job:
         result=None if made is None else pb.JobResult(bundle=made.bundle, digest=made.digest),
         error=job.error,
         lines=job.lines,
+        version=job.version,
     )
 
 
@@ -96,6 +97,7 @@ def decode_job(message: pb.Job) -> Job:
         result=Result(made.bundle, made.digest) if message.HasField("result") else None,
         error=message.error,
         lines=message.lines,
+        version=message.version,
     )
 
 

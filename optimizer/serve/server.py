@@ -175,6 +175,7 @@ def run_command(key: str) -> Command:
         words = [sys.executable, "-P", "-m", "optimizer.cli", "run", str(folder.recipe)]
         words += ["--out", str(folder.run), "--json"]
         words += ["--key", str(signing)] if signing else []
+        words += ["--bundle-version", job.version] if job.version else []
         return words + (["--seed", str(job.seed)] if job.seed is not None else [])
 
     return command

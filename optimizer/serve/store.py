@@ -61,8 +61,8 @@ class JobStore:
             identifier = f"{request.name}-{secrets.token_hex(4)}"
             self._execute(
                 "INSERT INTO jobs (id, name, reason, submitter, key, request_sha256, recipe,"
-                " recipe_sha256, seed, cpus, gpus, memory_bytes, state, created_s)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
+                " recipe_sha256, seed, cpus, gpus, memory_bytes, version, state, created_s)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
                 identifier,
                 request.name,
                 request.reason,
@@ -75,6 +75,7 @@ class JobStore:
                 request.resources.cpus,
                 request.resources.gpus,
                 request.resources.memory_bytes,
+                request.version,
                 self._clock(),
             )
             return self.get(identifier), False
@@ -262,4 +263,5 @@ class JobStore:
 def _digest(request: Request) -> str:
     wanted = request.resources
     fields = (request.name, request.seed, wanted.cpus, wanted.gpus, wanted.memory_bytes)
-    return hashlib.sha256(repr(fields).encode() + request.recipe).hexdigest()
+    version = request.version.encode()  # where it is empty, the digest is that of older services
+    return hashlib.sha256(repr(fields).encode() + version + request.recipe).hexdigest()

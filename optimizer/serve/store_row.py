@@ -29,6 +29,7 @@ def job_of(row: sqlite3.Row) -> Job:
         result=Result(row["bundle"], row["digest"]) if made else None,
         error=row["error"],
         lines=row["lines"],
+        version=row["version"],
     )
 
 

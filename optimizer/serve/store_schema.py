@@ -35,6 +35,7 @@ MIGRATIONS = (
             number INTEGER NOT NULL, time_s REAL NOT NULL, text TEXT NOT NULL,
             PRIMARY KEY (job, number)) WITHOUT ROWID""",
     ),
+    ("ALTER TABLE jobs ADD COLUMN version TEXT NOT NULL DEFAULT ''",),
 )
 VERSION = len(MIGRATIONS)
 

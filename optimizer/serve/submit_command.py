@@ -28,6 +28,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add("recipe", type=Path, metavar="RECIPE.toml", help="what to make")
     add("--name", default="", help="beginning of the job's id (default: the recipe's name)")
     add("--seed", metavar="N", help="replaces the recipe's seed")
+    add("--bundle-version", metavar="V", default="", help="replaces the recipe's version")
     add("--reason", default="", metavar="TEXT", help="why, for those who read the list")
     add("--cpus", type=int, default=1, metavar="N", help="cores that it runs on (default 1)")
     add("--gpus", type=int, default=0, metavar="N", help="GPUs that it sees (default 0)")
@@ -56,16 +57,20 @@ def parse_size(text: str) -> int:
 
 
 def _submit(client: JobsClient, arguments: argparse.Namespace) -> int:
-    from optimizer.recipe.recipe import parse_seed, read_recipe
+    from optimizer.recipe.recipe import parse_seed, parse_version, read_recipe
 
     seed = None if arguments.seed is None else parse_seed(arguments.seed)
-    recipe = read_recipe(arguments.recipe, seed)  # a typing error is told here, with its file
+    version = arguments.bundle_version and parse_version(arguments.bundle_version)
+    recipe = read_recipe(
+        arguments.recipe, seed, version
+    )  # a typing error is told here, with its file
     request = Request(
         name=arguments.name or recipe.name,
         recipe=_read(arguments.recipe),
         seed=seed,
         resources=Resources(arguments.cpus, arguments.gpus, arguments.memory),
         reason=arguments.reason,
+        version=version,
         key=arguments.key or uuid.uuid4().hex,  # a call that is made again makes no second job
     )
     job, is_known = client.submit(request)

@@ -142,6 +142,7 @@ JOBS = {
         15: "result",
         16: "error",
         17: "lines",
+        18: "version",
     },
     "SubmitJobRequest": {
         1: "recipe",
@@ -150,6 +151,7 @@ JOBS = {
         4: "resources",
         5: "reason",
         6: "idempotency_key",
+        7: "version",
     },
     "SubmitJobResponse": {1: "job", 2: "is_known"},
     "ListJobsRequest": {1: "states", 2: "limit"},

@@ -6,7 +6,13 @@ import pytest
 
 from headtail.errors import ConfigError
 from headtail.wire import Encoding
-from optimizer.recipe.recipe import NetworkConfig, describe_recipe, parse_seed, read_recipe
+from optimizer.recipe.recipe import (
+    NetworkConfig,
+    describe_recipe,
+    parse_seed,
+    parse_version,
+    read_recipe,
+)
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SMALL = """
@@ -46,6 +52,14 @@ def test_small_recipe_has_defaults_for_the_rest(tmp_path: Path) -> None:
 def test_given_seed_replaces_the_recipes(tmp_path: Path) -> None:
     """As --seed does."""
     assert read_recipe(write(tmp_path, SMALL), seed=9).seed == 9
+
+
+def test_given_version_replaces_the_recipes(tmp_path: Path) -> None:
+    """As --bundle-version does, in the lineage too."""
+    recipe = read_recipe(write(tmp_path, SMALL), version=parse_version("1.3"))
+    assert ("1.3", "1.3") == (recipe.version, describe_recipe(recipe)["version"])
+    with pytest.raises(ConfigError, match="--bundle-version: expected numbers with dots"):
+        parse_version("1.x")
 
 
 def test_lineage_does_not_hold_the_path_of_the_data(tmp_path: Path) -> None:

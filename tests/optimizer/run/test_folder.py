@@ -31,7 +31,7 @@ def test_folder_of_another_run_is_refused(tmp_path: Path, change: dict[str, obje
     """And stays as it was."""
     open_run(tmp_path, RECIPE, b"first")
     other = msgspec.structs.replace(RECIPE, **change)
-    with pytest.raises(ConfigError, match="holds the run of another recipe or seed"):
+    with pytest.raises(ConfigError, match="holds the run of another recipe, version or seed"):
         open_run(tmp_path, other, b"second")
     assert (tmp_path / "recipe.toml").read_bytes() == b"first"
 

@@ -49,6 +49,7 @@ def test_commands_take_a_job_from_end_to_end(shell, tmp_path) -> None:
     recipe = write_recipe(tmp_path, "steps=2")
     code, out, _ = shell("submit", recipe, "--reason", "drift", "--key", "k", "--memory", "1G")
     job = out.strip()
+    assert (1, "") == shell("submit", recipe, "--bundle-version", "v2")[:2]
     assert (0, True) == (code, job.startswith("chain-"))
     assert (0, f"{job}\n", "") == shell("submit", recipe, "--key", "k", "--memory", "1G")
     code, out, err = shell("watch", job)

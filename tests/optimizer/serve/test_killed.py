@@ -99,7 +99,7 @@ def test_service_and_run_killed_at_random_moments_end_with_the_same_bundle(
     serve += ["--paths", tmp_path, "--listen"]
     program = start(*serve, "127.0.0.1:0")
     with closing(JobsClient(program.address, retry_s=SECONDS)) as client:
-        job, _ = client.submit(Request("bumps", recipe.read_bytes()))
+        job, _ = client.submit(Request("bumps", recipe.read_bytes(), version="1.3"))
         for is_run_killed in (False, True):
             follow(client, job.id, int(rng.integers(1, 4)))
             threading.Event().wait(rng.uniform(0, 2))
@@ -113,8 +113,10 @@ def test_service_and_run_killed_at_random_moments_end_with_the_same_bundle(
     assert State.SUCCEEDED is done.state, done.error
     assert [] == marked(tmp_path / "state")
     arguments = ["run", str(recipe), "--out", str(tmp_path / "alone"), "--key", str(key)]
+    arguments += ["--bundle-version", "1.3"]
     said = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, check=True)
     assert done.result.digest == said.stdout.split()[-1]
+    assert "bumps-1.3.bundle" == bundle.name
     assert bundle.read_bytes() == (tmp_path / "alone" / bundle.name).read_bytes()
     assert json.loads(report.read_bytes())
 

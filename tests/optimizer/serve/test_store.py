@@ -1,12 +1,15 @@
 """Jobs on disk: what each change does, and that there are no half ones."""
 
+import hashlib
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from serve_case import GIB, request
 
-from headtail.errors import ConfigError, JobNotFound, Overloaded, WrongState
+from headtail.errors import ConfigError, JobNotFound, Overloaded, RequestInvalid, WrongState
+from optimizer.serve import store_schema
 from optimizer.serve.capacity import Grant
 from optimizer.serve.intake import Intake
 from optimizer.serve.job import Resources, State
@@ -185,7 +188,7 @@ def test_file_of_another_program_or_a_newer_one_is_refused(tmp_path) -> None:
     with sqlite3.connect(newer) as file:
         file.execute("PRAGMA user_version = 99")
     file.close()
-    with pytest.raises(ConfigError, match="expected schema version 1 to 1, received 99"):
+    with pytest.raises(ConfigError, match="expected schema version 1 to 2, received 99"):
         JobStore(newer)
 
 
@@ -210,3 +213,35 @@ def test_request_that_breaks_a_rule_is_refused(wrong) -> None:
 def test_resources_are_numbers_that_make_sense(wrong) -> None:
     with pytest.raises(Exception, match="request refused: expected"):
         Resources(*wrong)
+
+
+def test_file_of_the_first_schema_is_brought_to_the_present_one(tmp_path, monkeypatch) -> None:
+    """Its jobs have their recipes' versions, and are found again by the keys they came with."""
+    with monkeypatch.context() as before:
+        before.setattr(store_schema, "MIGRATIONS", store_schema.MIGRATIONS[:1])
+        before.setattr(store_schema, "VERSION", 1)
+        store_schema.open_database(tmp_path / "jobs.sqlite3").close()
+    with closing(sqlite3.connect(tmp_path / "jobs.sqlite3")) as file, file:
+        sent = request(key="k")
+        fields = (sent.name, None, 1, 0, GIB)  # as the first services wrote it
+        digest = hashlib.sha256(repr(fields).encode() + sent.recipe).hexdigest()
+        file.execute(
+            "INSERT INTO jobs (id, name, reason, submitter, key, request_sha256, recipe,"
+            " recipe_sha256, cpus, gpus, memory_bytes, state, created_s)"
+            " VALUES ('old-1', 'chain', '', '', 'k', ?, ?, '', 1, 0, ?, 'queued', 1.0)",
+            (digest, sent.recipe, GIB),
+        )
+    store = JobStore(tmp_path / "jobs.sqlite3")
+    job, is_known = store.add(sent, 1)
+    assert ("old-1", "", True) == (job.id, job.version, is_known)
+    store.close()
+
+
+def test_version_is_part_of_what_was_asked_for(store) -> None:
+    job, _ = store.add(request(key="k", version="1.3"), 1)
+    assert "1.3" == store.get(job.id).version
+    assert (job, True) == store.add(request(key="k", version="1.3"), 1)
+    with pytest.raises(WrongState, match="belongs to another request"):
+        store.add(request(key="k", version="1.4"), 1)
+    with pytest.raises(RequestInvalid, match=r"version: .*numbers with dots"):
+        request(version="1.x")

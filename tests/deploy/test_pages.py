@@ -48,7 +48,9 @@ def pages(write_test_bundle, key_folder, tmp_path_factory):
             while not (results.exists() and results.read_text().strip()):
                 assert process.poll() is None, agent.text
                 threading.Event().wait(0.01)
-            found = {"edge": page(agent), "fog": page(fog)}
+            jobs = ("optimizer", "serve", "--state", folder / "jobs", "--listen", "127.0.0.1:0")
+            with running((*jobs, "--metrics", "127.0.0.1:0"), folder / "jobs.log") as optimizer:
+                found = {"edge": page(agent), "fog": page(fog), "optimizer": page(optimizer)}
             process.stdin.close()
             assert 0 == process.wait(20), agent.text
     return found
@@ -57,7 +59,7 @@ def pages(write_test_bundle, key_folder, tmp_path_factory):
 @pytest.mark.skipif(
     not shutil.which("promtool"), reason="needs promtool (apt-get install prometheus)"
 )
-@pytest.mark.parametrize("name", ["edge", "fog"])
+@pytest.mark.parametrize("name", ["edge", "fog", "optimizer"])
 def test_promtool_finds_nothing_wrong_with_a_page(pages, name):
     done = subprocess.run(
         ["promtool", "check", "metrics"],
@@ -67,12 +69,12 @@ def test_promtool_finds_nothing_wrong_with_a_page(pages, name):
 
 
 def test_what_rules_and_dashboards_name_is_on_the_pages(pages, every_query):
-    """Every series of the two programs."""
+    """Every series of the programs."""
     text = "\n".join(pages.values())
     exposed = set(re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE))
     exposed |= {f"{n}{end}" for n in exposed for end in ("_bucket", "_sum", "_count")}
     for query in every_query:
         promql.parse(query.text)
-        for name in re.findall(r"(?<![:\w])(?:edge|fog)_\w+(?!:)\b", query.text):
+        for name in re.findall(r"(?<![:\w])(?:edge|fog|optimizer)_\w+(?!:)\b", query.text):
             if f":{name}" not in query.text:
                 assert name in exposed, f"{query.place}: {name}"

@@ -10,6 +10,7 @@ import grpc
 from headtail.bundle.archive import MANIFEST
 from headtail.bundle.manifest import MAX_MANIFEST_BYTES
 from headtail.errors import ConfigError
+from headtail.files import replacing
 from headtail.tls import ClientTls, secure_channel
 from headtail.v1 import control_pb2 as pb
 from headtail.v1 import control_pb2_grpc
@@ -25,7 +26,8 @@ class Client:
         """Connect to HOST:PORT when the first call is made."""
         self._channel = secure_channel(fog, tls, [("grpc.use_local_subchannel_pool", 1)])
         self._rollouts = control_pb2_grpc.RolloutsStub(self._channel)
-        self._timeout_s = timeout_s
+        self._control = control_pb2_grpc.ControlStub(self._channel)
+        self.timeout_s = timeout_s
 
     def close(self) -> None:
         """Hang up."""
@@ -46,15 +48,27 @@ class Client:
             with path.open("rb") as file:
                 chunks = iter(lambda: file.read(CHUNK_BYTES), b"")
                 return self._rollouts.PublishBundle(
-                    _messages(header, chunks), timeout=self._timeout_s
+                    _messages(header, chunks), timeout=self.timeout_s
                 )
         except OSError as error:
             raise ConfigError(str(path), f"cannot be read: {error.strerror}") from error
 
+    def fetch(self, digest: str, path: Path) -> None:
+        """Write the file of a bundle that the fog has.
+
+        Raises:
+            ConfigError: If the file cannot be written.
+            grpc.RpcError: If the fog refuses.
+        """
+        request = pb.FetchBundleRequest(digest=digest)
+        with replacing(path, 0o644) as file:
+            for part in self._control.FetchBundle(request, timeout=self.timeout_s):
+                file.write(part.chunk)
+
     def rollouts(self, name: str = "", *, with_agents: bool = False) -> list[pb.Rollout]:
         """Return how models stand."""
         request = pb.ListRolloutsRequest(name=name, with_agents=with_agents)
-        return list(self._rollouts.ListRollouts(request, timeout=self._timeout_s).rollouts)
+        return list(self._rollouts.ListRollouts(request, timeout=self.timeout_s).rollouts)
 
     def rollout(self, name: str) -> pb.Rollout:
         """Return how one model stands."""
@@ -63,23 +77,23 @@ class Client:
 
     def start_canary(self, request: pb.StartCanaryRequest) -> pb.Rollout:
         """Put a bundle on trial."""
-        return self._rollouts.StartCanary(request, timeout=self._timeout_s)
+        return self._rollouts.StartCanary(request, timeout=self.timeout_s)
 
     def set_share(self, request: pb.SetCanaryShareRequest) -> pb.Rollout:
         """Give the canary another share."""
-        return self._rollouts.SetCanaryShare(request, timeout=self._timeout_s)
+        return self._rollouts.SetCanaryShare(request, timeout=self.timeout_s)
 
     def promote(self, request: pb.PromoteRequest) -> pb.Rollout:
         """Make a bundle active."""
-        return self._rollouts.Promote(request, timeout=self._timeout_s)
+        return self._rollouts.Promote(request, timeout=self.timeout_s)
 
     def roll_back(self, request: pb.RollBackRequest) -> pb.Rollout:
         """Go back."""
-        return self._rollouts.RollBack(request, timeout=self._timeout_s)
+        return self._rollouts.RollBack(request, timeout=self.timeout_s)
 
     def retire(self, request: pb.RetireRequest) -> pb.Rollout:
         """Retire a candidate or remove a retired bundle."""
-        return self._rollouts.Retire(request, timeout=self._timeout_s)
+        return self._rollouts.Retire(request, timeout=self.timeout_s)
 
 
 def _messages(

@@ -3,6 +3,7 @@
 import argparse
 import re
 from pathlib import Path
+from typing import Any
 
 COMMANDS = ("publish", "bundles", "canary", "share", "promote", "rollback", "retire")
 EPILOG = """\
@@ -42,7 +43,19 @@ def make_parser() -> argparse.ArgumentParser:
     bundles.add_argument("--agents", action="store_true", help="what each agent runs")
     canary = command("canary", "try a candidate on a share of the agents")
     _add_which(canary)
-    _add_rules(canary)
+    rules = canary.add_argument_group("rules (default: the fog's own)")
+    rules.add_argument(
+        "--share", type=ratio, metavar="SHARE", help="share of the agents: 10%% or 0.1"
+    )
+    add_rules(rules)
+    rules.add_argument(
+        "--promotes",
+        action=argparse.BooleanOptionalAction,
+        help="promote it when it has passed; otherwise somebody has to",
+    )
+    canary.add_argument(
+        "--wait", type=seconds, metavar="T", help="wait so long for the verdict; see exit codes"
+    )
     share = command("share", "give the canary another share of the agents")
     share.add_argument("name", metavar="NAME")
     share.add_argument("share", type=ratio, metavar="SHARE", help="20%% or 0.2")
@@ -100,10 +113,9 @@ def _add_which(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_rules(parser: argparse.ArgumentParser) -> None:
-    rules = parser.add_argument_group("rules (default: the fog's own)")
-    add = rules.add_argument
-    add("--share", type=ratio, metavar="SHARE", help="share of the agents: 10%% or 0.1")
+def add_rules(group: "argparse._ArgumentGroup") -> None:
+    """Add the flags of the limits that a canary is held to; one that is absent is None."""
+    add = group.add_argument
     add("--bake", type=seconds, metavar="T", help="how long it runs before it may be promoted: 5m")
     add("--give-up", type=seconds, metavar="T", help="roll back without enough windows by then")
     add("--min-windows", type=int, metavar="N", help="windows without which it is not judged")
@@ -118,11 +130,20 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
         help="roll back where too few can be compared",
     )
     add("--shadow", type=ratio, metavar="SHARE", help="share of the windows that is shadowed")
-    add(
-        "--promotes",
-        action=argparse.BooleanOptionalAction,
-        help="promote it when it has passed; otherwise somebody has to",
-    )
-    parser.add_argument(
-        "--wait", type=seconds, metavar="T", help="wait so long for the verdict; see exit codes"
-    )
+
+
+def limits_of(flags: argparse.Namespace) -> dict[str, Any]:
+    """Return what the flags of `add_rules` say, as fields of CanaryRules."""
+    given = {
+        "bake_s": flags.bake,
+        "timeout_s": flags.give_up,
+        "min_windows": flags.min_windows,
+        "max_failed_increase": flags.max_failed,
+        "max_latency_increase_ratio": flags.max_latency,
+        "max_energy_increase_ratio": flags.max_energy,
+        "min_agreement_ratio": flags.min_agreement,
+        "min_shadows": flags.min_shadows,
+        "needs_agreement": flags.needs_agreement,
+        "shadow_ratio": flags.shadow,
+    }
+    return {key: value for key, value in given.items() if value is not None}

@@ -15,7 +15,7 @@ import grpc
 import msgspec
 
 from fog_server.rollout.client import Client, is_away
-from fog_server.rollout.command_line import make_parser
+from fog_server.rollout.command_line import limits_of, make_parser
 from fog_server.rollout.text import as_dict, published_text, rollout_text
 from headtail.errors import HeadtailError
 from headtail.tls import choose_files, require_tls13
@@ -73,24 +73,15 @@ def _bundles(client: Client, flags: argparse.Namespace) -> Output:
 
 
 def _canary(client: Client, flags: argparse.Namespace) -> Output:
-    given = {
-        "share_ratio": flags.share,
-        "bake_s": flags.bake,
-        "timeout_s": flags.give_up,
-        "min_windows": flags.min_windows,
-        "max_failed_increase": flags.max_failed,
-        "max_latency_increase_ratio": flags.max_latency,
-        "max_energy_increase_ratio": flags.max_energy,
-        "min_agreement_ratio": flags.min_agreement,
-        "min_shadows": flags.min_shadows,
-        "needs_agreement": flags.needs_agreement,
-        "shadow_ratio": flags.shadow,
-        "promotes": flags.promotes,
-    }
+    rules = pb.CanaryRules(**limits_of(flags))
+    if flags.share is not None:
+        rules.share_ratio = flags.share
+    if flags.promotes is not None:
+        rules.promotes = flags.promotes
     request = pb.StartCanaryRequest(
         bundle=_ref(flags),
         generation=_generation(client, flags),
-        rules=pb.CanaryRules(**{key: value for key, value in given.items() if value is not None}),
+        rules=rules,
         reason=flags.reason,
     )
     rollout = client.start_canary(request)
@@ -111,14 +102,14 @@ def _wait(client: Client, flags: argparse.Namespace, started: pb.Event) -> Outpu
             if not is_away(error) or time.monotonic() >= give_up_at:
                 raise
         else:
-            ended = _end_of(rollout, started)
+            ended = end_of(rollout, started)
             if ended is not None or time.monotonic() >= give_up_at:
                 code = {None: UNDECIDED, "promote": 0}.get(ended, ROLLED_BACK)
                 return code, as_dict(rollout), rollout_text(rollout)
         time.sleep(min(_POLL_S, max(0.0, give_up_at - time.monotonic())))
 
 
-def _end_of(rollout: pb.Rollout, started: pb.Event) -> str | None:
+def end_of(rollout: pb.Rollout, started: pb.Event) -> str | None:
     """Return what ended a canary, or None while it goes on."""
     for event in reversed(rollout.events):
         is_later = event.generation > started.generation and event.digest == started.digest

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from headtail.bundle import Manifest
+from headtail.bundle.profiles import find_device, find_link
 from headtail.energy import predict_compute, predict_transmission
 from headtail.errors import ConfigError
 from headtail.operations import Operations
@@ -60,32 +61,37 @@ class ProfileMeter:
 def open_meter(manifest: Manifest, device: str, link: str) -> ProfileMeter | NoMeter:
     """Return the meter for two profiles; an empty name means the one the manifest was priced with.
 
-    A bundle may have been priced with profiles of its maker's own, which are not here; without a
-    flag that leaves energy unpriced, and the run goes on.
+    Those of the manifest are the bundle's own, where it brings them. It may have been priced with
+    profiles that are neither in it nor here; without a flag that leaves energy unpriced, and the
+    run goes on.
 
     Raises:
         ConfigError: If a profile named by a flag is unknown, or only one of the two can be found.
     """
     costs = [cost for point in manifest.points for cost in point.costs]
-    if costs and not device and not link:
-        try:
-            return _meter(manifest, costs[0].device_profile, costs[0].link_profile)
-        except ConfigError as error:
-            log.warning("energy is not priced: %s; name --device-profile and --link-profile", error)
+    if not costs:
+        if not device and not link:
             return NoMeter()
-    device = device or (costs[0].device_profile if costs else "")
-    link = link or (costs[0].link_profile if costs else "")
-    if not device and not link:
+        if not device or not link:
+            missing = "--link-profile" if device else "--device-profile"
+            raise ConfigError(missing, "the bundle names no profile, so energy needs both flags")
+        return _meter(manifest, read_device_profile(device), read_link_profile(link))
+    cost, own = costs[0], manifest.profiles
+    try:
+        return _meter(
+            manifest,
+            read_device_profile(device) if device else find_device(own, cost.device_profile),
+            read_link_profile(link) if link else find_link(own, cost.link_profile),
+        )
+    except ConfigError as error:
+        if device or link:
+            raise
+        log.warning("energy is not priced: %s; name --device-profile and --link-profile", error)
         return NoMeter()
-    if not device or not link:
-        missing = "--link-profile" if device else "--device-profile"
-        raise ConfigError(missing, "the bundle names no profile, so energy needs both flags")
-    return _meter(manifest, device, link)
 
 
-def _meter(manifest: Manifest, device: str, link: str) -> ProfileMeter:
-    profile = read_device_profile(device)
+def _meter(manifest: Manifest, device: DeviceProfile, link: LinkProfile) -> ProfileMeter:
     whole = sum((s.operations for s in manifest.segments), Operations())
-    if reason := profile.beyond_domain(whole):
+    if reason := device.beyond_domain(whole):
         log.warning("energy may be far off: %s", reason)
-    return ProfileMeter(manifest, profile, read_link_profile(link))
+    return ProfileMeter(manifest, device, link)

@@ -8,12 +8,16 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from headtail.bundle.profiles import Profiles
 from headtail.operations import Operations
 from headtail.tensor import TensorSpec
 from headtail.wire import STORED_RANGES, Affine, Encoding, can_carry
 
-FORMAT_VERSION = 2
-"""The newest; 2 brought the encoding int4, and a bundle without it is still written as 1."""
+FORMAT_VERSION = 3
+"""The newest; 2 brought the encoding int4 and 3 profiles: a bundle is written as the oldest that
+holds what it has."""
+FormatVersion = Literal[1, 2, 3]
+PROFILES_VERSION: Literal[3] = 3
 # Limits on what a manifest may claim, so that a foreign one cannot exhaust its reader.
 MAX_MANIFEST_BYTES = 8 << 20
 MAX_SEGMENTS = 512
@@ -138,10 +142,10 @@ class Lineage(_Record, frozen=True):
     parent: Digest | None = None
 
 
-class Manifest(_Record, frozen=True):
+class Manifest(_Record, frozen=True, omit_defaults=True):
     """What a bundle says about itself; its SHA-256 in canonical form is the bundle's digest."""
 
-    format_version: Literal[1, 2]
+    format_version: FormatVersion
     name: Name
     version: Version
     task: str
@@ -157,8 +161,14 @@ class Manifest(_Record, frozen=True):
     report: Member
     metrics: tuple[Metric, ...]
     lineage: Lineage
+    profiles: Profiles | None = None
+    """Those of the costs that headtail does not have by their name; None in formats before 3."""
 
     def __post_init__(self) -> None:
+        _require(
+            self.profiles is None or self.format_version >= PROFILES_VERSION,
+            f"profiles are not of format version {self.format_version}",
+        )
         _check_members(self)
         _check_chain(self)
         _check_points(self)
@@ -191,8 +201,10 @@ def digest(manifest: Manifest) -> str:
     return hashlib.sha256(canonical(manifest)).hexdigest()
 
 
-def least_format(points: Iterable[Point]) -> Literal[1, 2]:
-    """Return the oldest format version that can hold `points`, so that older readers take it."""
+def least_format(points: Iterable[Point], profiles: Profiles | None = None) -> FormatVersion:
+    """Return the oldest format version that can hold these, so that older readers take it."""
+    if profiles is not None:
+        return PROFILES_VERSION
     return _least_format(itertools.chain.from_iterable(p.encodings for p in points))
 
 
@@ -280,7 +292,7 @@ def _check_wire(wire: WireEncoding, point: Point, format_version: int) -> None:
         )
 
 
-def _least_format(wires: Iterable[WireEncoding]) -> Literal[1, 2]:
+def _least_format(wires: Iterable[WireEncoding]) -> FormatVersion:
     return 2 if any(wire.encoding is Encoding.INT4 for wire in wires) else 1
 
 

@@ -18,12 +18,13 @@ from headtail.bundle.manifest import (
     Step,
     least_format,
 )
+from headtail.bundle.profiles import not_shipped
 from headtail.errors import ExportError
 from headtail.segment import Chain
 from headtail.tensor import Array
 from headtail.wire import Encoding
 from optimizer.cut.cut import CutModel
-from optimizer.package.points import segment_records
+from optimizer.package.points import Profiles, segment_records
 from optimizer.package.samples import build_samples
 from optimizer.verify import TOLERANCE
 
@@ -61,6 +62,8 @@ class Offer:
     points: tuple[Point, ...]
     default_point: int
     default_encoding: Encoding
+    profiles: Profiles | None = None
+    """What the points were priced with; those that no device has by name go into the bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +102,11 @@ def pack(
     contents["samples.npz"] = encode_samples(chosen)
     contents["report.json"] = build_report(description, offer)
     members = {p: describe_member(p, c) for p, c in contents.items()}
+    priced = offer.profiles
     try:
+        own = None if priced is None else not_shipped(priced.devices, priced.links)
         manifest = Manifest(
-            format_version=least_format(offer.points),
+            format_version=least_format(offer.points, own),
             name=description.name,
             version=description.version,
             task=description.task,
@@ -117,6 +122,7 @@ def pack(
             report=members["report.json"],
             metrics=description.metrics,
             lineage=description.lineage,
+            profiles=own,
         )
         # Building a struct checks its rules, decoding one its fields' patterns as well.
         manifest = msgspec.convert(msgspec.to_builtins(manifest), Manifest)

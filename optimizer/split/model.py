@@ -121,7 +121,7 @@ def split_model(request: SplitRequest, reporter: Reporter) -> SplitResult:
             lineage=_lineage(request, source, data, profiles),
             verified=Verified(len(next(iter(data.windows.values()))), data.source, source.kind),
         )
-        offer = Offer(points, choice.point, choice.encoding)
+        offer = Offer(points, choice.point, choice.encoding, profiles)
         packed = pack(request.out, model, offer, description, windows.samples, signer)
     return SplitResult(packed, cuts, len(legal), error, data.source)
 

@@ -7,7 +7,9 @@ import pytest
 
 from edge_agent.meter import NoMeter, ProfileMeter, open_meter
 from headtail.bundle import read_bundle
+from headtail.bundle.profiles import Profiles
 from headtail.errors import ConfigError
+from headtail.profile import read_device_profile, read_link_profile
 
 # The paper's set-up: 26.47 nJ per MACz and 31.55 nJ per convolution weight on the
 # STM32L476; 20.1 mW for the bit time of 1 Mbit/s on its link.
@@ -88,6 +90,35 @@ def test_a_bundle_priced_with_its_maker_s_own_profile_still_runs(manifest, caplo
     assert ["energy is not priced"] == [r.getMessage()[:20] for r in caplog.records]
     with pytest.raises(ConfigError, match="device profile 'my-own'"):
         open_meter(foreign, "", "ble-1m")
+
+
+def test_the_bundle_s_own_profiles_price_where_no_flag_names_another(manifest):
+    """Twice the paper's energy of a MAC, and half its rate, under names that are not here."""
+    device, link = read_device_profile("stm32l476-paper"), read_link_profile("ble-paper")
+    macz = msgspec.structs.replace(device.model.conv_macz, value=2 * 26.47)
+    rate = msgspec.structs.replace(link.model.rate, value=0.5)
+    own = Profiles(
+        (msgspec.structs.replace(
+            device, name="own", model=msgspec.structs.replace(device.model, conv_macz=macz)),),
+        (msgspec.structs.replace(
+            link, name="own", model=msgspec.structs.replace(link.model, rate=rate)),),
+    )  # fmt: skip
+    points = tuple(
+        msgspec.structs.replace(
+            p,
+            costs=tuple(
+                msgspec.structs.replace(c, device_profile="own", link_profile="own")
+                for c in p.costs
+            ),
+        )
+        for p in manifest.points
+    )
+    foreign = msgspec.structs.replace(manifest, format_version=3, profiles=own, points=points)
+    meter = open_meter(foreign, "", "")
+    assert ("own", "own") == (meter.device.name, meter.link.name)
+    assert pytest.approx(SEGMENT_J[0] + 26.47e-9 * 1000) == meter.compute_j(0, 1)
+    assert pytest.approx(2 * 143 * BYTE_J) == meter.tx_j(143)
+    assert pytest.approx(SEGMENT_J[0]) == open_meter(foreign, "stm32l476-paper", "").compute_j(0, 1)
 
 
 def test_bundle_without_costs_prices_nothing(bundle):

@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from contextlib import suppress
+from math import isfinite
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,11 @@ from headtail.bundle import Bundle, read_bundle, write_bundle
 from headtail.bundle.archive import decode_manifest, describe_member, encode_samples
 from headtail.bundle.keys import Trust, read_signer
 from headtail.bundle.manifest import canonical
+from headtail.bundle.profiles import Profiles
+from headtail.energy import predict_compute, predict_transmission
 from headtail.errors import BundleError
+from headtail.operations import Operations
+from headtail.profile import read_device_profile, read_link_profile
 
 
 def check_file(bundle_file: Path, folder: Path, trust: Trust, data: st.DataObject) -> None:
@@ -56,6 +61,24 @@ def check_manifest(bundle: Bundle, data: st.DataObject) -> None:
         assert canonical(manifest) == text
 
 
+def check_profiles(bundle: Bundle, data: st.DataObject) -> None:
+    """A signed manifest whose own profiles are hostile; those that are taken can be priced with."""
+    device, link = read_device_profile("raspberry-pi-5"), read_link_profile("ethernet")
+    own = msgspec.structs.replace(
+        bundle.manifest, format_version=3, profiles=Profiles((device,), (link,))
+    )
+    tree = json.loads(canonical(own))
+    tree["profiles"] = data.draw(damaged_tree(tree["profiles"]))
+    text = msgspec.json.encode(tree, order="sorted")
+    with suppress(BundleError):
+        profiles = decode_manifest(text, "fuzzed").profiles
+        assert profiles is not None
+        for priced in profiles.devices:
+            assert isfinite(predict_compute(priced, Operations(1, 1, 1, 1, 1, 1, 1)).joules)
+        for sending in profiles.links:
+            assert isfinite(predict_transmission(sending, 1 << 30).joules)
+
+
 def check_manifest_bytes(bundle: Bundle, data: st.DataObject) -> None:
     with suppress(BundleError):
         decode_manifest(data.draw(damaged(canonical(bundle.manifest))), "fuzzed")
@@ -93,6 +116,7 @@ def repacked(good: bytes, data: st.DataObject) -> bytes:
 test_a_file, test_a_file_for_long = fuzz(check_file, data=st.data())
 test_members, test_members_for_long = fuzz(check_members, data=st.data())
 test_a_manifest, test_a_manifest_for_long = fuzz(check_manifest, data=st.data())
+test_profiles, test_profiles_for_long = fuzz(check_profiles, data=st.data())
 test_its_bytes, test_its_bytes_for_long = fuzz(check_manifest_bytes, data=st.data())
 test_samples, test_samples_for_long = fuzz(check_samples, data=st.data())
 

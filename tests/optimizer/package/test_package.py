@@ -217,6 +217,21 @@ def test_format_is_the_oldest_that_can_hold_the_points(
     assert read_bundle(path, trust).manifest.format_version == version
 
 
+def test_profiles_that_no_device_has_go_along(
+    cut: CutModel, x: dict[str, Array], key_folder: Path, trust: Trust, tmp_path: Path
+) -> None:
+    own = msgspec.structs.replace(PROFILES.links[0], name="my-radio")
+    priced = Profiles(PROFILES.devices, (own,))
+    points = build_points(cut, Windows(x, calibration=x), priced, USUAL_ENCODINGS)
+    path, signer = tmp_path / "small.bundle", read_signer(key_folder / "test.key")
+    pack(path, cut, Offer(points, 1, Encoding.INT8, priced), DESCRIPTION, x, signer)
+    manifest = read_bundle(path, trust).manifest
+    assert manifest.profiles is not None
+    assert (3, (), (own,)) == (
+        manifest.format_version, manifest.profiles.devices, manifest.profiles.links,
+    )  # fmt: skip
+
+
 def test_same_inputs_give_the_same_digest(
     cut: CutModel, x: dict[str, Array], key_folder: Path, tmp_path: Path
 ) -> None:

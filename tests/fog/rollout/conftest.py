@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import pytest
 from operating import Operator
+from remaking import Change, negate_output, remake, shift_output, want_memory
 
 from fog_server.config import Config, Rollout, Wire
 from fog_server.rollout.rules import Rules
 from fog_server.server import FogServer
-from headtail.bundle import read_bundle, write_bundle
-from headtail.bundle.archive import Samples, describe_member, encode_samples
+from headtail.bundle import read_bundle
 from headtail.bundle.keys import read_signer
-from headtail.segment import Chain
 from headtail.tensor import Array
-
-with contextlib.suppress(ModuleNotFoundError):  # the runtimes' own environment has none
-    import onnx
 
 
 @pytest.fixture(scope="session")
@@ -113,12 +106,8 @@ def managed(fog, operate) -> Operator:
 
 
 @pytest.fixture(scope="session")
-def remake(versions, key_folder, trust, tmp_path_factory) -> Callable[..., Path]:
-    """Return a function that writes `chain` anew with some segments changed.
-
-    Each changed segment is made by a function of its graph. The samples' outputs are what the
-    changed model gives, or what is given for them.
-    """
+def remade(versions, key_folder, trust, tmp_path_factory) -> Callable[..., Path]:
+    """Return a function that writes `chain` anew with some segments changed."""
     pytest.importorskip("onnx", reason="changing a model needs the optimizer's extra")
     signer = read_signer(key_folder / "test.key")
     folder = tmp_path_factory.mktemp("remade")
@@ -126,84 +115,28 @@ def remake(versions, key_folder, trust, tmp_path_factory) -> Callable[..., Path]
 
     def make(
         version: str,
-        changes: Mapping[int, Callable[[onnx.ModelProto], None]],
+        changes: Mapping[int, Change],
         outputs: Mapping[str, Array] | None = None,
     ) -> Path:
-        contents = list(bundle.segments)
-        for index, change in changes.items():
-            model = onnx.load_from_string(contents[index])
-            change(model)
-            contents[index] = model.SerializeToString()
-        inputs = bundle.samples.inputs
-        if outputs is None:
-            outputs = Chain(replace(bundle, segments=tuple(contents))).tail(inputs, 0)
-        samples = Samples(inputs, outputs)
-        members = {f"segments/{i}.onnx": content for i, content in enumerate(contents)}
-        members["samples.npz"] = encode_samples(samples)
-        members["report.json"] = bundle.report
-        manifest = msgspec.structs.replace(
-            bundle.manifest,
-            version=version,
-            segments=tuple(
-                msgspec.structs.replace(s, member=describe_member(s.member.path, contents[i]))
-                for i, s in enumerate(bundle.manifest.segments)
-            ),
-            samples=describe_member("samples.npz", members["samples.npz"]),
-        )
-        path = folder / f"chain-{version}.bundle"
-        write_bundle(path, manifest, members, signer)
-        return path
+        return remake(bundle, folder / f"chain-{version}.bundle", signer, version, changes, outputs)
 
     return make
 
 
-def negate_output(model: onnx.ModelProto) -> None:
-    """Turn the model's answer into its opposite."""
-    _rename(model, "y", "y_before")
-    model.graph.node.append(onnx.helper.make_node("Neg", ["y_before"], ["y"]))
-
-
-def shift_output(model: onnx.ModelProto) -> None:
-    """Add one to every output: other numbers, the same answer."""
-    _rename(model, "y", "y_before")
-    one = onnx.helper.make_tensor("one", onnx.TensorProto.FLOAT, [], [1.0])
-    model.graph.initializer.append(one)
-    model.graph.node.append(onnx.helper.make_node("Add", ["y_before", "one"], ["y"]))
-
-
-def want_memory(model: onnx.ModelProto) -> None:
-    """Let the graph fill 8 TB with zeros before it answers."""
-    _rename(model, "y", "y_before")
-    shape = onnx.helper.make_tensor("shape", onnx.TensorProto.INT64, [1], [1 << 41])
-    model.graph.initializer.append(shape)
-    model.graph.node.extend(
-        [
-            onnx.helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
-            onnx.helper.make_node("ReduceMax", ["zeros"], ["zero"], keepdims=0),
-            onnx.helper.make_node("Add", ["y_before", "zero"], ["y"]),
-        ]
-    )
-
-
-def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
-    for node in model.graph.node:
-        node.output[:] = [new if name == old else name for name in node.output]
-
-
 @pytest.fixture(scope="session")
-def opposite_bundle(remake) -> Path:
+def opposite_bundle(remade) -> Path:
     """Return version 4.0, whose tail answers the opposite; it passes its own self-test."""
-    return remake("4.0", {2: negate_output})
+    return remade("4.0", {2: negate_output})
 
 
 @pytest.fixture(scope="session")
-def shifted_bundle(remake) -> Path:
+def shifted_bundle(remade) -> Path:
     """Return version 5.0, whose tail gives other numbers and the same answer."""
-    return remake("5.0", {2: shift_output})
+    return remade("5.0", {2: shift_output})
 
 
 @pytest.fixture(scope="session")
-def hungry_bundle(remake, versions, trust) -> Path:
+def hungry_bundle(remade, versions, trust) -> Path:
     """Return version 6.0, whose tail wants more memory than there is."""
     outputs = read_bundle(versions["1.0"][0], trust).samples.outputs
-    return remake("6.0", {2: want_memory}, outputs)
+    return remade("6.0", {2: want_memory}, outputs)

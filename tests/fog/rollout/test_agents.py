@@ -9,36 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from operating import TIMEOUT_S, Operator, wait_for
+from remaking import slow_down
 
 from fog_server.rollout.rules import Rules
 from headtail.tensor import Array
 from programs import BIN
 
-onnx = pytest.importorskip("onnx", reason="changing a model needs the optimizer's extra")
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 AGENTS = ("agent-a", "agent-b", "agent-c")
 # Three processes on a busy machine: latency is noise, unless it is many times what it was.
 RULES = Rules(share_ratio=0.3, bake_s=1.0, min_windows=50, max_latency_increase_ratio=5.0)
-
-
-def slow_down(model: onnx.ModelProto) -> None:
-    """Let the tail multiply two large matrices, made of its answer, before it gives it."""
-    for node in model.graph.node:
-        node.output[:] = ["y_before" if name == "y" else name for name in node.output]
-    tensors = (("zero", onnx.TensorProto.FLOAT, [], [0.0]),
-               ("side", onnx.TensorProto.INT64, [2], [1000, 1000]))  # fmt: skip
-    model.graph.initializer.extend(onnx.helper.make_tensor(*t) for t in tensors)
-    make = onnx.helper.make_node
-    model.graph.node.extend(
-        [
-            make("ReduceMax", ["y_before"], ["largest"], keepdims=0),
-            make("Mul", ["largest", "zero"], ["nothing"]),
-            make("Expand", ["nothing", "side"], ["matrix"]),
-            make("MatMul", ["matrix", "matrix"], ["product"]),
-            make("ReduceMax", ["product"], ["end"], keepdims=0),
-            make("Add", ["y_before", "end"], ["y"]),
-        ]
-    )
 
 
 class Agent:
@@ -152,11 +132,11 @@ def test_good_bundle_reaches_every_agent_and_no_window_is_lost(fleet, versions):
         assert [versions["1.0"][1], versions["2.0"][1]] == bundles
 
 
-def test_bad_bundles_are_rolled_back_and_the_active_one_serves_on(fleet, opposite_bundle, remake,
+def test_bad_bundles_are_rolled_back_and_the_active_one_serves_on(fleet, opposite_bundle, remade,
                                                                   versions):  # fmt: skip
     """Wrong answers, then a tail that is far too slow."""
     operator = fleet.operator
-    for version, path in (("4.0", opposite_bundle), ("8.0", remake("8.0", {2: slow_down}))):
+    for version, path in (("4.0", opposite_bundle), ("8.0", remade("8.0", {2: slow_down}))):
         operator.publish(path)
         operator.canary(version)
         wait_for(lambda v=version: operator.states()[v] == "retired", operator.model)

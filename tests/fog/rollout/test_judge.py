@@ -79,10 +79,16 @@ def test_canary_whose_windows_do_not_come_is_rolled_back():
 
 @pytest.mark.parametrize("is_needed", [True, False])
 def test_agreement_that_cannot_be_had_decides_only_where_it_is_needed(is_needed):
+    """It is waited for, as windows are."""
     rules = Rules(bake_s=60.0, needs_agreement=is_needed)
-    nothing = evidence(canary_tail=TailCounts(), sample_windows=0, sample_agreed=0)
-    expected = Verdict.FAILED if is_needed else Verdict.PASSED
-    assert expected is judge(rules, nothing).verdict
+    few = {"canary_tail": TailCounts(1000, 0, 41, 41)}
+    expected = Verdict.BAKING if is_needed else Verdict.PASSED
+    assert expected is judge(rules, evidence(**few)).verdict
+    late = judge(rules, evidence(age_s=rules.timeout_s, **few))
+    if is_needed:
+        assert late.reason.endswith("86400 of 60 s, 49 of 50 shadowed windows")
+    assert (Verdict.FAILED if is_needed else Verdict.PASSED) is late.verdict
+    assert Verdict.PASSED is judge(rules, evidence()).verdict
 
 
 def test_devices_are_compared_with_their_own_kind():

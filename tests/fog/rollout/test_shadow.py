@@ -17,7 +17,7 @@ def windows():
     return np.random.default_rng(5).standard_normal((40, 16, 2)).astype(np.float32)
 
 
-def test_tails_behind_the_same_head_can_be_compared(versions, opposite_bundle, remake, trust):
+def test_tails_behind_the_same_head_can_be_compared(versions, opposite_bundle, remade, trust):
     """Up to the first segment that differs; nowhere where the windows are not the same."""
     manifest = read_bundle(versions["1.0"][0], trust).manifest
     other = read_bundle(opposite_bundle, trust).manifest
@@ -26,7 +26,7 @@ def test_tails_behind_the_same_head_can_be_compared(versions, opposite_bundle, r
     def touch(model):
         model.doc_string = "other bytes"
 
-    head = read_bundle(remake("7.0", {0: touch}), trust).manifest
+    head = read_bundle(remade("7.0", {0: touch}), trust).manifest
     assert {0} == shared_points(manifest, head)
 
 

@@ -21,9 +21,17 @@ from edge_agent.spool_commit import Committer
 from edge_agent.storage_metrics import StorageCollector
 from edge_agent.tally import PARTS, part_seconds
 from headtail.metrics import LATENCY_BUCKETS_S, LogLines
+from headtail.operations import Operations
 
 POINT_LABELS = ("model", "partition_point", "encoding")
 CLASSIFICATION = "classification"
+OPERATIONS = Operations.__struct_fields__
+# From 0.1 ms to 10 s in the steps of Renard's R10: a round trip is known to a quarter of itself.
+ROUND_TRIP_BUCKETS_S = tuple(
+    step * 10.0**decade
+    for decade in range(-4, 1)
+    for step in (1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0)
+)
 CONFIDENCE_BUCKETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0)
 
 
@@ -73,6 +81,15 @@ class Metrics:
             buckets=CONFIDENCE_BUCKETS,
             registry=self.registry,
         )
+        self._operations = tuple(
+            Gauge(
+                f"edge_{part}_operations",
+                f"What the {part} computes for one window, by kind of operation.",
+                ("kind", *POINT_LABELS),
+                registry=self.registry,
+            )
+            for part in ("head", "tail")
+        )
         self._fallback = Counter(
             "edge_fallback_total",
             "Windows finished on the edge because of the fog, by reason.",
@@ -108,6 +125,15 @@ class Metrics:
         self._running = running
         self.registry.register(collector)
 
+    def watch_round_trips(self) -> Callable[[float], None]:
+        """Return what is to be told of the round trip of each small call to a fog, in seconds."""
+        return Histogram(
+            "edge_round_trip_seconds",
+            "Round trip of a report on updates to the fog, which holds no window.",
+            buckets=ROUND_TRIP_BUCKETS_S,
+            registry=self.registry,
+        ).observe
+
     def add_bundle(self, plan: Plan, digest: str, meter: EnergyMeter) -> None:
         """Count the windows that another bundle answers under its own labels."""
         self._others[digest] = self._counters(plan, meter)
@@ -140,6 +166,7 @@ class Metrics:
     def _counters(self, plan: Plan, meter: EnergyMeter) -> "_Counters":
         """Return a plan's counters, at zero where it is new."""
         point = (plan.manifest.name, str(plan.point.index), plan.encoding.value)
+        self._count_operations(plan, point)
         energy: tuple[Counter, ...] = ()
         if isinstance(meter, ProfileMeter):
             mode = meter.link.mode
@@ -154,6 +181,15 @@ class Metrics:
             energy,
             self._confidence.labels(point[0]) if plan.manifest.task == CLASSIFICATION else None,
         )
+
+    def _count_operations(self, plan: Plan, point: tuple[str, str, str]) -> None:
+        segments, middle = plan.manifest.segments, plan.point.index
+        for gauge, part in zip(
+            self._operations, (segments[:middle], segments[middle:]), strict=True
+        ):
+            total = sum((s.operations for s in part), Operations())
+            for kind in OPERATIONS:
+                gauge.labels(kind, *point).set(getattr(total, kind))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ sleeping thread.
 import logging
 import random
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -66,6 +67,8 @@ class Follower:
         self._last: Report | None = None
         self._is_changed = self._is_said = False
         self._closed = threading.Event()
+        self.observe: Callable[[float], object] = lambda _: None
+        """Told of the round trip of each report that was answered, in seconds."""
         self._threads = [
             threading.Thread(target=self._watch, name="follower", daemon=True),
             threading.Thread(target=self._tell, name="reporter", daemon=True),
@@ -211,7 +214,10 @@ class Follower:
             if stub is None or self._closed.is_set():
                 continue
             try:
-                self._take(stub.ReportStatus(self._status(), timeout=CALL_S))
+                status, began_s = self._status(), time.monotonic()
+                directive = stub.ReportStatus(status, timeout=CALL_S)
+                self.observe(time.monotonic() - began_s)
+                self._take(directive)
             except (grpc.RpcError, ValueError) as error:
                 log.debug("report not taken: %s", error)
                 self._closed.wait(MIN_REPORT_S)

@@ -102,6 +102,8 @@ class Updates:
         self._updater = Updater(self._store, hangar, rotation, config)
         profile = first.meter.device.name if isinstance(first.meter, ProfileMeter) else ""
         self._follower = Follower(config, self._updater, self.tallies, profile)
+        if metrics:
+            self._follower.observe = metrics.watch_round_trips()
         self._updater.start(self._follower)
         self._follower.start()
         if before is not None:

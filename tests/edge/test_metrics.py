@@ -1,5 +1,6 @@
 """The agent's metrics, by name, label and amount."""
 
+import itertools
 import random
 import time
 
@@ -128,3 +129,35 @@ def test_confidence_is_that_of_the_class_given(priced):
     assert 2 == counted['edge_confidence_ratio_count{model="priced"}']
     assert 1.5 == pytest.approx(counted['edge_confidence_ratio_sum{model="priced"}'])
     assert 1 == counted['edge_confidence_ratio_bucket{le="0.7",model="priced"}']
+
+
+def test_operations_of_head_and_tail_by_kind(priced):
+    """The fixture's segments: 1000, 200 and 30 MACs with nine weights each; one in the head."""
+    samples = page(priced, [])
+    for part, macs, parameters in (("head", 1000, 9), ("tail", 230, 18)):
+        for kind, expected in (
+            ("conv_macs", macs),
+            ("conv_macz", macs),
+            ("conv_parameters", parameters),
+            ("dense_macs", 0),
+        ):
+            labels = f'encoding="int8",kind="{kind}",model="priced",partition_point="1"'
+            assert expected == samples[f"edge_{part}_operations{{{labels}}}"]
+
+
+def test_round_trips_are_known_to_a_quarter(priced):
+    """Where updates are on; otherwise nobody calls and there is no such metric."""
+    assert not any(name.startswith("edge_round_trip") for name in page(priced, []))
+    plan = choose_plan(priced.manifest, "1", "int8")
+    metrics = Metrics(plan, priced.digest, open_meter(priced.manifest, "", ""))
+    observe = metrics.watch_round_trips()
+    observe(0.101)
+    families = {f.name: f for f in metrics.registry.collect()}
+    samples = {
+        s.labels["le"]: s.value
+        for s in families["edge_round_trip_seconds"].samples
+        if "le" in s.labels
+    }
+    bounds = [float(bound) for bound in samples]
+    assert all(1.2 < b / a < 1.3 for a, b in itertools.pairwise(bounds[:-1]))
+    assert (0, 1) == (samples["0.1"], samples["0.125"])

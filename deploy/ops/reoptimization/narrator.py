@@ -1,0 +1,90 @@
+"""What a request tells while it goes on: a line for each step, a bar, one object at the end."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+import msgspec
+from rich.console import Console
+
+from optimizer.serve.job import Job
+from optimizer.serve.watch_command import Bar
+from reoptimization.outcome import Outcome
+
+
+class Narrator:
+    """Tells people on standard output, or, with JSON, on standard error."""
+
+    def __init__(
+        self,
+        *,
+        is_json: bool,
+        out: TextIO | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Begin; `clock` is Unix time."""
+        self._is_json = is_json
+        self._out = sys.stdout if out is None else out
+        self._steps = sys.stderr if is_json else self._out
+        self._clock = clock
+        self._console = Console(stderr=True)
+        self._told: list[dict[str, Any]] = []
+
+    def say(self, text: str) -> None:
+        """Tell of a step."""
+        now = self._clock()
+        self._told.append({"at_s": now, "text": text})
+        self._steps.write(f"{time.strftime('%H:%M:%S', time.localtime(now))}  {text}\n")
+        self._steps.flush()
+
+    @contextmanager
+    def following(self) -> Iterator[Callable[[Job], None]]:
+        """Give what shows how far a job is: a bar on a terminal, else a line for each stage."""
+        stage = ""
+
+        def tell(job: Job) -> None:
+            nonlocal stage
+            if job.progress.stage not in ("", stage):
+                stage = job.progress.stage
+                self.say(f"job {job.id}: {stage}")
+
+        if self._console.is_terminal and not self._is_json:
+            with Bar(self._console) as bar:
+                yield bar.show
+        else:
+            yield tell
+
+    @contextmanager
+    def waiting(self) -> Iterator[Callable[[str], None]]:
+        """Give what shows how a trial stands: on a terminal as it goes, else each new word."""
+        last = ""
+
+        def tell(text: str) -> None:
+            nonlocal last
+            word = "".join(c for c in text if not c.isdigit())
+            if word != last:
+                last = word
+                self.say(text)
+
+        if self._console.is_terminal and not self._is_json:
+            with self._console.status("on trial") as status:
+                yield status.update
+        else:
+            yield tell
+
+    def end(self, outcome: Outcome) -> None:
+        """Tell how it ended."""
+        self.say(outcome.text)
+        if not self._is_json:
+            return
+        told = {
+            "outcome": outcome.word,
+            "exit_code": int(outcome.code),
+            "text": outcome.text,
+            **outcome.facts,
+            "steps": self._told,
+        }
+        self._out.write(msgspec.json.encode(told).decode() + "\n")
+        self._out.flush()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from programs import BIN, running
+from programs import BIN, Program, running
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,10 +47,17 @@ def cores() -> Iterator[tuple[int, int]]:
 
 
 @pytest.fixture(scope="session")
-def fog_address(
+def fog(
     bundle_path: Path, cores: tuple[int, int], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+) -> Iterator[Program]:
     """Run a fog server for the trained bundle on a core of its own."""
     command = ["fog-server", "--bundles", bundle_path.parent, "--listen", "127.0.0.1:0"]
     with running(command, tmp_path_factory.mktemp("fog") / "log", cores[1]) as fog:
-        yield fog.wait_for(r"serving on (\S+)")
+        fog.wait_for(r"(serving) on")
+        yield fog
+
+
+@pytest.fixture(scope="session")
+def fog_address(fog: Program) -> str:
+    """Return where it serves."""
+    return fog.wait_for(r"serving on (\S+)")

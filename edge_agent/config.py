@@ -108,6 +108,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many times longer than expected the head of a new bundle may take; 5 ms it always may."""
     update_max_bytes: Positive = 256 << 20
     """Largest bundle that is fetched as an update."""
+    update_shadow_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    """Largest share of windows that another bundle runs too, where the fog asks for it; 0: none."""
     view: Literal["auto", "off"] = "auto"
     """The live view: auto shows it where standard output is a terminal and not the sink."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -134,3 +134,9 @@ def _add_updates(run: argparse.ArgumentParser) -> None:
         "--update-slow-ratio", type=float, metavar="X", help="times longer its head may take"
     )
     group.add_argument("--update-max-bytes", type=int, metavar="N", help="of a bundle fetched")
+    group.add_argument(
+        "--update-shadow-ratio",
+        type=float,
+        metavar="R",
+        help="share to compare answers of, at most",
+    )

@@ -20,7 +20,8 @@ from edge_agent.config import Config
 from edge_agent.fog_client import call_error, channel_options, one_line
 from edge_agent.running import client_tls
 from edge_agent.update.directive import Directive, Report
-from edge_agent.update.status import decode_directive, encode_status
+from edge_agent.update.shadow import Shadows
+from edge_agent.update.status import decode_comparison, decode_directive, encode_status
 from edge_agent.update.tallies import Tallies
 from edge_agent.update.updater import Updater
 from headtail.errors import ConfigError, FogUnavailable, RemoteError, RemoteFailed
@@ -44,17 +45,26 @@ REPORT_S, MIN_REPORT_S, MAX_REPORT_S = 30.0, 0.2, 3600.0
 class Follower:
     """The updater's superior: the first fog of the list that gives directives."""
 
-    def __init__(self, config: Config, updater: Updater, tallies: Tallies, profile: str) -> None:
+    def __init__(
+        self,
+        config: Config,
+        updater: Updater,
+        shadows: Shadows,
+        tallies: Tallies,
+        profile: str,
+    ) -> None:
         """Prepare; `start` begins.
 
         Args:
             config: Names the fogs.
             updater: Follows.
+            shadows: Told what to compare answers with.
             tallies: What each bundle did, for the reports.
             profile: Name of the device profile; empty: none.
         """
         self._config = config
         self._updater = updater
+        self._shadows = shadows
         self._tallies = tallies
         self._profile = profile
         self._run_id = uuid.uuid4().hex
@@ -189,6 +199,7 @@ class Follower:
         self._generation = message.generation
         wanted_s = message.report_interval_s or REPORT_S
         self._interval_s = max(MIN_REPORT_S, min(wanted_s, MAX_REPORT_S))
+        self._shadows.ask(decode_comparison(message))
         if not message.digest:
             return
         directive = decode_directive(message)

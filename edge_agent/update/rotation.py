@@ -11,14 +11,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from edge_agent.loaded import Loaded
 from edge_agent.plan import Plan
 from edge_agent.running import Running
 from edge_agent.sources.frame import Frame
 from edge_agent.sources.intake import grouped
+from edge_agent.underway import Underway
 from edge_agent.update.directive import UpdateFailed
 from edge_agent.update.referee import Referee
 from edge_agent.update.watch import Watch
 from edge_agent.writer import Writer
+from headtail.segment import Tensors
 
 
 class Rotation:
@@ -51,6 +54,8 @@ class Rotation:
         """Of the trial under way: True, or why not; None: none yet."""
         self.count_failed: Callable[[str, int], None] = _count_nowhere
         """Told of windows that a bundle could not answer: its digest, and how many."""
+        self.answered: Callable[[Loaded, Underway, Tensors], None] = _compare_nothing
+        """Told of windows that a bundle answered, and how; takes no time and never raises."""
         self.switch_s = 0.0
         """How long the last turn held the windows up, in seconds."""
 
@@ -176,3 +181,7 @@ def _nobody() -> None:
 
 def _count_nowhere(digest: str, windows: int) -> None:
     """Count nothing: nobody reports yet."""
+
+
+def _compare_nothing(loaded: Loaded, work: Underway, outputs: Tensors) -> None:
+    """Compare with nothing: nobody has asked yet."""

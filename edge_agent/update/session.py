@@ -18,6 +18,7 @@ from edge_agent.update.follower import Follower
 from edge_agent.update.hangar import Hangar
 from edge_agent.update.referee import Limits, Referee, allowed_head_s
 from edge_agent.update.rotation import Rotation
+from edge_agent.update.shadow import Shadows
 from edge_agent.update.store import FOLDER, Store
 from edge_agent.update.tallies import Tallies
 from edge_agent.update.updater import Updater
@@ -42,6 +43,7 @@ class Updates:
         self._beginning: Beginning | None = None
         self._updater: Updater | None = None
         self._follower: Follower | None = None
+        self._shadows: Shadows | None = None
         self.tallies = Tallies()
         """What each bundle did; takes every result."""
 
@@ -101,17 +103,22 @@ class Updates:
             rotation.begin_trial(first, Referee(Limits(config.update_windows, limit_s)))
         self._updater = Updater(self._store, hangar, rotation, config)
         profile = first.meter.device.name if isinstance(first.meter, ProfileMeter) else ""
-        self._follower = Follower(config, self._updater, self.tallies, profile)
+        self._shadows = Shadows(self._store, config, self.tallies.compared)
+        rotation.answered = self._shadows.offer
+        self._follower = Follower(config, self._updater, self._shadows, self.tallies, profile)
         if metrics:
             self._follower.observe = metrics.watch_round_trips()
         self._updater.start(self._follower)
+        self._shadows.start(self._follower)
         self._follower.start()
         if before is not None:
             self._follower.report(self._updater.trial_report())
         if metrics:
             from edge_agent.update.update_metrics import UpdateCollector
 
-            metrics.watch_updates(rotation.name_active, UpdateCollector(self._updater))
+            metrics.watch_updates(
+                rotation.name_active, UpdateCollector(self._updater, self._shadows)
+            )
         return rotation
 
     def __enter__(self) -> "Updates":
@@ -128,6 +135,8 @@ class Updates:
             self._follower.close()
         if self._updater is not None:
             self._updater.close(is_orderly=kind is None)
+        if self._shadows is not None:
+            self._shadows.close()
 
     def close(self) -> None:
         """Let another agent have the folder."""

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from edge_agent.update.directive import Directive, Report, Stage
+from edge_agent.update.shadow import Comparison
 from edge_agent.update.tallies import BOUNDS_S, BundleTally
 from edge_agent.update.updater import Updater
 from headtail.bundle.manifest import VERSION_PATTERN, is_name
@@ -48,6 +49,17 @@ def decode_directive(message: pb.Directive) -> Directive | None:
     )
 
 
+def decode_comparison(message: pb.Directive) -> Comparison | None:
+    """Return what a fog wants answers to be compared with; None where that is nothing."""
+    directive, ratio = decode_directive(message), message.shadow_ratio
+    is_digest = re.fullmatch(DIGEST_PATTERN, message.shadow_digest)
+    if directive is None or not is_digest or not 0 < ratio <= 1:
+        return None
+    if message.shadow_digest == directive.digest:
+        return None
+    return Comparison(directive.digest, directive.name, message.shadow_digest, ratio)
+
+
 def encode_status(
     status: pb.AgentStatus,
     updater: Updater,
@@ -83,6 +95,10 @@ def encode_status(
                 latency_s=tally.latency_s,
                 latency_bounds_s=BOUNDS_S,
                 latency_counts=tally.latency_counts,
+                shadows=[
+                    pb.Shadow(digest=other, windows=windows, agreed=agreed)
+                    for other, (windows, agreed) in tally.shadows.items()
+                ],
             )
         )
     return status

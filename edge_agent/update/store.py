@@ -5,6 +5,7 @@ DIR/updates/
   state.json         which bundle runs, which ran before, which failed
   DIGEST.bundle      the current one, the one before, and none else
   .new-*             one that is being fetched
+  shadow/            one that answers are compared with, where it is neither of the two
   lock               held while an agent runs
 ```
 """
@@ -111,10 +112,10 @@ class Store:
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
-                fill(_Bounded(file.write, max_bytes))
+                fill(Bounded(file.write, max_bytes))
                 file.flush()
                 os.fsync(file.fileno())
-            bundle = self._read(temporary, digest, trust)
+            bundle = read_as(temporary, digest, trust)
             temporary.replace(self.path(digest))
             sync_folder(self.folder)
             return bundle
@@ -130,14 +131,7 @@ class Store:
         Raises:
             BundleError: If it is not there, or not fit to be used.
         """
-        return self._read(self.path(digest), digest, trust)
-
-    def _read(self, path: Path, digest: str, trust: Trust) -> Bundle:
-        bundle = read_bundle(path, trust)
-        if bundle.digest != digest:
-            reason = f"expected digest {digest[:12]}, received {bundle.digest[:12]}"
-            raise BundleUnreadable(str(path), reason)
-        return bundle
+        return read_as(self.path(digest), digest, trust)
 
     def _prune(self) -> None:
         """Remove every bundle that the state does not need, and what was being fetched."""
@@ -148,14 +142,33 @@ class Store:
                 path.unlink(missing_ok=True)
 
 
-class _Bounded:
+def read_as(path: Path, digest: str, trust: Trust) -> Bundle:
+    """Return a bundle, checked.
+
+    Raises:
+        BundleError: If it is not fit to be used, or another than that of `digest`.
+    """
+    bundle = read_bundle(path, trust)
+    if bundle.digest != digest:
+        reason = f"expected digest {digest[:12]}, received {bundle.digest[:12]}"
+        raise BundleUnreadable(str(path), reason)
+    return bundle
+
+
+class Bounded:
     """Writes no more than it may."""
 
     def __init__(self, write: Write, max_bytes: int) -> None:
+        """Write at most `max_bytes` with `write`."""
         self._write = write
         self._left = self._max_bytes = max_bytes
 
     def __call__(self, data: bytes) -> None:
+        """Write the next bytes.
+
+        Raises:
+            BundleUnreadable: If they are too many.
+        """
         self._left -= len(data)
         if self._left < 0:
             raise BundleUnreadable("fetched", f"more than {self._max_bytes} bytes")

@@ -3,7 +3,7 @@
 import threading
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edge_agent.result import FAILED, Result
 
@@ -24,6 +24,9 @@ class BundleTally:
     latency_s: float = 0.0
     latency_counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
     """Up to each bound and above the one before; the last is of those above all."""
+    shadows: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Windows that another bundle ran too, and those to which it gave the same answer; by digest
+    of the other."""
 
     def add(self, result: Result) -> None:
         """Count a window that was answered."""
@@ -54,13 +57,18 @@ class Tallies:
         with self._lock:
             self._of(digest).failed += windows
 
+    def compared(self, digest: str, other: str, windows: int, agreed: int) -> None:
+        """Count windows that another bundle ran too, and those to which it gave the same answer."""
+        with self._lock:
+            shadows = self._of(digest).shadows
+            before, agreed_before = shadows.get(other, (0, 0))
+            shadows[other] = before + windows, agreed_before + agreed
+
     def read(self) -> dict[str, BundleTally]:
         """Return each bundle's tally as it stands, by digest."""
         with self._lock:
             return {
-                digest: BundleTally(
-                    t.windows, t.failed, t.fallback, t.energy_j, t.latency_s, [*t.latency_counts]
-                )
+                digest: replace(t, latency_counts=[*t.latency_counts], shadows={**t.shadows})
                 for digest, t in self._tallies.items()
             }
 

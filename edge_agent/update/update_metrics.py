@@ -6,6 +6,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from edge_agent.update.directive import ENDS, Stage
+from edge_agent.update.shadow import Outcome, Shadows
 from edge_agent.update.updater import Updater
 from headtail.fault import Fault
 
@@ -13,9 +14,10 @@ from headtail.fault import Fault
 class UpdateCollector(Collector):
     """Reads the updater whenever the page is read."""
 
-    def __init__(self, updater: Updater) -> None:
-        """Read `updater`."""
+    def __init__(self, updater: Updater, shadows: Shadows) -> None:
+        """Read these."""
         self._updater = updater
+        self._shadows = shadows
 
     def collect(self) -> Iterator[Metric]:
         """Yield every figure."""
@@ -44,4 +46,17 @@ class UpdateCollector(Collector):
             "edge_update_switch_seconds",
             "Time for which the last switch held the windows up.",
             value=updater.rotation.switch_s,
+        )
+        windows = CounterMetricFamily(
+            "edge_update_shadow_windows",
+            "Windows that another bundle was to run too, by what became of it.",
+            labels=["outcome"],
+        )
+        for outcome in Outcome:
+            windows.add_metric([outcome.value], self._shadows.counts[outcome])
+        yield windows
+        yield GaugeMetricFamily(
+            "edge_update_shadow_loaded",
+            "1 while another bundle is loaded to compare answers with.",
+            value=float(self._shadows.is_loaded),
         )

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from edge_agent.loaded import Loaded
 from edge_agent.result import FAILED
 from edge_agent.running import Running
 from edge_agent.underway import Finish, Underway
@@ -29,6 +30,8 @@ class Court(Protocol):
     writer: Writer
     count_failed: Callable[[str, int], None]
     """Told of windows that a bundle could not answer: its digest, and how many."""
+    answered: Callable[[Loaded, Underway, Tensors], None]
+    """Told of windows that a bundle answered, and how; takes no time and never raises."""
 
     def passed(self, watch: "Watch") -> None:
         """Note that enough windows were good."""
@@ -73,6 +76,12 @@ class Watch:
 
     def allow(self, work: Underway, outputs: Tensors, finish: Finish) -> bool:
         """Judge windows that are finished; hand those over that are not to be believed."""
+        is_allowed = self._judge(work, outputs, finish)
+        if is_allowed:
+            self._court.answered(self.running.loaded, work, outputs)
+        return is_allowed
+
+    def _judge(self, work: Underway, outputs: Tensors, finish: Finish) -> bool:
         if self.is_over:
             self._hand_over(work)
             return False

@@ -127,7 +127,7 @@ def add_rules(group: "argparse._ArgumentGroup") -> None:
     add(
         "--needs-agreement",
         action=argparse.BooleanOptionalAction,
-        help="roll back where too few can be compared",
+        help="wait for enough that can be compared, and roll back without",
     )
     add("--shadow", type=ratio, metavar="SHARE", help="share of the windows that is shadowed")
 

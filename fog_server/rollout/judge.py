@@ -66,7 +66,7 @@ def judge(rules: Rules, evidence: Evidence) -> Judgement:
 
     It fails at once where an agent gave it up, or where its failures, its answers or its slowness
     leave no doubt; it passes when it has baked long enough, over enough windows, within every
-    limit; it fails when these windows do not come in time.
+    limit; it fails when these windows do not come in time, or the shadowed ones that it needs.
     """
     canary, active = _sum(evidence.canary), _sum(evidence.active)
     comparisons: Sequence[Comparison] = (
@@ -86,11 +86,15 @@ def judge(rules: Rules, evidence: Evidence) -> Judgement:
     if early is not None:
         return decided(Verdict.FAILED, _say(early))
     has_baked = evidence.age_s >= rules.bake_s
-    if not has_baked or canary.windows < rules.min_windows:
+    shadows = _agreed(evidence, canary)[1]
+    is_seen = shadows >= rules.min_shadows or not rules.needs_agreement
+    if not (has_baked and is_seen) or canary.windows < rules.min_windows:
         reason = (
             f"{canary.windows} of {rules.min_windows} windows,"
             f" {evidence.age_s:.0f} of {rules.bake_s:.0f} s"
         )
+        if not is_seen:
+            reason += f", {shadows} of {rules.min_shadows} shadowed windows"
         if evidence.age_s >= max(rules.timeout_s, rules.bake_s):
             return decided(Verdict.FAILED, f"no verdict in {rules.timeout_s:.0f} s: {reason}")
         return decided(Verdict.BAKING, reason)
@@ -186,10 +190,8 @@ def _at_the_end(
     found, limit = comparison.canary, comparison.limit
     if comparison.what == "agreement":
         total = _agreed(evidence, canary)[1]
-        if total < rules.min_shadows:
-            verdict = Verdict.FAILED if rules.needs_agreement else Verdict.PASSED
-        else:
-            verdict = Verdict.FAILED if found is None or found < limit else Verdict.PASSED
+        is_bad = total >= rules.min_shadows and (found is None or found < limit)
+        verdict = Verdict.FAILED if is_bad else Verdict.PASSED
     else:
         verdict = Verdict.FAILED if found is not None and found > limit else Verdict.PASSED
     return comparison._replace(verdict=verdict)

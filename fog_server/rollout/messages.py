@@ -199,9 +199,24 @@ def _agent(model: Model, agent: Agent) -> pb.AgentRecord:
             generation=report.generation,
             run_id=report.run_id,
             device_profile=report.device_profile,
+            tallies=[_tally(digest, counts) for digest, counts in report.tallies.items()],
         ),
         role=pb.ROLE_CANARY if is_canary else pb.ROLE_ACTIVE,
         heard_at_s=agent.heard_at_s,
+    )
+
+
+def _tally(digest: str, counts: Counts) -> pb.Tally:
+    """Return what is kept of an agent's counts: of other bundles only their sum."""
+    shadow = pb.Shadow(windows=counts.shadowed, agreed=counts.agreed)
+    return pb.Tally(
+        digest=digest,
+        windows=counts.windows,
+        failed=counts.failed,
+        fallback=counts.fallback,
+        energy_j=counts.energy_j,
+        latency_s=counts.latency_s,
+        shadows=[shadow] if counts.shadowed else [],
     )
 
 

@@ -33,8 +33,8 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_shadows: Count = 50
     """Shadowed windows without which agreement is not held in its favour."""
     needs_agreement: bool = False
-    """Whether a canary with fewer shadowed windows than that is rolled back."""
+    """Whether a canary waits for these, and is rolled back where they do not come in time."""
     shadow_ratio: Ratio = 0.05
-    """Share of the active one's windows that is run through the canary too."""
+    """Share of the windows, the active one's and the canary's, that is run through both."""
     promotes: bool = True
     """Whether the rule promotes a canary that passed; it rolls back one that failed in any case."""

@@ -50,7 +50,14 @@ def _lines(rollout: pb.Rollout) -> Iterator[str]:
         status = agent.status
         role, update = _word(agent, "role"), _word(status, "state")
         update += f": {status.reason}" if status.reason else ""
-        yield f"  agent {status.agent} runs {status.digest[:_SHORT]} ({role}), update {update}"
+        compared = "".join(
+            f", agreed on {shadow.agreed} of {shadow.windows} shadowed windows"
+            for tally in status.tallies
+            for shadow in tally.shadows
+            if tally.digest == status.digest
+        )
+        runs = f"{status.digest[:_SHORT]} ({role})"
+        yield f"  agent {status.agent} runs {runs}, update {update}{compared}"
     for event in rollout.events[:MAX_EVENTS]:
         reason = f": {event.reason}" if event.reason else ""
         yield f"  {event.generation}. {event.action} {event.version} by {event.by}{reason}"

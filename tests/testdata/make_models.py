@@ -162,12 +162,20 @@ def trial_parts(first):
         node("Mul", ["total", "zero"], ["change"]),
         node("Add", ["good", "change"], ["a"]),
     ]
+    blind = [
+        node("Where", ["is_bad", "zero", "one"], ["change"]),
+        node("Mul", ["good", "change"], ["a"]),
+    ]
     square = named(np.full((96, 96), 1 / 96, np.float32), "square")
     return {
         "nan": ([*found, *to_nan], inputs, outputs, [*constants, limit, nan, zero]),
         "raises": (
             [*found, *index], inputs, outputs,
             [*constants, limit, named(np.zeros(1, np.float32), "table")],
+        ),
+        "blind": (
+            [*found, *blind], inputs, outputs,
+            [*constants, limit, zero, named(np.array(1, np.float32), "one")],
         ),
         "slow": (
             [*found, *rounds], inputs, outputs,

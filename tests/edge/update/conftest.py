@@ -20,7 +20,7 @@ import pytest
 
 from edge_agent.config import Config
 from edge_agent.run import run
-from edge_agent.update import rehearsal
+from edge_agent.update import rehearsal, shadow_process
 from headtail.bundle import Bundle
 from headtail.bundle.archive import describe_member, encode_samples
 from headtail.bundle.keys import Signer, read_signer, write_key_pair
@@ -150,11 +150,12 @@ def bad_path(
 ) -> Callable[[str], Path]:
     """Return a function that writes version 1.2.0, bad as named.
 
-    "nan", "raises" and "slow" pass the self-test and fail at windows with a `BAD_VALUE`;
+    "nan", "raises" and "slow" pass the self-test and fail at windows with a `BAD_VALUE`, to which
+    "blind" gives another answer than it should;
     "outputs" fails the self-test; "stranger" is signed by one nobody trusts.
     """
 
-    def write(fault: str) -> Path:
+    def write(fault: str, **changes: object) -> Path:
         folder = tmp_path_factory.mktemp(fault)
         if fault == "stranger":
             path = rewrite(bundle, folder, version="1.2.0")
@@ -170,7 +171,7 @@ def bad_path(
         first, *rest = bundle.manifest.segments
         first = msgspec.structs.replace(first, member=describe_member(first.member.path, content))
         changed = replace(bundle, segments=(content, *bundle.segments[1:]))
-        return rewrite(changed, folder, version="1.2.0", segments=(first, *rest))
+        return rewrite(changed, folder, version="1.2.0", segments=(first, *rest), **changes)
 
     return write
 
@@ -285,7 +286,8 @@ class Feed:
 @pytest.fixture
 def feed(run_agent, tmp_path: Path, monkeypatch) -> Iterator[Callable[..., Feed]]:
     """Return a function that begins a run which follows directives."""
-    monkeypatch.setattr(rehearsal, "NICENESS", 0)  # a busy machine would starve the self-test
+    for module in (rehearsal, shadow_process):  # a busy machine would starve them
+        monkeypatch.setattr(module, "NICENESS", 0)
     settings = {
         **run_agent.settings,
         "source": "stdin",

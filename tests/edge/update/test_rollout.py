@@ -1,7 +1,9 @@
 """The agent under a real fog that keeps a rollout: canary, promotion, going back."""
 
 import shutil
+from dataclasses import replace
 
+import msgspec
 import pytest
 from operating import Operator
 
@@ -11,6 +13,7 @@ from fog_server.config import Config as FogConfig
 from fog_server.config import Rollout, Wire
 from fog_server.server import FogServer
 from headtail.bundle import read_bundle
+from headtail.bundle.archive import describe_member
 from headtail.v1 import control_pb2 as pb
 
 
@@ -40,6 +43,18 @@ def agent_of(operator: Operator) -> pb.AgentStatus:
     """Return what the fog last heard of the only agent."""
     agents = operator.model().agents
     return agents[0].status if agents else pb.AgentStatus()
+
+
+def compared_by(operator: Operator, digest: str) -> tuple[int, int]:
+    """Return how many windows its agents ran through another bundle too, and how many agreed."""
+    found = [
+        (shadow.windows, shadow.agreed)
+        for agent in operator.model().agents
+        for tally in agent.status.tallies
+        for shadow in tally.shadows
+        if tally.digest == digest
+    ]
+    return sum(windows for windows, _ in found), sum(agreed for _, agreed in found)
 
 
 def bundles_of(lines: list[dict[str, object]]) -> list[str]:
@@ -87,6 +102,62 @@ def test_canary_whose_first_windows_fail_is_retired(
     lines = fed.end()
     assert bundle.digest == lines[-1]["bundle"]
     assert [digest] == [f.digest for f in read_state(updates_folder).failed]
+
+
+@pytest.fixture
+def retrained_path(bundle, rewrite, tmp_path):
+    """Return version 1.1.0, at another point, whose first segment is another file."""
+    content = bundle.segments[0] + b"\x32\x05other"  # ModelProto.doc_string
+    first, *rest = bundle.manifest.segments
+    first = msgspec.structs.replace(first, member=describe_member(first.member.path, content))
+    changed = replace(bundle, segments=(content, *bundle.segments[1:]))
+    segments = (first, *rest)
+    return rewrite(changed, tmp_path, version="1.1.0", default_point=2, segments=segments)
+
+
+COMPARED = {
+    "share_ratio": 1.0,
+    "shadow_ratio": 1.0,
+    "bake_s": 0.1,
+    "min_windows": 30,
+    "min_shadows": 60,
+    "needs_agreement": True,
+    "max_latency_increase_ratio": 1e6,
+}
+"""Rules of a canary that stands or falls with its answers."""
+
+
+def test_canary_at_another_point_falls_by_what_agents_see(feed, operator, bundle, bad_path):
+    """The fog has no window of it, and the samples agree."""
+    path = bad_path("blind", default_point=2)
+    digest = operator.publish(path).bundle.digest
+    fed = feed(fog=operator.address, agent="pi-1")
+    fed.feed_until(lambda: agent_of(operator).digest == bundle.digest, bad=True)
+    operator.canary("1.2.0", **COMPARED)
+    fed.feed_until(lambda: operator.states()["1.2.0"] == "retired", bad=True)
+    reason = operator.model().events[0].reason
+    assert reason.startswith("agreement: expected at least 0.9, found 0."), reason
+    windows, agreed = compared_by(operator, digest)
+    assert windows >= 1
+    assert 0 == agreed
+    fed.feed_until(lambda: fed.lines()[-1]["bundle"] == bundle.digest, bad=True)
+    assert [bundle.digest, digest, bundle.digest] == bundles_of(fed.end())
+
+
+def test_canary_at_another_point_is_promoted_by_what_agents_see(
+    feed, operator, bundle, retrained_path, trust
+):
+    """It waits for these windows: its agreement has to be shown, and the fog cannot compare."""
+    good = read_bundle(retrained_path, trust)
+    operator.publish(retrained_path)
+    fed = feed(fog=operator.address, agent="pi-1")
+    fed.feed_until(lambda: agent_of(operator).digest == bundle.digest)
+    operator.canary("1.1.0", **COMPARED)
+    fed.feed_until(lambda: operator.states()["1.1.0"] != "canary")
+    assert "active" == operator.states()["1.1.0"], operator.model().events[0].reason
+    windows, agreed = compared_by(operator, good.digest)
+    assert windows == agreed >= 30
+    assert [bundle.digest, good.digest] == bundles_of(fed.end())
 
 
 def test_fog_without_a_rollout_names_its_newest(feed, start_fog, bundle_path, good_path, tmp_path):

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from optimizer.serve.job import Job
 from optimizer.serve.watch_command import Bar
-from reoptimization.outcome import Outcome
+from reoptimization.outcome import Code, Outcome
 
 
 class Narrator:
@@ -75,8 +75,11 @@ class Narrator:
             yield tell
 
     def end(self, outcome: Outcome) -> None:
-        """Tell how it ended."""
-        self.say(outcome.text)
+        """Tell how it ended; what stopped it goes to standard error."""
+        if self._is_json or outcome.code in (Code.DONE, Code.ROLLED_BACK, Code.LATE):
+            self.say(outcome.text)
+        else:
+            sys.stderr.write(f"error: {outcome.text}\n")
         if not self._is_json:
             return
         told = {

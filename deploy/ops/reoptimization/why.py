@@ -7,7 +7,7 @@ from typing import Any
 from headtail.bundle.manifest import Manifest
 from headtail.v1 import control_pb2 as pb
 
-_UNITS = {"latency": (1e3, "ms"), "energy": (1e3, "mJ")}
+_UNITS = {"latency": "s", "energy": "J"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Offer:
         """In words."""
         parts = [f"point {self.point}", self.encoding, f"{self.wire_bytes} bytes"]
         if self.edge_j is not None:
-            parts.append(f"{1e3 * self.edge_j:.4g} mJ")
+            parts.append(quantity(self.edge_j, "J"))
         if self.edge_s is not None:
-            parts.append(f"{1e3 * self.edge_s:.4g} ms")
+            parts.append(quantity(self.edge_s, "s"))
         if self.accuracy is not None:
             parts.append(f"accuracy {self.accuracy:.3f}")
         return ", ".join(parts)
@@ -104,6 +104,16 @@ class Why:
             return
         for found in self.canary.comparisons:
             if found.HasField("active") and found.HasField("canary"):
-                factor, unit = _UNITS.get(found.what, (1.0, ""))
-                pair = f"{factor * found.active:.4g} -> {factor * found.canary:.4g} {unit}"
-                yield f"measured {found.what}: {pair}".rstrip()
+                unit = _UNITS.get(found.what, "")
+                pair = (quantity(value, unit) for value in (found.active, found.canary))
+                yield f"measured {found.what.replace('_', ' ')}: {' -> '.join(pair)}"
+
+
+def quantity(value: float, unit: str) -> str:
+    """Return a number with three figures and its unit, small ones in thousandths; "" is a share."""
+    if not unit:
+        return f"{value:.3g}"
+    for prefix, scale in (("", 1.0), ("m", 1e-3), ("u", 1e-6)):
+        if value >= scale:
+            return f"{value / scale:.3g} {prefix}{unit}"
+    return f"{value / 1e-9:.3g} n{unit}"

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fog_server.capture.command_line import COMMANDS as CAPTURE_COMMANDS
 from fog_server.config import Config
 from fog_server.rollout.command_line import COMMANDS
 from headtail import telemetry
@@ -28,6 +29,10 @@ examples:
   fog-server canary ecg --share 10% --bake 5m --wait 1h  # judged: promoted or rolled back
   fog-server bundles | promote | rollback | share | retire; each has --help
 
+  fog-server --bundles bundles --capture                 # keeps a sample of inputs; then, here:
+  fog-server captured --bundles bundles                  # what is kept
+  fog-server forget --all --bundles bundles              # and it is gone
+
 A bundle NAME is served as the model NAME, and its tails as NAME-tailK-ENCODING, over the Open
 Inference Protocol v2. SIGTERM drains: health says NOT_SERVING, windows in flight are answered.
 """
@@ -40,6 +45,7 @@ FLAGS = {
     "trust": "trust",
     "allow_older": "allow_older",
     "rollout": "rollout.enabled",
+    "capture": "capture.enabled",
     "providers": "inference.providers",
     "threads": "inference.threads",
     "max_running": "inference.max_running",
@@ -56,6 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if words and words[0] in COMMANDS:
         from fog_server.rollout.commands import main as command
+
+        return command(words)
+    if words and words[0] in CAPTURE_COMMANDS:
+        from fog_server.capture.commands import main as command
 
         return command(words)
     telemetry.disable()
@@ -106,6 +116,11 @@ def make_parser() -> argparse.ArgumentParser:
         "--rollout",
         action=argparse.BooleanOptionalAction,
         help="let operators publish bundles, try them on some agents, promote and roll back",
+    )
+    add(
+        "--capture",
+        action=argparse.BooleanOptionalAction,
+        help="keep a sample of the models' inputs on the disk; see docs/capture.md",
     )
     server_command.add_flags(parser)
     return parser

@@ -77,6 +77,28 @@ class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rules: Rules = Rules()
 
 
+class Capture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Section `capture`: a sample of the models' inputs, kept on the disk; see docs/capture.md."""
+
+    enabled: bool = False
+    """Whether inputs are captured; without, old ones are still removed in time."""
+    models: tuple[str, ...] = ()
+    """Names of the bundles whose inputs are captured; none named means all."""
+    ratio: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.01
+    """Share of the windows that requests at partition point 0 bring which may enter the sample."""
+    max_windows: Positive = 10_000
+    """Windows of one model that are kept; a random choice of all that might be."""
+    max_bytes: Annotated[int, msgspec.Meta(ge=1 << 20)] = 256 << 20
+    """What the windows of one model may take on the disk."""
+    retention_s: Annotated[float, msgspec.Meta(gt=0)] = 30 * 86400.0
+    """Age at which a window is removed."""
+    keep_agent_names: bool = False
+    """Whether windows name their agents; without, they carry a hash that only this folder's secret
+    links to a name."""
+    folder: str = ""
+    """Where they are kept; empty means `capture` below `bundles`."""
+
+
 class Config(ServerConfig, frozen=True):
     """Everything the fog server can be told, with what every server can."""
 
@@ -95,3 +117,4 @@ class Config(ServerConfig, frozen=True):
     wire: Wire = Wire()
     quota: Quota = Quota()
     rollout: Rollout = Rollout()
+    capture: Capture = Capture()

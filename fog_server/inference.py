@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from fog_server.admission import Admission
+from fog_server.capture.capture import Capture
 from fog_server.metrics import UNKNOWN_MODEL, Metrics, Outcome, outcome_of
 from fog_server.quota import Quotas
 from fog_server.refusal import Cause, cause_of, refusal
@@ -41,6 +42,9 @@ class Answer:
 
 class Inference:
     """Answers requests; it knows nothing of gRPC, and several threads may use it at once."""
+
+    capture: Capture | None = None
+    """Offered what was answered, where there is one."""
 
     def __init__(
         self,
@@ -97,6 +101,8 @@ class Inference:
         self._metrics.queue(model).observe(answer.queue_ns / 1e9)
         self._metrics.compute(model).observe(answer.compute_ns / 1e9)
         self._metrics.windows(model, Outcome.OK).inc(windows)
+        if self.capture is not None:
+            self.capture.offer_request(tail, activation, request, caller.agent)
         return answer
 
     def _count_refused(self, error: HeadtailError, model: str, windows: int, agent: str) -> None:

@@ -7,7 +7,7 @@ from headtail.allow_list import Right
 from headtail.server.authorization import Rules
 
 _DATA, _CONTROL = "/inference.GRPCInferenceService/", "/headtail.v1.Control/"
-_ROLLOUTS = "/headtail.v1.Rollouts/"
+_ROLLOUTS, _CAPTURE = "/headtail.v1.Rollouts/", "/headtail.v1.Capture/"
 _ANY = frozenset(Right)
 RIGHTS: Mapping[str, frozenset[Right]] = MappingProxyType(
     {
@@ -23,6 +23,7 @@ RIGHTS: Mapping[str, frozenset[Right]] = MappingProxyType(
         f"{_CONTROL}FetchBundle": frozenset({Right.FETCH}),
         f"{_CONTROL}WatchDirectives": frozenset({Right.INFER, Right.FETCH}),
         f"{_CONTROL}ReportStatus": frozenset({Right.INFER, Right.FETCH}),
+        f"{_CAPTURE}CaptureWindows": frozenset({Right.INFER}),
         # A candidate is run by nobody: whoever builds bundles need not decide over the fleet.
         f"{_ROLLOUTS}PublishBundle": frozenset({Right.PUBLISH, Right.ADMINISTER}),
         f"{_ROLLOUTS}ListRollouts": frozenset({Right.PUBLISH, Right.ADMINISTER}),

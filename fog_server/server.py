@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 
 from fog_server.activity import Activity
 from fog_server.admission import Admission
+from fog_server.capture.service import CAPTURE_SERVICE, add_capture, open_capture
 from fog_server.config import Config
 from fog_server.control import CONTROL_SERVICES, Control
 from fog_server.inference import Inference
@@ -71,6 +72,9 @@ class FogServer:
             self._control = Control(config, options, self.metrics.registry)
             resources.callback(self._control.close)
             self._store = self._control.store
+            self._capture = open_capture(config, self._store, self.metrics.registry)
+            if self._capture is not None:
+                resources.callback(self._capture.close)
             resources.callback(HeapTrim().close)
             self._wire = config.wire
             self._activity = Activity(config.wire.max_agents, config.quota.streams)
@@ -142,7 +146,7 @@ class FogServer:
 
     def _start(self, provider: str) -> None:
         self._server.start()
-        for service in ("", INFERENCE_SERVICE, *CONTROL_SERVICES):
+        for service in ("", INFERENCE_SERVICE, *CONTROL_SERVICES, CAPTURE_SERVICE):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         log.info("execution provider %s", provider)
         if self.metrics_address:
@@ -165,6 +169,7 @@ class FogServer:
             self.metrics,
             config.inference.max_batch,
         )
+        inference.capture = self._capture
         waiting = config.inference.running + config.inference.max_queued
         server = grpc.server(
             ThreadPoolExecutor(_CONTROL_THREADS, "control"),
@@ -190,8 +195,10 @@ class FogServer:
             (grpc.method_handlers_generic_handler(INFERENCE_SERVICE, calls),)
         )
         self._control.add_to(server, self._activity)
+        add_capture(server, self._capture, self._store, self._activity)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (INFERENCE_SERVICE, *CONTROL_SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME)
+        ours = (INFERENCE_SERVICE, *CONTROL_SERVICES, CAPTURE_SERVICE)
+        names = (*ours, HEALTH_SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         return server
 

@@ -4,9 +4,15 @@ import pytest
 from google.protobuf.descriptor import Descriptor, FileDescriptor
 
 from headtail.inference import grpc_service_pb2
-from headtail.v1 import control_pb2, jobs_pb2
+from headtail.v1 import capture_pb2, control_pb2, jobs_pb2
 
 # Every number ever given out, by message; a removed field stays here with its old name.
+CAPTURE = {
+    "CaptureWindowsRequest": {1: "agent", 2: "bundle_digest", 3: "windows"},
+    "CapturedWindow": {1: "sequence", 2: "inputs"},
+    "CapturedTensor": {1: "shape", 2: "content"},
+    "CaptureWindowsResponse": {1: "received"},
+}
 CONTROL = {
     "BundleInfo": {
         1: "name",
@@ -251,11 +257,12 @@ def numbers(file: FileDescriptor) -> dict[str, dict[int, str]]:
 @pytest.mark.parametrize(
     ("expected", "file"),
     [
+        (CAPTURE, capture_pb2.DESCRIPTOR),
         (CONTROL, control_pb2.DESCRIPTOR),
         (JOBS, jobs_pb2.DESCRIPTOR),
         (INFERENCE, grpc_service_pb2.DESCRIPTOR),
     ],
-    ids=["control", "jobs", "inference"],
+    ids=["capture", "control", "jobs", "inference"],
 )
 def test_field_numbers_are_those_on_record(
     expected: dict[str, dict[int, str]], file: FileDescriptor
@@ -266,10 +273,12 @@ def test_field_numbers_are_those_on_record(
 def test_service_paths_are_those_on_the_wire() -> None:
     """Any Open Inference client finds us under the published name."""
     services = [*grpc_service_pb2.DESCRIPTOR.services_by_name.values()]
+    services += capture_pb2.DESCRIPTOR.services_by_name.values()
     services += control_pb2.DESCRIPTOR.services_by_name.values()
     services += jobs_pb2.DESCRIPTOR.services_by_name.values()
     assert {
         "inference.GRPCInferenceService",
+        "headtail.v1.Capture",
         "headtail.v1.Control",
         "headtail.v1.Rollouts",
         "headtail.v1.Jobs",

@@ -76,7 +76,7 @@ def fog(write_test_bundle, key_folder, tmp_path):
     """Return a running fog server and its folder."""
     write_test_bundle(tmp_path)
     trust = ("--trust", key_folder / "trust")
-    pages = ("--rollout", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
+    pages = ("--rollout", "--capture", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
     with running(("fog-server", "--bundles", tmp_path, *trust, *pages), tmp_path / "fog.log") as it:
         yield it
 

@@ -154,8 +154,9 @@ def test_deployed_configuration_has_every_key_at_its_default():
     text = (DEPLOY / "fog-server.toml").read_text()
     default = Config()
     for section in (default, default.inference, default.wire, default.tls, default.rollout,
-                    default.rollout.rules):  # fmt: skip
+                    default.rollout.rules, default.capture):  # fmt: skip
         for key in section.__struct_fields__:
             assert re.search(rf"^(\[(rollout\.)?{key}\]|{key} = )", text, re.MULTILINE), key
     assert (default.inference, default.wire) == (config.inference, config.wire)
     assert default.rollout == config.rollout
+    assert default.capture == config.capture

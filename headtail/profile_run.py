@@ -23,7 +23,8 @@ from headtail.profile import DeviceProfile, ProfileName, read_device_profile
 from headtail.profile_fit import Power, fit_kit, make_profile
 from headtail.profile_kit import read_kit
 from headtail.profile_measure import MIN_ROUNDS, Limits, measure_kit
-from headtail.profile_text import encode_figures, encode_profile, format_fit
+from headtail.profile_text import encode_figures, format_fit
+from headtail.profile_toml import encode_profile
 
 BUDGET_S = 60.0
 ROUNDS = 1000

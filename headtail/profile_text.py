@@ -1,42 +1,15 @@
-"""A profile for people and files: TOML, tables, bars and the figures as JSON."""
+"""A measured profile for people: tables, bars and the figures as JSON."""
 
 import msgspec
 import numpy as np
 
-from headtail.constant import Constant
-from headtail.cost_model import CpuTime
 from headtail.layer_shape import KINDS
-from headtail.profile import DeviceProfile
 from headtail.profile_fit import LAYER_TERMS, RUN_TERMS, Fit, Row
 from headtail.profile_kit import Kit
 from headtail.profile_measure import Timing
 from headtail.surrogate import Agreement
 
 BAR = 32  # characters of the longest bar
-
-
-def encode_profile(profile: DeviceProfile) -> bytes:
-    """Return a CPU-time profile as the TOML that `headtail.profile` reads."""
-    model = profile.model
-    assert isinstance(model, CpuTime)
-    lines = [
-        f"name = {_quote(profile.name)}",
-        f"description = {_quote(profile.description)}",
-        "",
-        "[model]",
-        'type = "cpu-time"',
-        f"cores = {model.cores}",
-    ]
-    for field in model.units:
-        constant: Constant = getattr(model, field)
-        lines += ["", f"[model.{field}]", f"value = {float(constant.value)!r}"]
-        lines += [f"{key} = {_quote(getattr(constant, key))}" for key in ("unit", "kind", "source")]
-        if constant.uncertainty is not None:
-            lines.append(f"uncertainty = {float(constant.uncertainty)!r}")
-    if profile.domain is not None:
-        lines += ["", "[domain]"]
-        lines += [f"{k} = {n}" for k, n in msgspec.structs.asdict(profile.domain).items()]
-    return ("\n".join(lines) + "\n").encode()
 
 
 def format_fit(kit: Kit, timing: Timing, fit: Fit) -> str:
@@ -148,8 +121,3 @@ def _bars(kit: Kit, timing: Timing, fit: Fit) -> list[str]:
             length = round(BAR * float(np.log(seconds / low) / np.log(high / low)))
             lines.append(f"{name:<20}{1e6 * seconds:>9.2f} {mark * max(length, 1)}")
     return lines
-
-
-def _quote(text: str) -> str:
-    # A TOML basic string takes JSON's escapes.
-    return msgspec.json.encode(text).decode()

@@ -13,6 +13,7 @@ from headtail.bundle.manifest import Cost, Point
 from headtail.errors import SearchError
 from headtail.profile import DeviceProfile
 from headtail.wire import Encoding
+from optimizer.latency import FogTime, window_latency_s
 
 Objective = Literal["edge_energy", "total_energy", "latency"]
 Limit = Annotated[float, msgspec.Meta(gt=0)]
@@ -35,7 +36,7 @@ class Bounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: Limit | None = None
     """Parameters of the whole model, wherever it is cut."""
     latency_s: Limit | None = None
-    """Predicted time of head and transmission; the tail's is not in it."""
+    """Predicted time of head and transmission; the fog's is in it only where [field] tells it."""
     accuracy: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
     """Least accuracy of the whole model with the encoding on the wire, as measured at export."""
     wire_error: Limit | None = None
@@ -91,6 +92,8 @@ class Row:
     cost: Cost
     fog_j: float
     """Modelled compute energy of one window in the fog."""
+    latency_s: float | None
+    """Predicted latency as `optimizer.latency` has it; None where the profile has no speeds."""
     excesses: tuple[Excess, ...]
 
     @property
@@ -113,11 +116,6 @@ class Row:
         """Modelled energy of one window on edge and fog together; the fog sends nothing."""
         return self.edge_j + self.fog_j
 
-    @property
-    def latency_s(self) -> float | None:
-        """Predicted time of head and transmission; None where the profile has no speeds."""
-        return _latency_s(self.cost)
-
 
 class Choice(NamedTuple):
     """The chosen point, its encoding and what they cost."""
@@ -128,7 +126,12 @@ class Choice(NamedTuple):
 
 
 def list_rows(
-    points: Sequence[Point], bounds: Bounds, device: str, link: str, fog_factor: float = FOG_FACTOR
+    points: Sequence[Point],
+    bounds: Bounds,
+    device: str,
+    link: str,
+    fog_factor: float = FOG_FACTOR,
+    fog: FogTime | None = None,
 ) -> tuple[Row, ...]:
     """Return every point with every encoding priced for a device and a link, in order.
 
@@ -142,6 +145,7 @@ def list_rows(
         device: Name of the device profile.
         link: Name of the link profile.
         fog_factor: How much less energy the fog needs than the edge for the same layers.
+        fog: What the fog adds to the latency, where that is known.
 
     Raises:
         SearchError: If no point is priced for these profiles.
@@ -164,9 +168,10 @@ def list_rows(
     rows = []
     for point, cost in priced_here:
         fog_j = max(0.0, whole_cost.head_j - cost.head_j) / fog_factor
-        excesses = _excesses(point, cost, bounds, fog_j, parameters)
+        latency_s = window_latency_s(cost.head_s, cost.tx_s, whole_cost.head_s, point is whole, fog)
+        excesses = _excesses(point, cost, bounds, (fog_j, latency_s, parameters))
         sizes = point.flash_bytes, point.ram_bytes
-        rows.append(Row(point.index, cost.encoding, *sizes, cost, fog_j, excesses))
+        rows.append(Row(point.index, cost.encoding, *sizes, cost, fog_j, latency_s, excesses))
     return tuple(rows)
 
 
@@ -244,16 +249,16 @@ def _miss(row: Row) -> tuple[float, float, int, int]:
 
 
 def _excesses(
-    point: Point, cost: Cost, bounds: Bounds, fog_j: float, parameters: int
+    point: Point, cost: Cost, bounds: Bounds, known: tuple[float, float | None, int]
 ) -> tuple[Excess, ...]:
-    wire = point.wire(cost.encoding)
+    wire, (fog_j, latency_s, parameters) = point.wire(cost.encoding), known
     values: dict[str, float | None] = {
         "flash_bytes": point.flash_bytes,
         "ram_bytes": point.ram_bytes,
         "edge_j": cost.edge_j,
         "total_j": cost.edge_j + fog_j,
         "parameters": parameters,
-        "latency_s": _latency_s(cost),
+        "latency_s": latency_s,
         "accuracy": wire.accuracy if wire else None,
         "wire_error": wire.largest_error if wire else None,
     }
@@ -266,7 +271,3 @@ def _excesses(
         ):
             excesses.append(Excess(bound, value, limit))
     return tuple(excesses)
-
-
-def _latency_s(cost: Cost) -> float | None:
-    return None if cost.head_s is None else cost.head_s + cost.tx_s

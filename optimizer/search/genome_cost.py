@@ -9,6 +9,7 @@ from headtail.energy import Transmission, predict_compute, predict_transmission
 from headtail.errors import SearchError
 from headtail.tensor import TensorSpec
 from headtail.wire import USUAL_ENCODINGS, Encoding, wire_specs
+from optimizer.latency import FogTime, window_latency_s
 from optimizer.network import BYTES_PER_VALUE, Genome
 from optimizer.package.points import Profiles, predict_costs
 from optimizer.partition import ENCODINGS, FOG_FACTOR, Bounds, Excess, Objective
@@ -30,6 +31,8 @@ class Terms:
     """How much less energy the fog needs than the edge for the same layers."""
     is_partitioned: bool = True
     """Whether any point may be taken; else everything runs on the edge."""
+    fog: FogTime | None = None
+    """What the fog adds to the latency, where that is known."""
     sent: dict[tuple[int, Encoding], Transmission] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -99,11 +102,11 @@ def _ways(genome: Genome, terms: Terms) -> list[_Way]:
     footprints = genome.footprints()
     last = footprints[-1]
     parameters = last.operations.parameters
-    whole_j = predict_compute(device, last.operations).joules
+    whole = predict_compute(device, last.operations)
     ways = []
     for footprint in footprints if terms.is_partitioned else footprints[-1:]:
         head = predict_compute(device, footprint.operations)
-        fog_j = max(0.0, whole_j - head.joules) / terms.fog_factor
+        fog_j = max(0.0, whole.joules - head.joules) / terms.fog_factor
         values = footprint.activation_values
         ram_bytes = footprint.ram_bytes if footprint.point else BYTES_PER_VALUE * values
         for encoding in ENCODINGS:
@@ -126,7 +129,9 @@ def _ways(genome: Genome, terms: Terms) -> list[_Way]:
                     edge_j,
                     edge_j + fog_j,
                     parameters,
-                    None if head.seconds is None else head.seconds + sent.seconds,
+                    window_latency_s(
+                        head.seconds, sent.seconds, whole.seconds, footprint is last, terms.fog
+                    ),
                 )
             )
     return ways

@@ -8,9 +8,10 @@ import pytest
 from headtail.errors import SearchError
 from headtail.profile import read_device_profile, read_link_profile
 from headtail.wire import Encoding
+from optimizer.latency import FogTime
 from optimizer.network import Genome
 from optimizer.package.points import Profiles
-from optimizer.partition import Bounds, Row, choose, list_rows
+from optimizer.partition import Bounds, Row, choose_row, list_rows
 from optimizer.search.genome_cost import Terms, assess, price
 from optimizer.search.individual import Assessment
 
@@ -56,7 +57,9 @@ def random_terms(rng: np.random.Generator, device: str) -> Terms:
     has_speeds = device == "raspberry-pi-4"
     objective = OBJECTIVES[int(rng.integers(3 if has_speeds else 2))]
     factor = float(rng.choice([10, 2, 1]))
-    return Terms(profiles, Bounds(**bounds), objective, encodings, factor, bool(rng.random() < 0.8))
+    fog = None if rng.random() < 0.5 else FogTime(*(float(t) for t in rng.lognormal(-7, 2, 3)))
+    is_partitioned = bool(rng.random() < 0.8)
+    return Terms(profiles, Bounds(**bounds), objective, encodings, factor, is_partitioned, fog)
 
 
 def excess(row: Row) -> float:
@@ -70,10 +73,9 @@ def brute_force(genome: Genome, terms: Terms) -> Assessment:
     parameters = genome.footprints()[-1].operations.parameters
     offered = points if terms.is_partitioned else points[-1:]
     names = terms.profiles.devices[0].name, terms.profiles.links[0].name
-    rows = list_rows(offered, terms.bounds, *names, terms.fog_factor)
+    rows = list_rows(offered, terms.bounds, *names, terms.fog_factor, terms.fog)
     if any(row.is_feasible for row in rows):
-        chosen = choose(offered, terms.bounds, terms.objective, *names, terms.fog_factor)
-        best = next(r for r in rows if (r.point, r.encoding) == chosen[:2])
+        best = choose_row(rows, terms.objective)
         costs = best.edge_j, best.total_j, best.latency_s
         return Assessment(True, *costs, parameters, best.point, best.encoding)
     over = [r for r in rows if {e.bound for e in r.excesses} <= {"edge_j", "total_j"}]

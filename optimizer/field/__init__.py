@@ -1,0 +1,1 @@
+"""What agents at work measured, as Prometheus recorded it, and the profiles that follow from it."""

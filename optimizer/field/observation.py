@@ -1,0 +1,246 @@
+"""What agents measured in a stretch of time, asked of Prometheus: sums over agents, by point."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from headtail.errors import DataError
+from headtail.operations import Operations
+from optimizer.field.prometheus import Prometheus, Sample, selector
+
+ROUND_TRIP_QUANTILE = 0.25
+"""Of the round trips: low, since what makes some of them longer is not the way."""
+MIN_ROUND_TRIPS = 3.0
+NAMED_MODELS = 8
+Key = tuple[int, str]
+"""A partition point and an encoding."""
+
+
+class PointSeen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Windows of one partition point with one encoding; times are means, None where not seen."""
+
+    point: int
+    encoding: str
+    windows: float
+    """Windows answered, wherever; counts from counters that Prometheus extrapolates."""
+    from_fog: float
+    """Those that the fog answered."""
+    message_bytes: float | None
+    """Mean size of a request message with one window."""
+    head_s: float | None
+    network_s: float | None
+    """Of a message and its answer, without what passes in the fog."""
+    queue_s: float | None
+    tail_s: float | None
+    """In the fog; None where so many windows ended on the edge that it cannot be told apart."""
+    total_s: float | None
+    head: Operations | None
+    """What the head computes; None where agents do not say so, or ran several networks."""
+    tail: Operations | None
+
+
+class RoundTrips(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Round trips of small control calls."""
+
+    count: float
+    low_s: float
+    """Their first quartile."""
+
+
+class Observation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that is learned from; kept in a run's folder so that a resumed run knows the same."""
+
+    model: str
+    at: str
+    """The end of the stretch, UTC."""
+    range_s: int
+    matchers: dict[str, str]
+    points: tuple[PointSeen, ...]
+    round_trips: RoundTrips | None
+    fallbacks: dict[str, float]
+    """Windows of any model finished on the edge because of the fog, by reason."""
+    losses: dict[str, float]
+    """Streams given up, by reason."""
+
+    @property
+    def windows(self) -> float:
+        """Windows of all points."""
+        return sum(p.windows for p in self.points)
+
+    @property
+    def sent(self) -> tuple[PointSeen, ...]:
+        """Points of which the fog answered some windows."""
+        return tuple(p for p in self.points if p.from_fog >= 1 and p.network_s is not None)
+
+    @property
+    def loss_ratio(self) -> float | None:
+        """Share of the windows meant for the fog that it did not answer; None where none were."""
+        meant = sum(p.windows for p in self.sent)
+        return 1 - sum(p.from_fog for p in self.sent) / meant if meant else None
+
+
+# A tail that ends on the edge is counted with those of the fog; so few spoil no mean.
+MAX_EDGE_RATIO = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Whose windows, and of when."""
+
+    model: str
+    range_s: int
+    matchers: Mapping[str, str]
+    min_windows: int
+
+
+def observe(prometheus: Prometheus, question: Question, at: str) -> Observation:
+    """Ask for everything.
+
+    Args:
+        prometheus: Whom.
+        question: About what.
+        at: The moment of `prometheus` as text.
+
+    Raises:
+        DataError: If it cannot be asked, knows no such model, or too few windows of it.
+    """
+    asker = _Asker(prometheus, question)
+    windows = asker.increases("edge_windows_total", "where")
+    total = sum(sum(of.values()) for of in windows.values())
+    _check_enough(prometheus, question, total, is_known=bool(windows))
+    parts_s = asker.increases("edge_latency_seconds_sum", "part")
+    counts = asker.increases("edge_latency_seconds_count", "part")
+    sent_bytes = asker.increases("edge_tx_bytes_total")
+    operations = {part: asker.operations(f"edge_{part}_operations") for part in ("head", "tail")}
+    fallbacks = asker.by_reason("edge_fallback_total")
+    unsent = fallbacks.get("unavailable", 0.0)
+    lost = sum(of.get("edge", 0.0) for of in windows.values() if of.get("fog"))
+    points = []
+    for key, of in sorted(windows.items()):
+        number, from_fog = sum(of.values()), of.get("fog", 0.0)
+        if number <= 0:
+            continue
+        means = {
+            part: parts_s[key].get(part, 0.0) / count
+            for part, count in counts[key].items()
+            if count > 0
+        }
+        # Windows that never left, because the link was down, are among those without an answer.
+        never = unsent * (number - from_fog) / lost if lost and from_fog else 0.0
+        left = max(from_fog, number - never)
+        is_apart = from_fog >= (1 - MAX_EDGE_RATIO) * number
+        points.append(
+            PointSeen(
+                point=key[0],
+                encoding=key[1],
+                windows=number,
+                from_fog=from_fog,
+                message_bytes=sent_bytes[key].get("", 0.0) / left if from_fog else None,
+                head_s=means.get("head"),
+                network_s=means.get("network"),
+                queue_s=means.get("queue"),
+                tail_s=means.get("tail") if is_apart else None,
+                total_s=means.get("total"),
+                head=operations["head"].get(key),
+                tail=operations["tail"].get(key),
+            )
+        )
+    return Observation(
+        model=question.model,
+        at=at,
+        range_s=question.range_s,
+        matchers=dict(question.matchers),
+        points=tuple(points),
+        round_trips=asker.round_trips(),
+        fallbacks=fallbacks,
+        losses=asker.by_reason("edge_link_losses_total"),
+    )
+
+
+class _Asker:
+    """Puts a question to Prometheus in its own words."""
+
+    def __init__(self, prometheus: Prometheus, question: Question) -> None:
+        self._ask = prometheus.query
+        self._window = f"[{question.range_s}s]"
+        self._all = selector(question.matchers)
+        self._model = selector({"model": question.model, **question.matchers})
+
+    def increases(self, metric: str, label: str = "") -> dict[Key, dict[str, float]]:
+        """Return by how much a counter rose, by point and the values of `label`."""
+        by = ", ".join(filter(None, (label, "partition_point", "encoding")))
+        found: defaultdict[Key, dict[str, float]] = defaultdict(dict)
+        query = f"sum by ({by}) (increase({metric}{self._model}{self._window}))"
+        for sample, key in _keyed(self._ask(query)):
+            found[key][sample.labels.get(label, "")] = max(0.0, sample.value)
+        return found
+
+    def operations(self, metric: str) -> dict[Key, Operations]:
+        """Return operation counts by point, of the points where all agents say the same."""
+        ends = []
+        for end in ("min", "max"):
+            inner = f"{end}_over_time({metric}{self._model}{self._window})"
+            query = f"{end} by (kind, partition_point, encoding) ({inner})"
+            counts: defaultdict[Key, dict[str, int]] = defaultdict(dict)
+            for sample, key in _keyed(self._ask(query)):
+                counts[key][sample.labels.get("kind", "")] = int(sample.value)
+            ends.append(counts)
+        least, most = ends
+        kinds = set(Operations.__struct_fields__)
+        return {
+            key: Operations(**of)
+            for key, of in least.items()
+            if of.keys() == kinds and of == most.get(key)
+        }
+
+    def by_reason(self, metric: str) -> dict[str, float]:
+        """Return by how much a counter rose, by its reasons; those that did not rise are left out.
+
+        Such counters do not name a model.
+        """
+        query = f"sum by (reason) (increase({metric}{self._all}{self._window}))"
+        found = {s.labels.get("reason", ""): s.value for s in self._ask(query)}
+        return {reason: value for reason, value in sorted(found.items()) if value > 0}
+
+    def round_trips(self) -> RoundTrips | None:
+        """Return the round trips; None where there are too few."""
+        rose = f"increase(edge_round_trip_seconds_bucket{self._all}{self._window})"
+        low = self._ask(f"histogram_quantile({ROUND_TRIP_QUANTILE}, sum by (le) ({rose}))")
+        rose = f"increase(edge_round_trip_seconds_count{self._all}{self._window})"
+        count = self._ask(f"sum({rose})")
+        if not low or not count or count[0].value < MIN_ROUND_TRIPS:
+            return None
+        return RoundTrips(count[0].value, low[0].value)
+
+
+def _keyed(samples: Sequence[Sample]) -> list[tuple[Sample, Key]]:
+    """Return samples with their points; those of no point are left out."""
+    keyed = []
+    for sample in samples:
+        point = sample.labels.get("partition_point", "")
+        if point.isascii() and point.isdigit():
+            keyed.append((sample, (int(point[:9]), sample.labels.get("encoding", ""))))
+    return keyed
+
+
+def _check_enough(
+    prometheus: Prometheus, question: Question, total: float, *, is_known: bool
+) -> None:
+    where, within = f"Prometheus {prometheus.url}", f"in the last {question.range_s} s"
+    if not is_known:
+        seen = prometheus.query("group by (model) (edge_windows_total)")
+        names = sorted({s.labels.get("model", "") for s in seen})
+        shown = ", ".join(names[:NAMED_MODELS]) or "none"
+        raise DataError(
+            where,
+            f"knows no windows of model '{question.model}' with these matchers {within};"
+            f" models there: {shown}",
+        )
+    if total < question.min_windows:
+        raise DataError(
+            where,
+            f"expected {question.min_windows} windows of model '{question.model}' {within},"
+            f" received {total:.0f}",
+        )

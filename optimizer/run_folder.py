@@ -14,6 +14,7 @@ from headtail.errors import ConfigError
 from headtail.files import replacing, write_file
 from headtail.tensor import Array
 from optimizer.recipe.executor import ExecutorConfig
+from optimizer.recipe.image import AnyRecipe
 from optimizer.recipe.recipe import Recipe
 
 HISTORY, MODEL, RUN = "history.jsonl", "model.keras", "run.json"
@@ -96,7 +97,7 @@ class RunFolder:
         self.write_record(RUN, record)
 
 
-def open_run(path: Path, recipe: Recipe, text: bytes) -> RunFolder:
+def open_run(path: Path, recipe: AnyRecipe, text: bytes) -> RunFolder:
     """Take an empty or new folder, or the folder of an earlier run of the same recipe and seed.
 
     Args:
@@ -107,9 +108,10 @@ def open_run(path: Path, recipe: Recipe, text: bytes) -> RunFolder:
     Raises:
         ConfigError: If the folder holds something else, or cannot be written to.
     """
-    # A run may go on elsewhere than it began.
-    plain = msgspec.json.encode(msgspec.structs.replace(recipe, executor=ExecutorConfig()))
-    record = RunRecord(hashlib.sha256(plain).hexdigest(), recipe.seed)
+    same: AnyRecipe = recipe
+    if isinstance(recipe, Recipe):  # a run may go on elsewhere than it began
+        same = msgspec.structs.replace(recipe, executor=ExecutorConfig())
+    record = RunRecord(hashlib.sha256(msgspec.json.encode(same)).hexdigest(), recipe.seed)
     folder = RunFolder(path)
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -70,6 +70,8 @@ class FreezeConfig(Section, frozen=True):
     """v of the additive fitness, by layer; a layer that is not named is worth 0."""
     always: tuple[str, ...] = ()
     """Layers that every individual trains, such as a new classification head."""
+    layers: tuple[str, ...] = ()
+    """Layers to train, where they are known: then nothing is searched for."""
     method: Literal["evolution", "random"] = "evolution"
     """How masks are found: by evolution, or all drawn at random (random layer freezing)."""
     population: Annotated[int, msgspec.Meta(ge=4, le=1000)] = 10

@@ -21,11 +21,13 @@ class BackboneConfig(Section, frozen=True):
     """`imagenet` downloads those of keras.applications, a path loads a file of weights without the
     top, and `none` draws them at random or keeps those of a `.keras` file."""
     options: Mapping[str, Option] = {}
-    """What else the network takes, by its own names: alpha of MobileNetV2, blocks and width of
-    SmallResNet."""
+    """What else the network takes, by its own names: alpha of MobileNetV2; blocks, width and
+    stride of SmallResNet."""
     preprocessing: Literal["family", "unit"] = "family"
     """How pixels enter: the model takes them in [0, 1] and brings them into the family's own range
     itself, or hands them on as they are."""
+    frozen: bool = False
+    """Whether the first training changes the new head alone."""
     hidden: Natural = 0
     """Units of a dense layer in the head, ahead of the classes; 0 leaves it out."""
     dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0

@@ -10,12 +10,15 @@ from typing import Any
 import msgspec
 
 from headtail.errors import ConfigError, RequestInvalid
-from optimizer.recipe.recipe import Recipe, read_recipe
+from optimizer.recipe.image import AnyRecipe, read_any_recipe
+from optimizer.recipe.recipe import Recipe
 
 FILE = "recipe.toml"
 # What a recipe says to people, and where no program looks for a file.
 _FREE_TEXT = {("name",), ("version",), ("task",), ("executor", "address")}
+_FREE_TEXT |= {("freeze", "always"), ("freeze", "layers"), ("prune", "keep_layers")}
 _PATH_KEY = re.compile(r"(.*_)?(path|file|folder)s?")
+_WEIGHTS, _NO_FILES = ("backbone", "weights"), {"none", "imagenet"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class RecipeRules:
     clusters: tuple[str, ...]
     """HOST:PORT of the Ray clusters that it may name."""
 
-    def check(self, text: bytes) -> Recipe:
+    def check(self, text: bytes) -> AnyRecipe:
         """Return the recipe.
 
         Raises:
@@ -40,7 +43,7 @@ class RecipeRules:
                 "recipe", f"expected at most {self.max_bytes} bytes, received {len(text)}"
             )
         recipe = _read(text)
-        address = recipe.executor.address
+        address = recipe.executor.address if isinstance(recipe, Recipe) else ""
         if address and address not in self.clusters:
             raise RequestInvalid(
                 "recipe, [executor] address",
@@ -67,12 +70,12 @@ class RecipeRules:
         raise RequestInvalid(f"recipe, {key}", f"expected {what}, received '{value[:200]}'")
 
 
-def _read(text: bytes) -> Recipe:
+def _read(text: bytes) -> AnyRecipe:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / FILE
         path.write_bytes(text)
         try:
-            return read_recipe(path)
+            return read_any_recipe(path)
         except ConfigError as error:
             raise RequestInvalid("recipe", str(error).replace(f"{path}: ", "")) from error
 
@@ -97,7 +100,9 @@ def _is_path(key: tuple[str, ...], value: str) -> bool:
     if key in _FREE_TEXT:
         return False
     looks = "/" in value or "\\" in value or value[:1] in ("~", ".")
-    return looks or bool(PurePosixPath(value).suffix) or _PATH_KEY.fullmatch(key[-1]) is not None
+    is_named = _PATH_KEY.fullmatch(key[-1]) is not None
+    is_named |= key == _WEIGHTS and value not in _NO_FILES
+    return looks or bool(PurePosixPath(value).suffix) or is_named
 
 
 def _one_of(values: Sequence[str]) -> str:

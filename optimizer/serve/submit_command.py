@@ -57,13 +57,13 @@ def parse_size(text: str) -> int:
 
 
 def _submit(client: JobsClient, arguments: argparse.Namespace) -> int:
-    from optimizer.recipe.recipe import parse_seed, parse_version, read_recipe
+    from optimizer.recipe.image import read_any_recipe
+    from optimizer.recipe.recipe import parse_seed, parse_version
 
     seed = None if arguments.seed is None else parse_seed(arguments.seed)
     version = arguments.bundle_version and parse_version(arguments.bundle_version)
-    recipe = read_recipe(
-        arguments.recipe, seed, version
-    )  # a typing error is told here, with its file
+    # A typing error is told here, with its file.
+    recipe = read_any_recipe(arguments.recipe, seed, version)
     request = Request(
         name=arguments.name or recipe.name,
         recipe=_read(arguments.recipe),

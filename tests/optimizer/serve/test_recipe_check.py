@@ -110,3 +110,37 @@ def test_service_loads_no_training_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ("", 0) == (done.stderr, done.returncode)
+
+
+IMAGES = 'name = "weeds"\nversion = "1"\ntask = "which"\n[data]\nsource = "cifar10_small"\n'
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        '[backbone]\nweights = "imagenet"',
+        '[backbone]\nnetwork = "VGG16"\n[freeze]\nalways = ["block/conv.1"]',
+        '[backbone]\nnetwork = "{root}/net.keras"\nweights = "{root}/weights"',
+        '[backbone]\n[prune]\nkeep_layers = ["block/conv.1"]',
+    ],
+)
+def test_backbones_by_name_and_below_a_folder_are_allowed(sections, tmp_path) -> None:
+    """Layers have names that look like files, and are none."""
+    assert "weeds" == check((IMAGES + sections.format(root=tmp_path)).encode(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sections", "key"),
+    [
+        ('[backbone]\nnetwork = "net.keras"', "backbone.network"),
+        ('[backbone]\nnetwork = "/etc/net.keras"', "backbone.network"),
+        ('[backbone]\nweights = "weights"', "backbone.weights"),
+        ('[backbone]\nweights = "{root}/../w.h5"', "backbone.weights"),
+        ('[backbone]\noptions = {{ alpha = "../x" }}', "backbone.options.alpha"),
+        ('[backbone]\n[costs]\npower = "own.toml"', "costs.power"),
+    ],
+)
+def test_files_of_a_backbone_elsewhere_are_refused(sections, key, tmp_path) -> None:
+    """The key is named."""
+    with pytest.raises(RequestInvalid, match=rf"recipe, {key}: .*an absolute path below"):
+        check((IMAGES + sections.format(root=tmp_path)).encode(), tmp_path)

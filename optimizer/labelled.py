@@ -12,7 +12,7 @@ class Labelled:
     """Windows and what they are."""
 
     x: Array
-    """float32, shape (N, ...) as the model takes them."""
+    """float32, shape (N, ...) as the model takes them; images may be uint8."""
     y: Array
     """Class index per window, shape (N,), int."""
 

@@ -10,7 +10,10 @@ from rich.console import Console
 from optimizer.recipe.recipe import parse_seed, parse_version
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from optimizer.progress import Reporter
+    from optimizer.run.image_run import ImageRunResult
     from optimizer.run.run import RunResult
 
 _EPILOG = """\
@@ -66,20 +69,30 @@ def handle(arguments: argparse.Namespace) -> int:
             writer.write(RunFinished(str(result.bundle), result.digest))
         return 0
     result = _run(arguments, Terminal(Console(stderr=True)))
-    from optimizer.report.text import terminal_lines
-
-    lines = [] if result.summary is None else terminal_lines(result.summary)
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.write("".join(f"{line}\n" for line in _lines(result)))
     sys.stdout.write(f"bundle  {result.bundle}\ndigest  {result.digest}\n")
     return 0
 
 
-def _run(arguments: argparse.Namespace, reporter: "Reporter") -> "RunResult":
-    from optimizer.recipe.recipe import read_recipe
+def _lines(result: "RunResult | ImageRunResult") -> "Iterable[str]":
+    from optimizer.report.images.summary import ImageSummary
+    from optimizer.report.images.text import image_lines
+    from optimizer.report.text import terminal_lines
+
+    if result.summary is None:
+        return []
+    if isinstance(result.summary, ImageSummary):
+        return image_lines(result.summary)
+    return terminal_lines(result.summary)
+
+
+def _run(arguments: argparse.Namespace, reporter: "Reporter") -> "RunResult | ImageRunResult":
+    from optimizer.recipe.image import ImageRecipe, read_any_recipe
 
     seed = None if arguments.seed is None else parse_seed(arguments.seed)
     version = arguments.bundle_version and parse_version(arguments.bundle_version)
-    read_recipe(arguments.recipe, seed, version)  # a typing error must not wait for TensorFlow
+    # A typing error must not wait for TensorFlow.
+    recipe = read_any_recipe(arguments.recipe, seed, version)
     from optimizer.chatter import load_tensorflow
 
     with reporter.stage("start TensorFlow"):
@@ -87,4 +100,8 @@ def _run(arguments: argparse.Namespace, reporter: "Reporter") -> "RunResult":
     from optimizer.run.run import RunRequest, run_recipe
 
     request = RunRequest(arguments.recipe, arguments.out, arguments.key, seed, version)
+    if isinstance(recipe, ImageRecipe):
+        from optimizer.run.image_run import run_image_recipe
+
+        return run_image_recipe(request, reporter)
     return run_recipe(request, reporter)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from headtail.tensor import Array
 from optimizer.freeze.calls import Call, Calls, run_calls
 from optimizer.freeze.frontier import Frontier
+from optimizer.images.evaluate import as_pixels
 
 
 class CallsLayer(keras.layers.Layer):
@@ -34,6 +35,12 @@ class CallsLayer(keras.layers.Layer):
         return run_calls(self.program, known, training, self.made)
 
 
+def as_tensor(array: Array) -> Any:
+    """Return an array as a network takes it: images of bytes become float32 in [0, 1]."""
+    tensor = tf.constant(array)
+    return as_pixels(tensor) if array.dtype == np.uint8 else tensor
+
+
 def run_batches(layer: CallsLayer, arrays: Sequence[Array], batch: int) -> list[Array]:
     """Return what a layer makes of arrays in inference, batch by batch.
 
@@ -47,7 +54,7 @@ def run_batches(layer: CallsLayer, arrays: Sequence[Array], batch: int) -> list[
     results: list[Array] = []
     for start in range(0, count, batch):
         chosen = np.minimum(np.arange(start, start + batch), count - 1)
-        made = [np.asarray(t) for t in run([tf.constant(a[chosen]) for a in arrays])]
+        made = [np.asarray(t) for t in run([as_tensor(a[chosen]) for a in arrays])]
         if not results:
             results = [np.empty((count, *t.shape[1:]), t.dtype) for t in made]
         for result, tensor in zip(results, made, strict=True):

@@ -18,7 +18,7 @@ from optimizer.freeze.frontier import find_frontier
 from optimizer.freeze.layers import apply_mask
 from optimizer.freeze.mask import FreezeMask
 from optimizer.freeze.network import Network
-from optimizer.freeze.prefix import CallsLayer, PrefixCache, run_batches
+from optimizer.freeze.prefix import CallsLayer, PrefixCache, as_tensor, run_batches
 from optimizer.labelled import Labelled
 from optimizer.scores import Scores, score
 from optimizer.training.steps import class_weights, draw_steps
@@ -153,7 +153,7 @@ class _Data:
         classes = self._calls.window_shape(self._calls.outputs[0])[0]
         weights = class_weights(training.y, classes, balance)[training.y]
         for chosen in draw_steps(training.y, self._config.batch, balance, self._rng):
-            tensors = [tf.constant(array[chosen]) for array in arrays]
+            tensors = [as_tensor(array[chosen]) for array in arrays]
             yield tensors, tf.constant(training.y[chosen]), tf.constant(weights[chosen])
 
     def validation(self) -> list[Array]:

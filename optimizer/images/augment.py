@@ -1,11 +1,16 @@
 """Changes of training images, inside the training step and outside of the exported model."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from headtail.tensor import Array
 from optimizer.images.config import ImageAugmentConfig
+
+COPIED = 256
 
 
 def augment(images: Any, config: ImageAugmentConfig, seed: Any) -> Any:
@@ -29,6 +34,22 @@ def augment(images: Any, config: ImageAugmentConfig, seed: Any) -> Any:
     down = tf.random.stateless_uniform([count], seeds[3], -1.0, 1.0) * (config.shift * height)
     right = tf.random.stateless_uniform([count], seeds[4], -1.0, 1.0) * (config.shift * width)
     return move(images, angles, down, right)
+
+
+def copier(config: ImageAugmentConfig) -> Callable[[Array, np.random.Generator], Array] | None:
+    """Return what makes an augmented copy of uint8 images; None where nothing is changed."""
+    if config == ImageAugmentConfig(flip="none"):
+        return None
+
+    def copy(images: Array, rng: np.random.Generator) -> Array:
+        changed = np.empty_like(images)
+        for i in range(0, len(images), COPIED):
+            seed = rng.integers(0, 2**31, 2, np.int32)
+            batch = tf.constant(images[i : i + COPIED], tf.float32)
+            changed[i : i + COPIED] = np.rint(augment(batch, config, seed)).astype(images.dtype)
+        return changed
+
+    return copy
 
 
 def move(images: Any, angles: Any, down: Any, right: Any) -> Any:

@@ -13,7 +13,9 @@ from optimizer.images.family import build_family, checked_file, family_names, fi
 from optimizer.images.residual import NAME as SMALL_RESNET
 from optimizer.images.residual import small_resnet
 
-_LIMITS = {"blocks": 20, "width": 1024}
+HEAD = "head_"
+"""Beginning of the names of the new head's layers."""
+_LIMITS = {"blocks": 20, "width": 1024, "stride": 4}
 
 
 def build_classifier(

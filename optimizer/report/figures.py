@@ -10,7 +10,7 @@ from optimizer.report.comparison import noise
 from optimizer.report.layers import every_cut, genome, layers_on_edge
 from optimizer.report.printed import best_totals
 from optimizer.report.radio import radio_rows
-from optimizer.report.summary import RunSummary
+from optimizer.report.summary import RunSummary, Summary
 from optimizer.report.tables import class_figures
 from optimizer.report.text import trivial
 from optimizer.scores import Scores
@@ -34,22 +34,22 @@ def figures(summary: RunSummary) -> bytes:
             "parameters": summary.parameters,
             "layers_on_edge": layers_on_edge(summary),
         },
-        "test": _scores(summary.training.test_scores)
+        "test": score_figures(summary.training.test_scores)
         | {
             "standard_error": known.error,
             "standard_error_of_difference": known.difference,
             "commonest_class": trivial(summary),
             "classes": [dataclasses.asdict(c) for c in class_figures(summary)],
         },
-        "validation": _scores(summary.training.validation_scores),
+        "validation": score_figures(summary.training.validation_scores),
         "epochs": [msgspec.to_builtins(e) for e in summary.training.epochs],
         "best_epoch": summary.training.best_epoch,
         "device_profile": summary.chosen.cost.device_profile,
         "link_profile": summary.chosen.cost.link_profile,
         "mode": summary.chosen.cost.mode,
         "fog_factor": summary.recipe.partition.fog_factor,
-        "chosen": _row(summary, summary.chosen),
-        "points": [_row(summary, row) for row in summary.rows],
+        "chosen": row_figures(summary, summary.chosen),
+        "points": [row_figures(summary, row) for row in summary.rows],
         "every_cut": [
             {
                 "layers_on_edge": cut.layers,
@@ -98,7 +98,8 @@ def figures(summary: RunSummary) -> bytes:
     return msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n"
 
 
-def _scores(scores: Scores) -> dict[str, Any]:
+def score_figures(scores: Scores) -> dict[str, Any]:
+    """Return what a confusion matrix comes to."""
     return {
         "windows": int(scores.confusion.sum()),
         "accuracy": scores.accuracy,
@@ -107,7 +108,8 @@ def _scores(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _row(summary: RunSummary, row: Row) -> dict[str, Any]:
+def row_figures(summary: Summary, row: Row) -> dict[str, Any]:
+    """Return the figures of a point with an encoding."""
     return {
         "point": row.point,
         "encoding": row.encoding,

@@ -13,11 +13,10 @@ from optimizer.training.record import TrainingRecord
 from optimizer.training.repeats import StatisticsRecord
 
 
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """Everything the report shows; holds no arrays but confusion matrices."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What the report of any run tells; holds no arrays but confusion matrices."""
 
-    recipe: Recipe
     data: dict[str, Any]
     """The data set's lineage: name, protocol, fingerprint, counts per split and class."""
     labels: tuple[str, ...]
@@ -33,12 +32,6 @@ class RunSummary:
     verified_windows: int
     verified_error: float
     """Largest error of the chain of segments against Keras, relative to the largest output."""
-    found: SearchRecord | None = None
-    """How the network was found; None where the recipe's own was trained."""
-    statistics: StatisticsRecord | None = None
-    """How the network does with other seeds and on other splits; None where nothing was asked."""
-    comparison: ComparisonRecord | None = None
-    """What it is held against; None where nothing was asked for."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Time that each stage took, in the order of the stages."""
 
@@ -61,3 +54,16 @@ class RunSummary:
         wire = self.packed.manifest.points[row.point].wire(row.encoding)
         assert wire is not None, "rows come from the manifest's points"
         return wire.bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary(Summary):
+    """Everything the report of a run on signals shows."""
+
+    recipe: Recipe
+    found: SearchRecord | None = None
+    """How the network was found; None where the recipe's own was trained."""
+    statistics: StatisticsRecord | None = None
+    """How the network does with other seeds and on other splits; None where nothing was asked."""
+    comparison: ComparisonRecord | None = None
+    """What it is held against; None where nothing was asked for."""

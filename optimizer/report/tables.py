@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optimizer.report.summary import RunSummary
+from optimizer.report.summary import Summary
 
 UNKNOWN = "-"
 
@@ -34,7 +34,7 @@ class ClassFigures:
     f1: float | None
 
 
-def class_figures(summary: RunSummary) -> tuple[ClassFigures, ...]:
+def class_figures(summary: Summary) -> tuple[ClassFigures, ...]:
     """Return the figures of every class on the test split."""
     scores = summary.training.test_scores
     told = []
@@ -47,7 +47,7 @@ def class_figures(summary: RunSummary) -> tuple[ClassFigures, ...]:
     return tuple(told)
 
 
-def class_table(summary: RunSummary) -> Table:
+def class_table(summary: Summary) -> Table:
     """Return sensitivity, PPV and F1 of every class on the test split."""
     head = ["class", "windows", "sensitivity", "PPV", "F1"]
     rows = [
@@ -57,7 +57,7 @@ def class_table(summary: RunSummary) -> Table:
     return Table("classes", head, rows)
 
 
-def split_table(summary: RunSummary) -> Table:
+def split_table(summary: Summary) -> Table:
     """Return the windows of every class in every split."""
     counts = summary.data["counts"]
     head = ["split", *summary.labels, "all"]

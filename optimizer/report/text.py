@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from optimizer.partition import Row
-from optimizer.report.summary import RunSummary
+from optimizer.report.summary import RunSummary, Summary
 from optimizer.scores import Scores
 
 SYNTHETIC = "SYNTHETIC DATA: these figures say nothing about real signals."
@@ -39,8 +39,6 @@ def terminal_lines(summary: RunSummary) -> Iterator[str]:
     """Yield what a person wants to know at the end of a run."""
     if summary.is_synthetic:
         yield SYNTHETIC
-    row = summary.chosen
-    cost = row.cost
     yield f"data    {summary.data['name']}, protocol {summary.data['protocol']}"
     yield f"model   {summary.parameters} parameters, epoch {summary.training.best_epoch} kept"
     if summary.found:
@@ -48,6 +46,13 @@ def terminal_lines(summary: RunSummary) -> Iterator[str]:
     yield f"test    {describe_scores(summary.training.test_scores)}"
     if summary.statistics:
         yield f"repeats {summary.statistics}"
+    yield from chosen_lines(summary)
+
+
+def chosen_lines(summary: Summary) -> Iterator[str]:
+    """Yield where the model is cut, and what that costs."""
+    row = summary.chosen
+    cost = row.cost
     yield f"point   {row.point} of {summary.rows[-1].point}, {row.encoding.value} on the wire"
     yield (
         f"edge    {format_j(row.edge_j)} a window, modelled: {format_j(cost.head_j)} computing on"
@@ -56,26 +61,26 @@ def terminal_lines(summary: RunSummary) -> Iterator[str]:
     )
 
 
-def trivial(summary: RunSummary) -> float:
+def trivial(summary: Summary) -> float:
     """Return the test accuracy of always naming the commonest class."""
     counts = summary.training.test_scores.confusion.sum(axis=1)
     return float(counts.max() / max(1, counts.sum()))
 
 
-def points_table(summary: RunSummary) -> tuple[list[str], list[list[str]]]:
+def points_table(summary: Summary) -> tuple[list[str], list[list[str]]]:
     """Return head and rows: one row per partition point and encoding."""
     head = ["point", "encoding", "bytes", "compute", "send", "edge total", "Flash", "RAM"]
     return [*head, "validation accuracy", "note"], [_cells(summary, row) for row in summary.rows]
 
 
-def place(summary: RunSummary, point: int) -> str:
+def place(summary: Summary, point: int) -> str:
     """Return what a partition point means, in words."""
     if point == 0:
         return "all in the fog"
     return "all on the edge" if point == summary.rows[-1].point else ""
 
 
-def _cells(summary: RunSummary, row: Row) -> list[str]:
+def _cells(summary: Summary, row: Row) -> list[str]:
     accuracy = summary.accuracy(row)
     notes = [place(summary, row.point), "**chosen**" if row == summary.chosen else "", row.reason]
     return [

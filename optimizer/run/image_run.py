@@ -1,0 +1,167 @@
+"""One run on images: a backbone adapted, trained on in part, pruned, cut, verified and bundled."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from headtail.bundle.keys import Signer, read_signer
+from headtail.profile import read_device_profile, read_link_profile
+from headtail.tensor import Array
+from optimizer.cut.graph import Graph
+from optimizer.data.dataset import Dataset
+from optimizer.data.load import load
+from optimizer.images.energy import find_meters
+from optimizer.images.evaluate import evaluate
+from optimizer.inputs import draw_test_windows
+from optimizer.keras_file import write_keras_file
+from optimizer.keras_onnx import before_softmax, export_keras
+from optimizer.package.package import Offer, Verified, pack
+from optimizer.package.points import Profiles
+from optimizer.progress import Reporter, StageClock
+from optimizer.recipe.image import ImageRecipe, read_image_recipe
+from optimizer.report.images.report import write_image_report
+from optimizer.report.images.summary import ImageSummary
+from optimizer.run.image_adapt import adapt_or_restore
+from optimizer.run.image_bench import ImageBench
+from optimizer.run.image_description import describe_images
+from optimizer.run.image_freeze import freeze_or_restore
+from optimizer.run.image_points import ImagePricing, as_inputs, in_turns, verification
+from optimizer.run.image_prune import prune_or_restore
+from optimizer.run.run import RunRequest
+from optimizer.run_folder import MODEL, TRAINING, RunFolder, open_run
+from optimizer.training.keras_engine import predict
+from optimizer.training.record import TrainingRecord
+from optimizer.verify import Reference, verify
+from optimizer.verify import before_softmax as tensors_before_softmax
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRunResult:
+    """Where the bundle of a run is."""
+
+    bundle: Path
+    digest: str
+    summary: ImageSummary | None
+    """None where the run was finished before and nothing was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What stays the same from the first stage of a run to the last."""
+
+    recipe: ImageRecipe
+    signer: Signer
+    profiles: Profiles
+    folder: RunFolder
+    reporter: Reporter
+
+
+def run_image_recipe(request: RunRequest, reporter: Reporter) -> ImageRunResult:
+    """Make a bundle from the recipe of an image model, in a folder of its own.
+
+    A finished run is not repeated. An interrupted one goes on behind the last epoch, individual or
+    pruning step that its folder holds, and ends with the same digest.
+
+    Raises:
+        HeadtailError: One line on what is wrong; no bundle is left behind then.
+    """
+    recipe = read_image_recipe(request.recipe, request.seed, request.version)
+    partition = recipe.partition
+    profiles = Profiles(
+        (read_device_profile(partition.device_profile),),
+        (read_link_profile(partition.link_profile),),
+    )
+    signer = read_signer(request.key)
+    folder = open_run(request.out, recipe, request.recipe.read_bytes())
+    record = folder.record
+    if record.bundle and record.digest and (folder.path / record.bundle).exists():
+        reporter.say(f"finished earlier, nothing to do: {folder.path / record.bundle}")
+        return ImageRunResult(folder.path / record.bundle, record.digest, None)
+    clock = StageClock(reporter)
+    job = _Job(recipe, signer, profiles, folder, clock)
+    with clock.stage("load the data") as advance:
+        dataset = load(recipe.data, lambda what, done, total: advance(done, total, what))
+    if dataset.notes.get("skipped"):
+        named = ", ".join(dataset.notes["skipped_files"][:3])
+        clock.say(f"{dataset.notes['skipped']} images skipped, such as {named}")
+    made = _make(job, dataset)
+    with clock.stage("write the report"):
+        rng = np.random.default_rng(recipe.seed)
+        drawn = draw_test_windows(dataset, recipe.export.test_windows, rng)
+        folder.write_arrays("test.npz", {"x": drawn.x, "y": drawn.y})
+        summary = dataclasses.replace(made, seconds=dict(clock.seconds))
+        write_image_report(summary, folder)
+        folder.finish(summary.bundle, summary.packed.digest)
+    return ImageRunResult(folder.path / summary.bundle, summary.packed.digest, summary)
+
+
+def _make(job: _Job, dataset: Dataset) -> ImageSummary:
+    recipe, folder, reporter = job.recipe, job.folder, job.reporter
+    bench = ImageBench(recipe, dataset, folder, reporter, find_meters())
+    model, adapted = adapt_or_restore(bench)
+    model, freezing = freeze_or_restore(bench, model)
+    model, pruned = prune_or_restore(bench, model)
+    write_keras_file(model, folder.path / MODEL)
+    with reporter.stage("test"):
+        scores = {
+            "test": evaluate(model, dataset.test),
+            "validation": evaluate(model, dataset.validation),
+        }
+        last = pruned.last.training if pruned else adapted
+        training = TrainingRecord(
+            last.epochs,
+            last.best_epoch,
+            scores["validation"].confusion.tolist(),
+            scores["test"].confusion.tolist(),
+        )
+        folder.write_record(TRAINING, training)
+    pricing = ImagePricing(recipe, job.profiles)
+    with reporter.stage("export and cut"):
+        content = export_keras(model, recipe.export.opset)
+        folder.write("model.onnx", content)
+        graph, cut = pricing.cut(content)
+    with reporter.stage("verify against Keras"):
+        windows = verification(dataset.validation, dataset.train, recipe.export.verify_windows)
+        feed = {graph.inputs[0].name: windows}
+        error = verify(cut, _reference(model, graph), feed, tensors_before_softmax(graph))
+    with reporter.stage("price the points"):
+        points = pricing.points(cut, dataset.train, dataset.validation)
+        choice = pricing.choose(points)
+    with reporter.stage("write and test the bundle"):
+        offer = Offer(points, choice.point, choice.encoding)
+        verified = Verified(len(windows), f"{dataset.name}, validation split", "keras")
+        described = describe_images(recipe, job.profiles, dataset, scores, verified)
+        bundle = f"{recipe.name}-{recipe.version}.bundle"
+        samples = {graph.inputs[0].name: as_inputs(in_turns(dataset.validation, 8).x)}
+        packed = pack(folder.path / bundle, cut, offer, described, samples, job.signer)
+    return ImageSummary(
+        recipe=recipe,
+        data=described.lineage.data,
+        labels=dataset.labels,
+        is_synthetic=dataset.is_synthetic,
+        training=training,
+        rows=pricing.rows(points),
+        choice=choice,
+        packed=packed,
+        bundle=bundle,
+        parameters=model.count_params(),
+        verified_windows=len(windows),
+        verified_error=error,
+        adapted=adapted,
+        freezing=freezing,
+        pruned=pruned,
+    )
+
+
+def _reference(model: keras.Model, graph: Graph) -> Reference:
+    logits = before_softmax(model)
+    x, y = graph.inputs[0].name, graph.outputs[0].name
+
+    def run(feed: Mapping[str, Array]) -> dict[str, Array]:
+        return {y: predict(logits, feed[x])}
+
+    return run

@@ -110,6 +110,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Largest bundle that is fetched as an update."""
     update_shadow_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     """Largest share of windows that another bundle runs too, where the fog asks for it; 0: none."""
+    capture_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    """Share of the windows whose inputs are sent to the fog for its sample, where it captures any;
+    0 sends none. At partition point 0 in float32 requests bring the inputs anyway."""
     view: Literal["auto", "off"] = "auto"
     """The live view: auto shows it where standard output is a terminal and not the sink."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -175,5 +178,7 @@ def check(config: Config) -> None:
         raise ConfigError("--source", "expected wfdb:RECORD, npz:FILE, images:DIR or stdin")
     if config.model and not config.fogs:
         raise ConfigError("--fog", "needed to fetch --model from")
+    if config.capture_ratio and not config.fogs:
+        raise ConfigError("--fog", "needed to send inputs to, as --capture-ratio says")
     if config.pace is not None and not 0 < config.pace < float("inf"):
         raise ConfigError("--speed", f"expected a positive number or max, received {config.speed}")

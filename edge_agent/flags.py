@@ -62,6 +62,9 @@ def _add_where(run: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--metrics", metavar="HOST:PORT", help="serve a Prometheus page")
     group.add_argument("--agent", metavar="NAME", help="name to the fog; default: the host's")
+    group.add_argument(
+        "--capture-ratio", type=float, metavar="R", help="windows sent for the fog's sample; 0"
+    )
 
 
 def _add_how(run: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from edge_agent.agent import Agent, Settings
 from edge_agent.config import Config, check, default_state
+from edge_agent.guard import Begin
 from edge_agent.link import FogLink
 from edge_agent.loaded import Loaded, load_bundle
 from edge_agent.meter import EnergyMeter, open_meter
@@ -127,13 +128,14 @@ def _run(config: Config, loaded: Loaded, frame: _Frame) -> None:
     link = None if plan.is_local else _open_link(config, loaded, agent, stack)
     first = Running(loaded, meter, agent, link, keep)
     now: Callable[[], Running] = partial(_only, first)
-    begin = first.begin
+    begin: Begin = first.begin
     if updates:
         stack.push(updates)
         rotation = updates.start(first, writer, storage.spool, Bundles(storage.bundles), metrics)
         now, begin = rotation.find_active, rotation.begin
     if metrics and (link or updates):
         metrics.watch(lambda: now().link)
+    begin = _with_capture(config, begin, now, metrics, stack)
     log.info("ready: %s", _describe(plan, digest))
     if link:
         link.wait_first_attempt(config.connect_s)
@@ -156,6 +158,21 @@ def _open_link(config: Config, loaded: Loaded, agent: Agent, stack: ExitStack) -
     link = open_link(config, loaded, agent)
     stack.callback(link.close)
     return link
+
+
+def _with_capture(
+    config: Config,
+    begin: Begin,
+    now: Callable[[], Running],
+    metrics: "Metrics | None",
+    stack: ExitStack,
+) -> Begin:
+    """Return what begins windows and draws from them for the fog's sample, where it is to."""
+    if not config.capture_ratio:
+        return begin
+    from edge_agent.capture import open_capture
+
+    return open_capture(config, now, metrics, stack).watching(begin)
 
 
 def _only(first: Running) -> Running:

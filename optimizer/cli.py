@@ -18,6 +18,7 @@ COMMANDS = {
     "profiles": "optimizer.profiles_command",
     "profile-kit": "optimizer.profile_kit_command",
     "profile": "optimizer.profile_command",
+    "learn": "optimizer.learn_command",
     "serve": "optimizer.serve.serve_command",
     "submit": "optimizer.serve.submit_command",
     "jobs": "optimizer.serve.jobs_command",
@@ -34,6 +35,8 @@ examples:
   optimizer split resnet50.onnx --out resnet50.bundle
   optimizer inspect runs/first/ecg-demo-2.bundle
   optimizer data fetch mitbih --to data
+  optimizer learn --prometheus http://127.0.0.1:9090 --model ecg-demo \\
+    --device-profile raspberry-pi-5 --link-profile ethernet
   optimizer serve --state jobs &
   optimizer submit recipes/demo.toml --watch
 `optimizer COMMAND --help` tells more about each.

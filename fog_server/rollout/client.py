@@ -17,6 +17,8 @@ from headtail.v1 import control_pb2_grpc
 from headtail.zip_errors import ZIP_ERRORS
 
 CHUNK_BYTES = 256 << 10
+# A fog that was away is found again soon.
+_OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 2000))
 
 
 class Client:
@@ -24,7 +26,7 @@ class Client:
 
     def __init__(self, fog: str, tls: ClientTls | None, timeout_s: float) -> None:
         """Connect to HOST:PORT when the first call is made."""
-        self._channel = secure_channel(fog, tls, [("grpc.use_local_subchannel_pool", 1)])
+        self._channel = secure_channel(fog, tls, _OPTIONS)
         self._rollouts = control_pb2_grpc.RolloutsStub(self._channel)
         self._control = control_pb2_grpc.ControlStub(self._channel)
         self.timeout_s = timeout_s

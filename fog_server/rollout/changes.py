@@ -176,10 +176,15 @@ def with_volunteer(model: Model, agent: str) -> Model:
     )
 
 
-def with_samples(model: Model, windows: int, agreed: int) -> Model:
+def with_samples(model: Model, windows: int, agreed: int, *, is_priced_alike: bool) -> Model:
     """Note on the canary how its samples and the active bundle's compared."""
     assert model.canary is not None
-    canary = msgspec.structs.replace(model.canary, sample_windows=windows, sample_agreed=agreed)
+    canary = msgspec.structs.replace(
+        model.canary,
+        sample_windows=windows,
+        sample_agreed=agreed,
+        is_priced_alike=is_priced_alike,
+    )
     return msgspec.structs.replace(model, canary=canary)
 
 

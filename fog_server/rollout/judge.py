@@ -47,6 +47,8 @@ class Evidence(NamedTuple):
     active_tail: TailCounts
     sample_windows: int
     sample_agreed: int
+    is_priced_alike: bool
+    """Whether both bundles' energies come of the same profiles."""
     faults: Sequence[str]
     """What agents say who gave it up."""
 
@@ -73,7 +75,7 @@ def judge(rules: Rules, evidence: Evidence) -> Judgement:
         _failures("failed", rules, canary, active),
         _tail_failures(rules, evidence.canary_tail, evidence.active_tail),
         _means("latency", rules.max_latency_increase_ratio, evidence, "latency_s"),
-        _means("energy", rules.max_energy_increase_ratio, evidence, "energy_j"),
+        _energies(rules, evidence),
         _agreement(rules, evidence, canary),
     )
 
@@ -163,6 +165,13 @@ def _means(what: str, increase: float, evidence: Evidence, field: str) -> Compar
     limit = usual * (1 + increase)
     is_bad = windows >= EARLY_WINDOWS and mean > EARLY_RATIO * limit
     return Comparison(what, usual, mean, limit, Verdict.FAILED if is_bad else Verdict.BAKING)
+
+
+def _energies(rules: Rules, evidence: Evidence) -> Comparison:
+    """Compare modelled energies, where they are of one model: other profiles, other joules."""
+    if not evidence.is_priced_alike:
+        evidence = evidence._replace(active={})
+    return _means("energy", rules.max_energy_increase_ratio, evidence, "energy_j")
 
 
 def _agreement(rules: Rules, evidence: Evidence, canary: Counts) -> Comparison:

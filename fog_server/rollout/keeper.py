@@ -122,6 +122,7 @@ class Keeper:
                 tails.get(active.digest, TailCounts()),
                 canary.sample_windows,
                 canary.sample_agreed,
+                canary.is_priced_alike,
                 faults,
             ),
         )

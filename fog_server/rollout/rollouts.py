@@ -135,11 +135,14 @@ class Rollouts:
         model = self.model(ref.name)
         entry = self._find(model, ref, State.CANDIDATE)
         self._prepare(model, entry)
-        counts = self._compare_samples(model, entry)
+        compared = self._compare(model, entry)
 
         def step(now: Model) -> Model:
             now = changes.start_canary(now, entry.digest, rules, self._change(order))
-            return changes.with_samples(now, *counts)
+            if compared is None:
+                return now
+            windows, agreed, is_alike = compared
+            return changes.with_samples(now, windows, agreed, is_priced_alike=is_alike)
 
         return self._changed(ref.name, step, order)
 
@@ -253,14 +256,16 @@ class Rollouts:
             where = f"bundle {model.name} {entry.version}"
             raise WrongState(where, f"cannot be served: {error}") from error
 
-    def _compare_samples(self, model: Model, entry: Entry) -> tuple[int, int]:
+    def _compare(self, model: Model, entry: Entry) -> tuple[int, int, bool] | None:
+        """Return windows compared, windows that agreed, and whether the profiles are the same."""
         active = model.active
         if active is None or not entry.is_stored:
-            return 0, 0
+            return None
         first, second = self._follower.loaded(active.digest), self._follower.loaded(entry.digest)
         if first is None or second is None:
-            return 0, 0
-        return compare_samples(first, second, self._trust)
+            return None
+        profiles = [loaded.bundle.manifest.lineage.profiles for loaded in (first, second)]
+        return *compare_samples(first, second, self._trust), profiles[0] == profiles[1]
 
     def _change(self, order: Order) -> Change:
         return Change(self._clock(), order.by, order.reason[:MAX_REASON])

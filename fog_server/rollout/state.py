@@ -64,6 +64,8 @@ class Canary(msgspec.Struct, frozen=True):
     sample_windows: int = 0
     """Windows of both bundles' samples that could be run through both."""
     sample_agreed: int = 0
+    is_priced_alike: bool = True
+    """Whether both bundles' energies come of the same device and link profiles."""
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -27,6 +27,7 @@ def evidence(
         "active_tail": TailCounts(1000),
         "sample_windows": 8,
         "sample_agreed": 8,
+        "is_priced_alike": True,
         "faults": (),
     }
     return Evidence(**values | fields)
@@ -55,6 +56,16 @@ def test_worse_canary_fails_and_says_why(changes, reason):
     found = judge(RULES, evidence(**changes))
     assert Verdict.FAILED is found.verdict
     assert found.reason.startswith(reason)
+
+
+def test_energies_of_other_profiles_are_not_compared():
+    """A run that corrected its profiles says nothing bad of the bundle by that."""
+    dear = Counts(1000, 0, 0, 50.0, 10.0)
+    assert Verdict.FAILED is judge(RULES, evidence(dear)).verdict
+    found = judge(RULES, evidence(dear, is_priced_alike=False))
+    assert Verdict.PASSED is found.verdict
+    (energy,) = [c for c in found.comparisons if c.what == "energy"]
+    assert (None, 0.05) == (energy.active, energy.canary)
 
 
 def test_far_too_slow_canary_need_not_bake():

@@ -13,6 +13,7 @@ from headtail.errors import HeadtailError
 COMMANDS = {
     "run": "optimizer.run_command",
     "split": "optimizer.split_command",
+    "rivals": "optimizer.rivals_command",
     "inspect": "optimizer.inspect_command",
     "data": "optimizer.data_command",
     "profiles": "optimizer.profiles_command",

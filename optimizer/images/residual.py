@@ -12,22 +12,23 @@ NAME = "SmallResNet"
 STAGES = 3
 
 
-def small_resnet(inputs: Any, blocks: int = 1, width: int = 16) -> Any:
+def small_resnet(inputs: Any, blocks: int = 1, width: int = 16, stride: int = 1) -> Any:
     """Return the feature maps that the network makes of `inputs`.
 
     Args:
         inputs: Keras tensor of images, shape (N, H, W, C).
         blocks: Residual blocks of two convolutions in each stage; 1 is ResNet-8 of MLPerf Tiny.
         width: Channels of the first stage.
+        stride: Of the first convolution; 2 quarters the cost of all others.
 
     Returns:
-        Keras tensor, shape (N, H / 4, W / 4, 4 width).
+        Keras tensor, shape (N, H / (4 stride), W / (4 stride), 4 width), rounded up.
     """
-    x = _convolve(inputs, width, 1, "stem", "relu")
+    x = _convolve(inputs, width, stride, "stem", "relu")
     for stage in range(STAGES):
         for block in range(blocks):
-            stride = 2 if stage > 0 and block == 0 else 1
-            x = _block(x, width * 2**stage, stride, f"stage{stage + 1}_block{block + 1}")
+            step = 2 if stage > 0 and block == 0 else 1
+            x = _block(x, width * 2**stage, step, f"stage{stage + 1}_block{block + 1}")
     return x
 
 

@@ -1,5 +1,6 @@
 """One optimiser step of an image classifier, compiled once."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -15,16 +16,31 @@ from optimizer.images.evaluate import as_pixels
 _NOT_DECAYED = ["bias", "gamma", "beta"]
 
 
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """A network that is asked what each image is, changed as it is for the step.
+
+    Source: Hinton et al., arXiv:1503.02531, at temperature 1.
+    """
+
+    logits: keras.Model
+    """Ends before its softmax; runs in inference mode."""
+    share: float
+    """Weight of what it says against that of the label, 0 to 1."""
+
+
 class Stepper:
     """A model that ends before its softmax, with Adam and what the steps draw."""
 
-    def __init__(self, model: keras.Model, config: ImageTrainConfig) -> None:
+    def __init__(
+        self, model: keras.Model, config: ImageTrainConfig, teacher: Teacher | None = None
+    ) -> None:
         """Take the model; what is trainable in it now is trained in place.
 
         Raises:
             ConfigError: If nothing is.
         """
-        self._model, self._config = model, config
+        self._model, self._config, self._teacher = model, config, teacher
         self._variables = list(model.trainable_variables)
         if not self._variables:
             raise ConfigError("[train]", "expected a layer to train, but all are frozen")
@@ -66,10 +82,13 @@ class Stepper:
         images = augment(as_pixels(x), self._config.augment, seed)
         classes, smoothing = self._model.outputs[0].shape[-1], self._config.label_smoothing
         targets = tf.one_hot(y, classes) * (1 - smoothing) + smoothing / classes
+        if self._teacher is not None:
+            said = tf.nn.softmax(self._teacher.logits(images, training=False))
+            targets += self._teacher.share * (said - targets)
         with tf.GradientTape() as tape:
             logits = self._model(images, training=True)
             losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-            loss = tf.reduce_mean(losses * weights)
+            loss = tf.reduce_mean(losses * weights) + sum(self._model.losses)
         gradients = tape.gradient(loss, self._variables)
         self._optimizer.learning_rate.assign(rate)
         self._optimizer.apply_gradients(zip(gradients, self._variables, strict=True))

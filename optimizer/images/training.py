@@ -16,7 +16,7 @@ from optimizer.data.dataset import Split
 from optimizer.images.checkpoint import Checkpoint, History, read_checkpoint, write_checkpoint
 from optimizer.images.config import ImageTrainConfig
 from optimizer.images.evaluate import Evaluator
-from optimizer.images.step import Stepper
+from optimizer.images.step import Stepper, Teacher
 from optimizer.keras_onnx import before_softmax
 from optimizer.progress import Advance
 from optimizer.scores import Scores
@@ -36,6 +36,8 @@ class ImageLessons:
     """What the weights are fitted to."""
     validation: Split
     """What chooses the epoch."""
+    teacher: Teacher | None = None
+    """What else it learns from; with none, labels alone."""
 
     def __post_init__(self) -> None:
         check_splits(self.training.y, self.validation.y)
@@ -102,7 +104,7 @@ def train(
     """
     watch = watch or Watch()
     logits = before_softmax(model)
-    stepper, evaluator = Stepper(logits, config), Evaluator(logits)
+    stepper, evaluator = Stepper(logits, config, lessons.teacher), Evaluator(logits)
     key = _key(model, lessons, config, seed) if watch.checkpoint else ""
     course = _resume(watch.checkpoint, key, stepper)
     plan = _Plan(lessons.training, config, seed, classes=int(logits.outputs[0].shape[-1]))
@@ -189,6 +191,9 @@ def _key(model: keras.Model, lessons: ImageLessons, config: ImageTrainConfig, se
     for layer in model.layers:
         digest.update(f"{type(layer).__name__} {layer.trainable}".encode())
     values: list[Any] = model.get_weights()
+    if lessons.teacher is not None:
+        digest.update(f"teacher {lessons.teacher.share}".encode())
+        values += lessons.teacher.logits.get_weights()
     for value in values:
         digest.update(np.ascontiguousarray(value).data)
     return digest.hexdigest()

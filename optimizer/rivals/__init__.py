@@ -1,0 +1,1 @@
+"""Rivals of Grad-CAM pruning: the same network, the same budget, one table."""

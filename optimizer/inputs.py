@@ -1,7 +1,7 @@
 """A data set as the network takes it, and the windows of it that each later stage looks at."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,8 @@ class Inputs:
     train: Labelled
     validation: Labelled
     test: Labelled
+    captured: Labelled | None = None
+    """What agents saw, of class -1 where nobody said which; those with a class are in `train`."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -33,8 +35,14 @@ class Inputs:
 
     @property
     def calibration(self) -> Array:
-        """Training windows that set first weights and int8 ranges, spread over the split."""
-        return _spread(self.train.x, CALIBRATION_WINDOWS)
+        """Windows that set first weights and int8 ranges, spread over the training split.
+
+        Up to half of them are captured ones, where there are any.
+        """
+        if self.captured is None:
+            return _spread(self.train.x, CALIBRATION_WINDOWS)
+        own = _spread(self.captured.x, CALIBRATION_WINDOWS // 2)
+        return np.concatenate([_spread(self.train.x, CALIBRATION_WINDOWS - len(own)), own])
 
     @property
     def samples(self) -> Array:
@@ -98,6 +106,25 @@ def build_inputs(
         return Labelled(np.stack(windows), split.y)
 
     return Inputs(**{name: build(name, split) for name, split in dataset.splits.items()})
+
+
+def with_captured(inputs: Inputs, captured: Labelled | None) -> Inputs:
+    """Add windows that agents saw: to the training split where they have a class, else only aside.
+
+    One that is in the validation or test split is left out: it would be fitted and then judged by.
+
+    Args:
+        inputs: Without captured windows.
+        captured: As the network takes them, of class -1 where nobody said which; None adds none.
+    """
+    if captured is None:
+        return inputs
+    held_out = {w.tobytes() for split in (inputs.validation, inputs.test) for w in split.x}
+    taken = captured.take(np.array([w.tobytes() not in held_out for w in captured.x], np.bool_))
+    if not len(taken.y):
+        return inputs
+    train = inputs.train.joined(taken.take(taken.y >= 0))
+    return replace(inputs, train=train, captured=taken)
 
 
 def build_every_input(dataset: Dataset, recipe: Recipe) -> tuple[Inputs, ...]:

@@ -15,6 +15,7 @@ from optimizer.data.dataset import DataConfig
 from optimizer.network import Genome, LengthGene, Multiple, Size
 from optimizer.partition import FOG_FACTOR, Bounds, Objective
 from optimizer.recipe.executor import ExecutorConfig
+from optimizer.recipe.field import FieldConfig
 from optimizer.recipe.search import SearchConfig
 from optimizer.recipe_section import Amount, Natural, Positive, Ratio, Section
 
@@ -192,6 +193,8 @@ class Recipe(Section, frozen=True):
     """Window steps between the data's windows and the network's input, in order."""
     train: TrainConfig = TrainConfig()
     """How it learns."""
+    field: FieldConfig | None = None
+    """What it learns from agents that are at work; nothing without this section."""
     search: SearchConfig | None = None
     """How its layers are searched for; without this section the given network is trained."""
     executor: ExecutorConfig = ExecutorConfig()
@@ -265,7 +268,8 @@ def describe_recipe(
 
     Where that takes another input than the recipe's own, 0, its window steps are with it.
 
-    Without the data's path: where a file lies on one machine says nothing, its fingerprint does.
+    Without the paths of the data and of captured inputs: where a file lies on one machine says
+    nothing, its fingerprint does.
     Nor does it say where networks were trained, or what the one was compared with.
     """
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))
@@ -274,6 +278,11 @@ def describe_recipe(
     plain.pop("compare")
     if recipe.search is None:
         plain.pop("search")
+    if recipe.field is None:
+        plain.pop("field")
+    else:
+        for where in ("prometheus", "captured", "labels"):
+            plain["field"].pop(where)
     if found is not None:
         plain["found"] = msgspec.json.decode(msgspec.json.encode(found))
         if index:

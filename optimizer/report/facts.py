@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from optimizer.report.captured import captured_text
 from optimizer.report.comparison import noise
 from optimizer.report.summary import RunSummary
 from optimizer.report.tables import Table, split_table
@@ -60,6 +61,7 @@ def protocol_section(summary: RunSummary) -> str:
     facts = {
         "data": f"{data['name']}, protocol {data['protocol']}",
         "data fingerprint": data["fingerprint"],
+        **({"captured inputs": captured} if (captured := captured_text(data)) else {}),
         "window steps": _steps(summary),
         "seed": f"{summary.recipe.seed}; the data were split with {summary.recipe.data.seed}",
         **({"network found by search": str(summary.found)} if summary.found else {}),

@@ -3,10 +3,13 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from optimizer.report.captured import captured_text
 from optimizer.report.comparison import comparison_table, noise
 from optimizer.report.facts import kept_epoch
+from optimizer.report.field import field_parts
 from optimizer.report.repeats import repeats_table
 from optimizer.report.summary import RunSummary
+from optimizer.report.tables import Table
 from optimizer.report.text import SYNTHETIC, describe_scores, points_table, trivial
 
 
@@ -19,6 +22,7 @@ def markdown(summary: RunSummary) -> str:
         f"Data: {summary.data['name']}, protocol *{summary.data['protocol']}*, seed"
         f" {summary.recipe.seed}. {summary.parameters} parameters. Bundle `{summary.bundle}`,"
         f" digest `{summary.packed.digest}`.",
+        f"Captured inputs: {captured}." if (captured := captured_text(summary.data)) else "",
         "## Figures",
         f"- test: {describe_scores(training.test_scores)}",
         f"- validation{', which chose the network' if summary.found else ''}:"
@@ -35,6 +39,10 @@ def markdown(summary: RunSummary) -> str:
         f"Modelled energy of one window on the edge, mode {summary.choice.cost.mode}.",
         _table(*points_table(summary)),
     ]
+    parts += (
+        _table(part.head, part.rows) if isinstance(part, Table) else part
+        for part in field_parts(summary.field)
+    )
     parts += _time(summary)
     return "\n\n".join(p for p in parts if p) + "\n"
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from optimizer.partition import Row
+from optimizer.report.captured import captured_text
 from optimizer.report.summary import RunSummary, Summary
 from optimizer.scores import Scores
 
@@ -40,6 +41,9 @@ def terminal_lines(summary: RunSummary) -> Iterator[str]:
     if summary.is_synthetic:
         yield SYNTHETIC
     yield f"data    {summary.data['name']}, protocol {summary.data['protocol']}"
+    captured = captured_text(summary.data)
+    if captured is not None:
+        yield f"field   {captured}"
     yield f"model   {summary.parameters} parameters, epoch {summary.training.best_epoch} kept"
     if summary.found:
         yield f"search  {summary.found}"

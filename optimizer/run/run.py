@@ -20,15 +20,19 @@ from optimizer.cut.graph import Graph
 from optimizer.data.dataset import Dataset
 from optimizer.data.load import load
 from optimizer.executor.executor import Executor, open_executor
+from optimizer.field.lesson import Lesson
 from optimizer.inputs import Inputs, build_every_input, draw_test_windows
 from optimizer.keras_onnx import before_softmax, export_keras
+from optimizer.latency import FogTime
 from optimizer.package.package import Offer, Verified, pack
 from optimizer.package.points import Profiles
 from optimizer.progress import Reporter, StageClock
 from optimizer.recipe.recipe import Recipe, read_recipe
 from optimizer.report.report import write_report
 from optimizer.report.summary import RunSummary
+from optimizer.run.captured import take_or_restore
 from optimizer.run.description import describe
+from optimizer.run.field import compare_choices, learn_or_restore
 from optimizer.run.points import Pricing
 from optimizer.run.search import search_or_restore
 from optimizer.run.short_training import ShortTraining
@@ -77,11 +81,18 @@ class _Job:
     profiles: Profiles
     folder: RunFolder
     reporter: Reporter
+    lesson: Lesson | None = None
+    """What the field taught; the profiles are then the corrected ones."""
+
+    @property
+    def fog(self) -> FogTime | None:
+        """What the fog adds to the latency, where the field told it."""
+        return None if self.lesson is None else self.lesson.fog
 
     @property
     def pricing(self) -> Pricing:
         """What points are priced with and held against."""
-        return Pricing(self.recipe, self.profiles)
+        return Pricing(self.recipe, self.profiles, self.fog)
 
 
 def run_recipe(request: RunRequest, reporter: Reporter) -> RunResult:
@@ -111,9 +122,11 @@ def run_recipe(request: RunRequest, reporter: Reporter) -> RunResult:
 
 def _run(job: _Job) -> RunSummary:
     recipe, clock = job.recipe, StageClock(job.reporter)
+    job = _taught(job, clock)
     with clock.stage("load the data") as advance:
         dataset = load(recipe.data, lambda what, done, total: advance(done, total, what))
         inputs = build_every_input(dataset, recipe)
+    dataset, inputs = take_or_restore(recipe, dataset, inputs, job.folder, clock)
     if dataset.is_synthetic:
         clock.say("SYNTHETIC data: what follows says nothing about real patients")
     with open_executor(recipe.executor) as executor:
@@ -124,6 +137,15 @@ def _run(job: _Job) -> RunSummary:
         write_report(summary, job.folder)
         job.folder.finish(summary.bundle, summary.packed.digest)
     return summary
+
+
+def _taught(job: _Job, reporter: Reporter) -> _Job:
+    """Return the job with the profiles that the field corrects, where it is asked."""
+    lesson = learn_or_restore(job.recipe, job.profiles, job.folder, reporter)
+    if lesson is None:
+        return job
+    profiles = Profiles((lesson.device,), (lesson.link,))
+    return dataclasses.replace(job, profiles=profiles, lesson=lesson)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +186,7 @@ def _make(bench: _Bench) -> RunSummary:
         points = job.pricing.points(cut, inputs, inputs.validation)
         choice = job.pricing.choose(points)
     with reporter.stage("write and test the bundle"):
-        offer = Offer(points, choice.point, choice.encoding)
+        offer = Offer(points, choice.point, choice.encoding, job.profiles)
         verified = Verified(len(windows), f"{dataset.name}, validation split", "keras")
         described = describe(job.recipe, job.profiles, dataset, record, found, verified)
         bundle = f"{recipe.name}-{recipe.version}.bundle"
@@ -186,12 +208,15 @@ def _make(bench: _Bench) -> RunSummary:
         found=found,
         statistics=_repeat(bench, task),
         comparison=_compare(bench, found, teacher),
+        field=None
+        if job.lesson is None
+        else compare_choices(job.lesson, job.pricing, points, packed.manifest.segments),
     )
 
 
 def _search(bench: _Bench, recipe: Recipe, folder: RunFolder) -> SearchRecord:
     trainer = ShortTraining(recipe, bench.inputs, len(bench.dataset.labels))
-    terms = Pricing(recipe, bench.job.profiles).terms
+    terms = Pricing(recipe, bench.job.profiles, bench.job.fog).terms
     return search_or_restore(recipe, terms, trainer, bench.executor, folder, bench.reporter)
 
 

@@ -9,7 +9,7 @@ import msgspec
 from optimizer.candidate import Candidate
 from optimizer.data.load import load
 from optimizer.executor.executor import Executor
-from optimizer.inputs import Inputs, build_inputs
+from optimizer.inputs import Inputs, build_inputs, with_captured
 from optimizer.progress import Reporter
 from optimizer.recipe.recipe import Recipe, StatisticsConfig
 from optimizer.run.task import Task
@@ -80,7 +80,7 @@ def repeat_or_restore(
                 ("seed", recipe.seed + i, recipe.data.seed, 0) for i in range(config.seeds)
             ]
             for i in range(1, config.splits + 1):
-                splits.append(_another(recipe, i))
+                splits.append(_another(task, i))
                 items.append(("split", recipe.seed, recipe.data.seed + i, i))
                 advance(0, len(items), f"splitting the data, {i} of {config.splits}")
             repeats = _Repeats(recipe, task.candidate, splits)
@@ -96,10 +96,12 @@ def repeat_or_restore(
     return record
 
 
-def _another(recipe: Recipe, number: int) -> _Split:
+def _another(task: Task, number: int) -> _Split:
+    recipe = task.recipe
     data = msgspec.structs.replace(recipe.data, seed=recipe.data.seed + number)
     dataset = load(data)
-    inputs, untrained = build_inputs(dataset, recipe), None
+    inputs = with_captured(build_inputs(dataset, recipe), task.inputs.captured)
+    untrained = None
     if recipe.train.teacher is not None:
         untrained = Teachers(recipe.train, inputs, len(dataset.labels), recipe.seed)
     return _Split(inputs, untrained, None)

@@ -100,6 +100,8 @@ class Updates:
             profile, ratio = config.device_profile, config.update_slow_ratio
             limit_s = allowed_head_s(before.plan, before_s, plan, profile, ratio)
             hangar.keep_as(first, before, self._store.path(before.digest))
+            # Its own windows too, once it takes over.
+            hangar.keep_as(trusted, None, self._store.path(before.digest))
             rotation.begin_trial(first, Referee(Limits(config.update_windows, limit_s)))
         self._updater = Updater(self._store, hangar, rotation, config)
         profile = first.meter.device.name if isinstance(first.meter, ProfileMeter) else ""

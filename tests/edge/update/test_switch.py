@@ -100,6 +100,25 @@ def test_run_that_ends_during_a_trial_holds_nothing_against_the_bundle(
     assert not state.is_trial
 
 
+def test_run_that_begins_during_a_trial_goes_on_with_the_bundle_before(
+    feed, director, two_fogs, bundle, bundle_path, good_path, good, check
+):
+    """Where that one is wanted again its windows are kept as ever, and written."""
+    fogs = two_fogs(good_path)
+    director.direct(good.digest)
+    first = feed(fog=fogs, update_windows=1000)
+    first.feed_until(lambda: director.is_told(pb.UPDATE_STATE_TRIAL, good.digest))
+    first.end()
+    second = feed(fog=fogs, update_windows=1000)
+    second.feed_until(lambda: len(second.lines()) > 5)
+    director.direct(bundle.digest)
+    second.feed_until(lambda: director.is_told(DONE, bundle.digest))
+    second.feed(100)
+    lines = second.end()
+    check(second, lines)
+    assert [(good.digest, 2), (bundle.digest, 1)] == runs(lines)
+
+
 def test_bundle_on_trial_is_withdrawn_by_a_directive_for_the_one_before(
     feed, director, two_fogs, bundle, bundle_path, good_path, good, check, updates_folder
 ):

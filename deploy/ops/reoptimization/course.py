@@ -15,7 +15,7 @@ from optimizer.serve.job import Job, State
 from reoptimization.essence import essence, read_manifest
 from reoptimization.fog import Fog
 from reoptimization.jobs import Jobs
-from reoptimization.narrator import Narrator
+from reoptimization.narrator import Teller
 from reoptimization.outcome import Code, Outcome, Stopped, stopped_outcome
 from reoptimization.patience import Patience
 from reoptimization.request import Request
@@ -28,7 +28,7 @@ class Course:
     """One request from its beginning to its outcome."""
 
     def __init__(
-        self, request: Request, narrator: Narrator, patience: Patience | None = None
+        self, request: Request, narrator: Teller, patience: Patience | None = None
     ) -> None:
         """Connect when the first call is made.
 

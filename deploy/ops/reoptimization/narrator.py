@@ -14,7 +14,46 @@ from optimizer.serve.watch_command import Bar
 from reoptimization.outcome import Code, Outcome
 
 
-class Narrator:
+class Teller:
+    """Tells of each step in a line."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        """Hand each line to `write`."""
+        self._write = write
+
+    def say(self, text: str) -> None:
+        """Tell of a step."""
+        self._write(text)
+
+    @contextmanager
+    def following(self) -> Iterator[Callable[[Job], None]]:
+        """Give what shows how far a job is: a line for each stage."""
+        stage = ""
+
+        def tell(job: Job) -> None:
+            nonlocal stage
+            if job.progress.stage not in ("", stage):
+                stage = job.progress.stage
+                self.say(f"job {job.id}: {stage}")
+
+        yield tell
+
+    @contextmanager
+    def waiting(self) -> Iterator[Callable[[str], None]]:
+        """Give what shows how a trial stands: a line where other words come, not other numbers."""
+        last = ""
+
+        def tell(text: str) -> None:
+            nonlocal last
+            words = "".join(c for c in text if not c.isdigit())
+            if words != last:
+                last = words
+                self.say(text)
+
+        yield tell
+
+
+class Narrator(Teller):
     """Tells people on standard output, or, with JSON, on standard error."""
 
     def __init__(
@@ -25,6 +64,7 @@ class Narrator:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Begin; `clock` is Unix time."""
+        super().__init__(self._note)
         self._is_json = is_json
         self._out = sys.stdout if out is None else out
         self._steps = sys.stderr if is_json else self._out
@@ -32,47 +72,29 @@ class Narrator:
         self._console = Console(stderr=True)
         self._told: list[dict[str, Any]] = []
 
-    def say(self, text: str) -> None:
-        """Tell of a step."""
-        now = self._clock()
-        self._told.append({"at_s": now, "text": text})
-        self._steps.write(f"{time.strftime('%H:%M:%S', time.localtime(now))}  {text}\n")
-        self._steps.flush()
+    @property
+    def _is_live(self) -> bool:
+        return self._console.is_terminal and not self._is_json
 
     @contextmanager
     def following(self) -> Iterator[Callable[[Job], None]]:
         """Give what shows how far a job is: a bar on a terminal, else a line for each stage."""
-        stage = ""
-
-        def tell(job: Job) -> None:
-            nonlocal stage
-            if job.progress.stage not in ("", stage):
-                stage = job.progress.stage
-                self.say(f"job {job.id}: {stage}")
-
-        if self._console.is_terminal and not self._is_json:
+        if self._is_live:
             with Bar(self._console) as bar:
                 yield bar.show
         else:
-            yield tell
+            with super().following() as tell:
+                yield tell
 
     @contextmanager
     def waiting(self) -> Iterator[Callable[[str], None]]:
         """Give what shows how a trial stands: on a terminal as it goes, else each new word."""
-        last = ""
-
-        def tell(text: str) -> None:
-            nonlocal last
-            word = "".join(c for c in text if not c.isdigit())
-            if word != last:
-                last = word
-                self.say(text)
-
-        if self._console.is_terminal and not self._is_json:
+        if self._is_live:
             with self._console.status("on trial") as status:
                 yield status.update
         else:
-            yield tell
+            with super().waiting() as tell:
+                yield tell
 
     def end(self, outcome: Outcome) -> None:
         """Tell how it ended; what stopped it goes to standard error."""
@@ -91,3 +113,9 @@ class Narrator:
         }
         self._out.write(msgspec.json.encode(told).decode() + "\n")
         self._out.flush()
+
+    def _note(self, text: str) -> None:
+        now = self._clock()
+        self._told.append({"at_s": now, "text": text})
+        self._steps.write(f"{time.strftime('%H:%M:%S', time.localtime(now))}  {text}\n")
+        self._steps.flush()

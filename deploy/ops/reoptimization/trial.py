@@ -11,7 +11,7 @@ from typing import Any
 
 from headtail.v1 import control_pb2 as pb
 from reoptimization.fog import Fog, NotNow
-from reoptimization.narrator import Narrator
+from reoptimization.narrator import Teller
 from reoptimization.outcome import Code, Stopped
 from reoptimization.patience import Patience
 from reoptimization.standing import active_of, canary_event, record_of
@@ -36,7 +36,7 @@ class Trial:
     """The trial of one bundle against the one that was active when it was asked for."""
 
     def __init__(
-        self, fog: Fog, narrator: Narrator, patience: Patience, digest: str, active: str
+        self, fog: Fog, narrator: Teller, patience: Patience, digest: str, active: str
     ) -> None:
         """Take the bundle's digest, and that of the active one."""
         self._fog = fog

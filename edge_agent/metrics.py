@@ -126,10 +126,10 @@ class Metrics:
         self.registry.register(collector)
 
     def watch_round_trips(self) -> Callable[[float], None]:
-        """Return what is to be told of the round trip of each small call to a fog, in seconds."""
+        """Return what is to be told of the round trip of each empty call to a fog, in seconds."""
         return Histogram(
             "edge_round_trip_seconds",
-            "Round trip of a report on updates to the fog, which holds no window.",
+            "Round trip of an empty call to the fog, before a report on updates.",
             buckets=ROUND_TRIP_BUCKETS_S,
             registry=self.registry,
         ).observe

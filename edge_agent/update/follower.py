@@ -17,6 +17,7 @@ from grpc import StatusCode
 
 from edge_agent.backoff import delays
 from edge_agent.config import Config
+from edge_agent.fog_check import SERVICE
 from edge_agent.fog_client import call_error, channel_options, one_line
 from edge_agent.running import client_tls
 from edge_agent.update.directive import Directive, Report
@@ -73,12 +74,13 @@ class Follower:
         self._lock = threading.Condition()
         self._channel: grpc.Channel | None = None
         self._stub: ControlStub | None = None
+        self._ping: Callable[..., bytes] | None = None
         self._fog = ""
         self._last: Report | None = None
         self._is_changed = self._is_said = False
         self._closed = threading.Event()
         self.observe: Callable[[float], object] = lambda _: None
-        """Told of the round trip of each report that was answered, in seconds."""
+        """Told of the round trip of an empty call before each report that nothing waits for."""
         self._threads = [
             threading.Thread(target=self._watch, name="follower", daemon=True),
             threading.Thread(target=self._tell, name="reporter", daemon=True),
@@ -175,8 +177,11 @@ class Follower:
         tls = client_tls(self._config)
         channel = secure_channel(fog, tls, channel_options(self._config.keepalive_s))
         stub = ControlStub(channel)
+        ping: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+            SERVICE + "ServerReady", request_serializer=None, response_deserializer=None
+        )
         with self._lock:
-            self._channel, self._stub, self._fog = channel, stub, fog
+            self._channel, self._stub, self._ping, self._fog = channel, stub, ping, fog
             if self._closed.is_set():
                 channel.close()
             self._is_changed = True
@@ -185,7 +190,7 @@ class Follower:
 
     def _hang_up(self, channel: grpc.Channel) -> None:
         with self._lock:
-            self._channel = self._stub = None
+            self._channel = self._stub = self._ping = None
         channel.close()
 
     def _say_deaf(self, fog: str, code: StatusCode, text: str) -> None:
@@ -219,19 +224,28 @@ class Follower:
                     lambda: (self._is_changed and self._stub) or self._closed.is_set(),
                     self._interval_s,
                 )
-                stub = self._stub
+                stub, ping, is_idle = self._stub, self._ping, not self._is_changed
                 if stub is not None:
                     self._is_changed = False
             if stub is None or self._closed.is_set():
                 continue
+            if is_idle and ping is not None:
+                self._measure(ping)
             try:
-                status, began_s = self._status(), time.monotonic()
-                directive = stub.ReportStatus(status, timeout=CALL_S)
-                self.observe(time.monotonic() - began_s)
-                self._take(directive)
+                self._take(stub.ReportStatus(self._status(), timeout=CALL_S))
             except (grpc.RpcError, ValueError) as error:
                 log.debug("report not taken: %s", error)
                 self._closed.wait(MIN_REPORT_S)
+
+    def _measure(self, ping: Callable[..., bytes]) -> None:
+        """Tell how long the smallest of calls takes: a report is no smaller than a window."""
+        began_s = time.monotonic()
+        try:
+            ping(b"", timeout=CALL_S)
+        except (grpc.RpcError, ValueError) as error:
+            log.debug("round trip not measured: %s", error)
+            return
+        self.observe(time.monotonic() - began_s)
 
     def _status(self) -> Any:
         with self._lock:

@@ -74,7 +74,7 @@ def fit_way(model: PowerTime, ways: Sequence[Way], trips: RoundTrips | None) -> 
     if trips is None:
         limited = _limited(model, throughput, "above the delay as it was")
         return FittedWay(None, *limited)._replace(kept=(NO_TRIPS,))
-    how = f"above the low quartile of {trips.count:.0f} round trips"
+    how = f"above {trips.count:.0f} round trips"
     return FittedWay(delay_s, *_limited(model, throughput, how))
 
 

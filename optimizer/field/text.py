@@ -62,7 +62,7 @@ def trips_line(lesson: Lesson) -> str:
     """Return what is known of round trips and of windows that came to nothing."""
     seen = lesson.seen
     trips = seen.round_trips
-    told = "none" if trips is None else f"{trips.count:.0f}, low quartile {show_s(trips.low_s)}"
+    told = "none" if trips is None else f"{trips.count:.0f} of {show_s(trips.low_s)}"
     loss = "unknown" if seen.loss_ratio is None else f"{seen.loss_ratio:.1%}"
     return f"round trips: {told}; sent and not answered: {loss}"
 

@@ -7,6 +7,7 @@ import msgspec
 
 from optimizer.partition import Row
 from optimizer.report.comparison import noise
+from optimizer.report.field import field_figures
 from optimizer.report.layers import every_cut, genome, layers_on_edge
 from optimizer.report.printed import best_totals
 from optimizer.report.radio import radio_rows
@@ -93,6 +94,8 @@ def figures(summary: RunSummary) -> bytes:
         }
     if summary.comparison is not None:
         told["comparison"] = summary.comparison.rows
+    if summary.field is not None:
+        told["field"] = field_figures(summary.field)
     if summary.seconds:
         told["seconds"] = summary.seconds
     return msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n"

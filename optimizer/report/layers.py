@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from headtail.bundle.profiles import find_device, find_link
 from headtail.operations import Operations
-from headtail.profile import read_device_profile, read_link_profile
 from optimizer.network import Genome
 from optimizer.package.points import Profiles
 from optimizer.partition import Row, before_training, list_rows, within_device
@@ -52,11 +52,12 @@ def every_cut(summary: RunSummary) -> tuple[LayerRow, ...]:
     """Return the cut after every layer with every encoding, none and all of them among them.
 
     Raises:
-        ConfigError: If a profile of the recipe can no longer be read.
+        ConfigError: If a profile that the bundle does not bring along can no longer be read.
     """
     partition = summary.recipe.partition
-    device = read_device_profile(partition.device_profile)
-    link = read_link_profile(partition.link_profile)
+    brought, cost = summary.packed.manifest.profiles, summary.choice.cost
+    device = find_device(brought, cost.device_profile)
+    link = find_link(brought, cost.link_profile)
     points = price(genome(summary), Profiles((device,), (link,)), partition.encodings)
     bounds = within_device(before_training(partition.bounds), device)
     offered = {layers_at(summary, p.index): p.index for p in summary.packed.manifest.points}

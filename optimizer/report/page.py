@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from optimizer.report.comparison import comparison_table, noise
 from optimizer.report.facts import kept_epoch, protocol_section, tiles, time_section
+from optimizer.report.field import field_section
 from optimizer.report.layers import genome, layers_on_edge
 from optimizer.report.printed import printed_tables
 from optimizer.report.radio import radio_rows
@@ -48,6 +49,7 @@ def _sections(summary: RunSummary, drawn: Mapping[str, str]) -> Iterator[str]:
     yield _network(summary, drawn)
     yield _search(summary, drawn)
     yield _points(summary, drawn)
+    yield field_section(summary.field)
     yield _radio(summary, drawn)
     yield _comparison(summary, drawn)
     yield _printed(summary)

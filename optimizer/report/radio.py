@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headtail.ble import marginal_energy_j
+from headtail.bundle.profiles import find_link
 from headtail.cost_model import BleLink
 from headtail.energy import idle_power_w, predict_transmission
 from headtail.profile import LinkProfile, list_link_profiles, read_link_profile
@@ -44,9 +45,9 @@ class RadioRow:
 
 def radio_rows(summary: RunSummary) -> tuple[RadioRow, ...]:
     """Return the chosen point's payload priced over the run's link and every Bluetooth link."""
-    own = summary.recipe.partition.link_profile
+    own = find_link(summary.packed.manifest.profiles, summary.choice.cost.link_profile)
     names = [n for n in list_link_profiles() if n.startswith("ble-")]
-    links = {link.name: link for link in map(read_link_profile, dict.fromkeys((own, *names)))}
+    links = {link.name: link for link in (*map(read_link_profile, names), own)}
     ordered = sorted(links.values(), key=lambda link: (link.mode != "paper", link.name))
     return tuple(_radio_row(summary, link) for link in ordered)
 

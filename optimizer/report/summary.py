@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from optimizer.compare.compare import ComparisonRecord
+from optimizer.field.outcome import FieldOutcome
 from optimizer.package.package import Packed
 from optimizer.partition import Choice, Row
 from optimizer.recipe.recipe import Recipe
@@ -67,3 +68,5 @@ class RunSummary(Summary):
     """How the network does with other seeds and on other splits; None where nothing was asked."""
     comparison: ComparisonRecord | None = None
     """What it is held against; None where nothing was asked for."""
+    field: FieldOutcome | None = None
+    """What was learned from agents at work; None where nothing was asked for."""

@@ -11,6 +11,7 @@ from optimizer.cut.graph import Graph, read_graph
 from optimizer.inputs import Inputs
 from optimizer.keras_onnx import export_keras
 from optimizer.labelled import Labelled
+from optimizer.latency import FogTime
 from optimizer.network import Genome
 from optimizer.package.points import Profiles, Windows, build_points
 from optimizer.partition import (
@@ -18,7 +19,7 @@ from optimizer.partition import (
     Choice,
     Row,
     before_training,
-    choose,
+    choose_row,
     list_rows,
     within_device,
 )
@@ -33,6 +34,8 @@ class Pricing:
 
     recipe: Recipe
     profiles: Profiles
+    fog: FogTime | None = None
+    """What the fog adds to the latency, where the field tells it."""
 
     @property
     def bounds(self) -> Bounds:
@@ -49,6 +52,7 @@ class Pricing:
             partition.objective,
             partition.encodings,
             partition.fog_factor,
+            fog=self.fog,
         )
 
     def cut(self, content: bytes) -> tuple[Graph, CutModel]:
@@ -77,17 +81,12 @@ class Pricing:
         partition, asked = self.recipe.partition, self.recipe.search
         if asked is not None and asked.method == "no_partition":
             points = points[-1:]
-        return choose(
-            points,
-            bounds or self.bounds,
-            partition.objective,
-            *self._names,
-            partition.fog_factor,
-        )
+        best = choose_row(self._rows(points, bounds or self.bounds), partition.objective)
+        return Choice(best.point, best.encoding, best.cost)
 
     def rows(self, points: tuple[Point, ...]) -> tuple[Row, ...]:
         """Return every point with every encoding, priced and held against the bounds."""
-        return list_rows(points, self.bounds, *self._names, self.recipe.partition.fog_factor)
+        return self._rows(points, self.bounds)
 
     def check(self, genome: Genome, inputs: Inputs) -> None:
         """Raise what `choose` would raise after the training, as far as it can be known now.
@@ -112,6 +111,6 @@ class Pricing:
         choice = self.choose(points, before_training(self.bounds))
         return Candidate(genome, index, choice.point, choice.encoding)
 
-    @property
-    def _names(self) -> tuple[str, str]:
-        return self.profiles.devices[0].name, self.profiles.links[0].name
+    def _rows(self, points: tuple[Point, ...], bounds: Bounds) -> tuple[Row, ...]:
+        names = self.profiles.devices[0].name, self.profiles.links[0].name
+        return list_rows(points, bounds, *names, self.recipe.partition.fog_factor, self.fog)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from headtail.errors import PruningError
-from optimizer.prune.groups import ChannelGroups, PruningGroup
+from optimizer.prune.groups import ChannelGroups, Keep, PruningGroup
 from optimizer.prune.scores import FloatArray
 
 
@@ -36,11 +36,9 @@ class Diversity:
 
     def of(self, group: PruningGroup, channels: Sequence[int]) -> float:
         """Return the relative diversity of some channels of a group."""
-        rows = self.weights[group.name]
-        if group.name not in self._whole:
-            self._whole[group.name] = vendi_score((rows @ rows.T) ** 2)
+        rows, whole = self.weights[group.name], self._of_all(group.name)
         chosen = rows[list(channels)]
-        return vendi_score((chosen @ chosen.T) ** 2) / self._whole[group.name]
+        return vendi_score((chosen @ chosen.T) ** 2) / whole
 
     def completed(self, group: PruningGroup, channels: Sequence[int]) -> list[int]:
         """Return the channels and as many others as it takes to reach the bound.
@@ -59,6 +57,25 @@ class Diversity:
             else:
                 low = middle
         return [*chosen, *order[:high]]
+
+    def after(self, keep: Keep) -> "Diversity":
+        """Return the same bound for what a pruning left, still relative to all there was.
+
+        Args:
+            keep: Channels that are left, by group; a group that is not named is whole.
+        """
+        whole = {name: self._of_all(name) for name in self.weights}
+        left = {
+            name: rows[list(keep.get(name, range(len(rows))))]
+            for name, rows in self.weights.items()
+        }
+        return Diversity(self.minimum, left, whole)
+
+    def _of_all(self, name: str) -> float:
+        if name not in self._whole:
+            rows = self.weights[name]
+            self._whole[name] = vendi_score((rows @ rows.T) ** 2)
+        return self._whole[name]
 
     def _farthest_first(self, group: PruningGroup, chosen: Sequence[int]) -> list[int]:
         rows = self.weights[group.name]

@@ -1,7 +1,7 @@
 """Which channels stay: by a threshold, within limits of cost and diversity."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -27,6 +27,8 @@ class Rules:
     """Smallest share of its channels that a group keeps, 0 to 1; one channel always stays."""
     diversity: Diversity | None = None
     """What the kept channels of every group must still span; None: no such bound."""
+    widths: Mapping[str, int] = field(default_factory=dict)
+    """By group, the channels that `min_share` is a share of; by default those it has."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -126,7 +128,8 @@ def _kept(
 ) -> tuple[int, ...]:
     width = len(row)
     order = np.argsort(-row, kind="stable")
-    count = max(count, int(np.ceil(rules.min_share * width)), 1)
+    least = int(np.ceil(rules.min_share * rules.widths.get(name, width)))
+    count = max(count, min(least, width), 1)
     chosen = order[:count].tolist()
     if rules.diversity is not None:
         chosen = rules.diversity.completed(groups[name], chosen)

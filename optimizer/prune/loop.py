@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import keras
@@ -111,10 +111,12 @@ def prune_in_steps(
         current = read_keras_file(folder / record.steps[-1].model) if record.steps else model
         groups = find_groups(current)
         limit = plan.share(number) * total
-        keep = keep_for_macs(groups, judge(current, groups), limit, plan.rules)
+        before = record.steps[-1].keep if record.steps else {}
+        keep = keep_for_macs(
+            groups, judge(current, groups), limit, _rules(plan.rules, whole, before)
+        )
         pruned = prune(current, keep, groups).model
         accuracy = float(fine_tune(pruned))
-        before = record.steps[-1].keep if record.steps else {}
         step = Step(
             macs=groups.macs(keep),
             parameters=pruned.count_params(),
@@ -137,6 +139,13 @@ def _outcome(folder: Path, record: Record, plan: Plan) -> Outcome:
             f" reached {record.steps[0].accuracy:g}",
         )
     return Outcome(read_keras_file(folder / taken[-1].model), taken, len(taken) == plan.steps)
+
+
+def _rules(rules: Rules, whole: ChannelGroups, before: Keep) -> Rules:
+    """Return the rules for a model of which earlier steps left some channels."""
+    diversity = rules.diversity.after(before) if rules.diversity else None
+    widths = {group.name: group.width for group in whole.groups}
+    return replace(rules, diversity=diversity, widths=widths)
 
 
 def _is_missed(record: Record, plan: Plan) -> bool:

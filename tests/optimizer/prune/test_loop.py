@@ -89,6 +89,25 @@ def test_a_folder_of_another_plan_is_refused(model, tmp_path) -> None:
         prune_in_steps(model, judge, Trainer(0.9), Plan(0.8), tmp_path)
 
 
+def test_shares_and_diversity_are_of_the_original_whatever_earlier_steps_left(
+    model, tmp_path
+) -> None:
+    from optimizer.prune.diversity import channel_diversity
+    from optimizer.prune.groups import find_groups
+    from optimizer.prune.keep import Rules
+    from optimizer.prune.loop import Plan, prune_in_steps
+
+    groups = find_groups(model)
+    bound = channel_diversity(groups, 0.5)
+    plan = Plan(0.6, 2, Rules(min_share=0.5, diversity=bound))
+    last = prune_in_steps(model, judge, Trainer(0.9, 0.9), plan, tmp_path).steps[-1]
+    for group in groups.groups:
+        kept = last.keep[group.name]
+        assert 2 * len(kept) >= group.width
+        assert bound.of(group, kept) >= 0.5 - 1e-9
+    assert any(len(last.keep[g.name]) < g.width for g in groups.groups)
+
+
 def test_a_damaged_step_is_named(model, tmp_path) -> None:
     from optimizer.prune.loop import Plan, prune_in_steps
 

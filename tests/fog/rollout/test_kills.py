@@ -14,6 +14,7 @@ from operating import wait_for
 from fog_server.rollout.database import Database
 from fog_server.rollout.state import State
 
+Status = grpc.StatusCode
 X = {"x": np.zeros((1, 16, 2), np.float32)}
 # A program that does one thing to the store of a folder and is killed at a given point of it.
 KILLED = """
@@ -155,6 +156,52 @@ def test_two_fogs_on_one_folder_agree(fog, managed, start_managed, operate, vers
     assert all(here == there for here, there in roles.values())
     assert 2 == len({here for here, _ in roles.values()})
     assert {*"abcdefgh"} == {a.status.agent for a in other.model().agents}
+
+
+def change_until(is_over, operator, answered):
+    """Do as `change_for_ever` beside others who do the same: being told is no failure."""
+    while not is_over.is_set():
+        try:
+            if operator.states()["2.0"] == "canary":
+                answered.append(operator.roll_back().generation)
+            else:
+                answered.append(operator.canary("2.0", bake_s=3600.0).generation)
+        except grpc.RpcError as error:
+            if error.code() in (Status.UNAVAILABLE, Status.CANCELLED):
+                return
+            if error.code() not in (Status.FAILED_PRECONDITION, Status.ABORTED):
+                raise
+
+
+def test_of_fogs_on_one_folder_one_is_killed_at_random(template, folder, start_program, operate):
+    """The others go on at once; nothing that any of them answered is lost, or made twice."""
+    shutil.copytree(template, folder, dirs_exist_ok=True)
+    programs = [start_program() for _ in range(3)]
+    answered = [[] for _ in programs]
+    is_over = threading.Event()
+    threads = [
+        threading.Thread(target=change_until, args=(is_over, operate(address), mine))
+        for (_, address), mine in zip(programs, answered, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for victim in (0, 1):
+        seen = len(answered[-1])
+        wait_for(lambda n=seen: len(answered[-1]) >= n + 5)
+        programs[victim][0].kill()
+        threads[victim].join()
+    seen = len(answered[-1])
+    wait_for(lambda: len(answered[-1]) >= seen + 5)
+    is_over.set()
+    threads[-1].join()
+    model = operate(programs[-1][1]).model()
+    made = sorted(generation for mine in answered for generation in mine)
+    assert sorted(set(made)) == made
+    assert made[-1] <= model.generation
+    assert len(made) >= model.generation - 3 - 2, "each that was killed may owe one answer"
+    again = operate(start_program()[1]).model()
+    assert model.generation == again.generation
+    assert [e.generation for e in model.events] == [e.generation for e in again.events]
 
 
 def test_canary_survives_a_restart(managed, fog, start_managed, operate, versions):

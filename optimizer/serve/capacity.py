@@ -1,9 +1,9 @@
 """The machine's cores, GPUs and memory, dealt out to jobs."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from headtail.errors import ConfigError, RequestInvalid
 from optimizer.serve.config import Capacity
@@ -87,15 +87,35 @@ def find_machine(capacity: Capacity) -> Machine:
 
 
 def _memory_bytes() -> int:
-    """Return the machine's memory, or what the control group allows where that is less."""
+    """Return the machine's memory, or what its control groups allow where that is less."""
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([whole, *_group_limits()])
+
+
+def _group_limits() -> Iterator[int]:
+    """Yield the memory limits of this process's control group and of those that it lies in."""
     try:
-        # One line, `0::/system.slice/optimizer.service`, where there is version 2 alone.
-        group = _OWN_GROUP.read_text(encoding="utf-8").strip().rpartition(":")[2]
-        limit = (_CONTROL_GROUPS / group.lstrip("/") / "memory.max").read_text(encoding="ascii")
+        lines = _OWN_GROUP.read_text(encoding="utf-8").splitlines()
     except OSError:
-        return whole
-    return min(whole, int(limit)) if limit.strip().isdigit() else whole
+        return
+    for line in lines:
+        # `0::/system.slice/optimizer.service` of version 2, `9:memory:/...` of version 1.
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            root, name = _CONTROL_GROUPS, "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = _CONTROL_GROUPS / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        group = PurePosixPath(path)
+        # In a container the path may be that of the host, of which only the root is seen.
+        for parent in (group, *group.parents):
+            try:
+                limit = (root / str(parent).lstrip("/") / name).read_text(encoding="ascii")
+            except OSError:
+                continue
+            if limit.strip().isdigit():
+                yield int(limit)
 
 
 def _left(all_of: tuple[int, ...], taken: Iterable[tuple[int, ...]]) -> tuple[int, ...]:

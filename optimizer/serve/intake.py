@@ -18,14 +18,15 @@ from optimizer.progress_event import (
 )
 from optimizer.serve.folder import JobFolder
 from optimizer.serve.job import Progress
+from optimizer.serve.spent_output import release
 from optimizer.serve.store import JobStore
 
 READ_BYTES = 256 << 10
 """Most that is read of a file at once; also the longest line, whole or cut."""
 MAX_LINE = 1000
 """Characters of a line that are kept."""
-MAX_OUTPUT_BYTES = 16 << 20
-"""Size at which the file of a job's lines is emptied, once they have been read."""
+RELEASE_BYTES = 16 << 20
+"""After so many more bytes that were read of a file their space is given back."""
 
 
 @dataclass(slots=True)
@@ -88,7 +89,8 @@ class Intake:
             row = self._store.row(job)
             events, events_end = _new_lines(folder.events, row["events_bytes"], is_over)
             output, output_end = _new_lines(folder.output, row["output_bytes"], is_over)
-            if (events_end, output_end) == (row["events_bytes"], row["output_bytes"]):
+            before = row["events_bytes"], row["output_bytes"]
+            if (events_end, output_end) == before:
                 return False
             batch = _Batch()
             for line in events:
@@ -105,8 +107,10 @@ class Intake:
                 job,
             )
             self._store_batch(job, batch)
-        if output_end >= MAX_OUTPUT_BYTES and folder.output.stat().st_size == output_end:
-            os.truncate(folder.output, 0)  # the next read sees a file shorter than it was read
+        ends = (folder.events, before[0], events_end), (folder.output, before[1], output_end)
+        for path, start, end in ends:
+            if end // RELEASE_BYTES > start // RELEASE_BYTES:
+                release(path, end)
         return True
 
     def _store_batch(self, job: str, batch: _Batch) -> None:
@@ -164,7 +168,7 @@ def _new_lines(path: Path, offset: int, is_over: bool) -> tuple[list[bytes], int
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size < offset:
-                offset = 0  # it was emptied
+                offset = 0  # an older service emptied it
             file.seek(offset)
             data = file.read(READ_BYTES)
     except FileNotFoundError:

@@ -18,6 +18,7 @@ FILE = "recipe.toml"
 _FREE_TEXT = {("name",), ("version",), ("task",), ("executor", "address")}
 _FREE_TEXT |= {("freeze", "always"), ("freeze", "layers"), ("prune", "keep_layers")}
 _PATH_KEY = re.compile(r"(.*_)?(path|file|folder)s?")
+_FOLDERS = {("field", "captured"), ("field", "labels")}
 _WEIGHTS, _NO_FILES = ("backbone", "weights"), {"none", "imagenet"}
 
 
@@ -101,6 +102,7 @@ def _is_path(key: tuple[str, ...], value: str) -> bool:
         return False
     looks = "/" in value or "\\" in value or value[:1] in ("~", ".")
     is_named = _PATH_KEY.fullmatch(key[-1]) is not None
+    is_named |= key in _FOLDERS and bool(value)
     is_named |= key == _WEIGHTS and value not in _NO_FILES
     return looks or bool(PurePosixPath(value).suffix) or is_named
 

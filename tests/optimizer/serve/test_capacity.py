@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headtail.errors import ConfigError, RequestInvalid
+from optimizer.serve import capacity
 from optimizer.serve.capacity import Grant, Machine, find_machine
 from optimizer.serve.config import Capacity
 from optimizer.serve.job import Resources
@@ -69,3 +70,48 @@ def test_machine_is_what_this_process_may_use() -> None:
     assert 0 < whole.memory_bytes <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     with pytest.raises(ConfigError, match=r"capacity\.cpus: expected at most the \d+ there are"):
         find_machine(Capacity(cpus=len(cores) + 1))
+
+
+@pytest.mark.parametrize(
+    ("own", "limits", "expected"),
+    [
+        ("0::/a.slice/o.service", {"a.slice/o.service/memory.max": "1000"}, 1000),
+        (
+            "0::/a.slice/b.slice/o.service",
+            {"a.slice/memory.max": "500", "a.slice/b.slice/memory.max": "max"},
+            500,
+        ),
+        (
+            "0::/a.slice/o.service",
+            {"a.slice/memory.max": "2000", "a.slice/o.service/memory.max": "700"},
+            700,
+        ),
+        ("0::/", {"memory.max": "300"}, 300),
+        ("0::/of/the/host", {"memory.max": "300"}, 300),
+        (
+            "9:cpu,memory:/a/b\n1:name=systemd:/a:b\n0::/",
+            {"memory/a/memory.limit_in_bytes": "400"},
+            400,
+        ),
+        ("0::/a.slice", {"a.slice/memory.max": "max"}, None),
+        ("0::/a.slice", {}, None),
+    ],
+)
+def test_memory_is_what_every_control_group_above_allows(
+    own, limits, expected, tmp_path, monkeypatch
+) -> None:
+    """Of both versions; the least counts, and no limit is none."""
+    (tmp_path / "own").write_text(f"{own}\n")
+    for path, limit in limits.items():
+        (tmp_path / "groups" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "groups" / path).write_text(f"{limit}\n")
+    monkeypatch.setattr(capacity, "_OWN_GROUP", tmp_path / "own")
+    monkeypatch.setattr(capacity, "_CONTROL_GROUPS", tmp_path / "groups")
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert (expected or whole) == find_machine(Capacity()).memory_bytes
+
+
+def test_memory_of_a_machine_without_control_groups_is_all_of_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(capacity, "_OWN_GROUP", tmp_path / "none")
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert whole == find_machine(Capacity()).memory_bytes

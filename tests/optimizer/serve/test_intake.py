@@ -1,13 +1,17 @@
 """What processes write, brought into the store once, whatever is torn or too much."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from serve_case import request
 
 from optimizer.serve import intake as intakes
+from optimizer.serve import spent_output
 from optimizer.serve.folder import JobFolder
 from optimizer.serve.intake import Intake, one_line
+from optimizer.serve.spent_output import release
 from optimizer.serve.store import JobStore
 
 
@@ -92,14 +96,51 @@ def test_line_without_end_is_cut(desk, monkeypatch) -> None:
     assert ["x" * 64, "x" * 64, "x" * 22, "last"] == desk.texts
 
 
-def test_long_output_is_emptied_once_it_was_read(desk, monkeypatch) -> None:
-    """And what comes after it is not lost."""
-    monkeypatch.setattr(intakes, "MAX_OUTPUT_BYTES", 100)
-    desk.write(output="x" * 99 + "\n")
-    assert 0 == desk.files.output.stat().st_size
+def test_space_of_what_was_read_is_given_back(desk, monkeypatch) -> None:
+    """And what comes after it is read as ever."""
+    monkeypatch.setattr(intakes, "RELEASE_BYTES", 100_000)
+    for _ in range(5):
+        desk.write(output=("x" * 99 + "\n") * 1000)
+    found = desk.files.output.stat()
+    assert 500_000 == found.st_size
+    if _can_release(desk.files.path):
+        assert 512 * found.st_blocks < 100_000
+    assert b"\n" == desk.files.output.read_bytes()[-1:]
     desk.write(output="after\n")
     assert "after" == desk.texts[-1]
-    assert 2 == desk.store.get(desk.job).lines
+    assert 5001 == desk.store.get(desk.job).lines
+
+
+def test_no_line_is_lost_that_is_written_meanwhile(desk, monkeypatch) -> None:
+    """By a process that never waits, while space is given back again and again."""
+    monkeypatch.setattr(intakes, "RELEASE_BYTES", 1000)
+    desk.intake = Intake(desk.store, 20_000)
+    with desk.files.output.open("ab") as output:
+        writer = subprocess.Popen(
+            [sys.executable, "-uc", "for i in range(4000): print('line', i)"], stdout=output
+        )
+    with writer:
+        while writer.poll() is None:
+            desk.intake.read(desk.job, desk.files)
+    desk.intake.read(desk.job, desk.files, is_over=True)
+    lines = [line.text for line in desk.store.lines(desk.job, limit=20_000)]
+    assert [f"line {i}" for i in range(4000)] == lines
+
+
+def test_file_system_that_cannot_give_space_back_is_told(desk, monkeypatch, caplog) -> None:
+    """The lines are read all the same."""
+    monkeypatch.setattr(spent_output, "_PUNCH_HOLE", 1 << 30)  # a mode that there is not
+    monkeypatch.setattr(intakes, "RELEASE_BYTES", 10)
+    desk.write(output="a line of its own\n")
+    assert "keeps its space: Operation not supported" in caplog.text
+    assert ["a line of its own"] == desk.texts
+
+
+def _can_release(folder: Path) -> bool:
+    path = folder / "probe"
+    path.write_bytes(b"x" * 65536)
+    release(path, 65536)
+    return path.stat().st_blocks * 512 < 65536
 
 
 def test_bytes_that_are_no_text_are_shown_as_such(desk) -> None:

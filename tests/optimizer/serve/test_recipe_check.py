@@ -43,6 +43,11 @@ def test_file_below_a_folder_is_allowed(suffix, tmp_path) -> None:
     )
 
 
+def test_captured_inputs_below_a_folder_are_allowed(tmp_path) -> None:
+    field = f'[field]\ncaptured = "{tmp_path}/captured"\nlabels = "{tmp_path}/labels"'
+    assert "chain" == check(recipe(field), tmp_path)
+
+
 @pytest.mark.parametrize(
     "sections",
     [
@@ -54,6 +59,9 @@ def test_file_below_a_folder_is_allowed(suffix, tmp_path) -> None:
         '[data]\nsource = "npz"\npath = "x"',
         '[data]\nsource = "npz"\npath = ""',
         '[data]\nsource = "npz"\npath = "~nobodyatall/x"',
+        '[field]\ncaptured = "captured"',
+        '[field]\ncaptured = "/etc"',
+        '[field]\ncaptured = "{root}/captured"\nlabels = "labels"',
         '[partition]\ndevice_profile = "own.toml"',
         '[partition]\nlink_profile = "/etc/link.toml"',
         '[data]\nexclude = ["100", "../x"]',

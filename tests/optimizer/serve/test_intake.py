@@ -127,6 +127,16 @@ def test_no_line_is_lost_that_is_written_meanwhile(desk, monkeypatch) -> None:
     assert [f"line {i}" for i in range(4000)] == lines
 
 
+def test_what_was_written_since_it_was_read_stays(tmp_path) -> None:
+    """Nor does the file get shorter: who reads on reads on where it was."""
+    path = tmp_path / "output.log"
+    path.write_bytes(b"x" * 8191 + b"\n")
+    with path.open("ab") as late:
+        late.write(b"late\n")
+    release(path, 8192)
+    assert b"\nlate\n" == path.read_bytes()[8191:]
+
+
 def test_file_system_that_cannot_give_space_back_is_told(desk, monkeypatch, caplog) -> None:
     """The lines are read all the same."""
     monkeypatch.setattr(spent_output, "_PUNCH_HOLE", 1 << 30)  # a mode that there is not

@@ -17,6 +17,8 @@ FILE = "recipe.toml"
 # What a recipe says to people, and where no program looks for a file.
 _FREE_TEXT = {("name",), ("version",), ("task",), ("executor", "address")}
 _FREE_TEXT |= {("freeze", "always"), ("freeze", "layers"), ("prune", "keep_layers")}
+_FREE_TEXT |= {("field", "prometheus"), ("field", "range"), ("field", "model")}
+_FREE_TABLES = {("field", "matchers")}
 _PATH_KEY = re.compile(r"(.*_)?(path|file|folder)s?")
 _FOLDERS = {("field", "captured"), ("field", "labels")}
 _WEIGHTS, _NO_FILES = ("backbone", "weights"), {"none", "imagenet"}
@@ -32,6 +34,8 @@ class RecipeRules:
     """Folders below which the files that it names must lie."""
     clusters: tuple[str, ...]
     """HOST:PORT of the Ray clusters that it may name."""
+    prometheus: tuple[str, ...] = ()
+    """Addresses of the Prometheus servers that it may have asked."""
 
     def check(self, text: bytes) -> AnyRecipe:
         """Return the recipe.
@@ -44,12 +48,10 @@ class RecipeRules:
                 "recipe", f"expected at most {self.max_bytes} bytes, received {len(text)}"
             )
         recipe = _read(text)
-        address = recipe.executor.address if isinstance(recipe, Recipe) else ""
-        if address and address not in self.clusters:
-            raise RequestInvalid(
-                "recipe, [executor] address",
-                f"expected {_one_of(self.clusters) or 'none'}, received '{address[:80]}'",
-            )
+        if isinstance(recipe, Recipe):
+            _check_listed("[executor] address", recipe.executor.address, self.clusters)
+            asked = recipe.field.prometheus if recipe.field else ""
+            _check_listed("[field] prometheus", asked, self.prometheus)
         # Every string, so that a key that comes later is not forgotten here.
         for key, value in _strings(msgspec.to_builtins(recipe)):
             if _is_path(key, value):
@@ -69,6 +71,13 @@ class RecipeRules:
             f"an absolute path below {allowed}" if allowed else "no path: this service allows none"
         )
         raise RequestInvalid(f"recipe, {key}", f"expected {what}, received '{value[:200]}'")
+
+
+def _check_listed(key: str, address: str, listed: tuple[str, ...]) -> None:
+    if address and address not in listed:
+        raise RequestInvalid(
+            f"recipe, {key}", f"expected {_one_of(listed) or 'none'}, received '{address[:80]}'"
+        )
 
 
 def _read(text: bytes) -> AnyRecipe:
@@ -98,7 +107,7 @@ def _is_path(key: tuple[str, ...], value: str) -> bool:
 
     Values from closed lists and profiles by name do neither.
     """
-    if key in _FREE_TEXT:
+    if key in _FREE_TEXT or key[:-1] in _FREE_TABLES:
         return False
     looks = "/" in value or "\\" in value or value[:1] in ("~", ".")
     is_named = _PATH_KEY.fullmatch(key[-1]) is not None

@@ -86,6 +86,20 @@ def test_cluster_must_be_a_known_one() -> None:
         check(text)
 
 
+def test_prometheus_must_be_a_known_one() -> None:
+    """Its answers are not shown, but that it is asked is felt. Labels are no files."""
+    text = recipe(
+        '[field]\nprometheus = "http://10.0.0.1:9090"\nmodel = "a.b"\n'
+        'matchers = { instance = "10.0.0.7:9101", path = "/x" }'
+    )
+    known = RecipeRules(2000, (), (), ("http://10.0.0.1:9090",))
+    assert "chain" == known.check(text).name
+    with pytest.raises(RequestInvalid, match=r"\[field\] prometheus: .* expected none, received"):
+        check(text)
+    with pytest.raises(RequestInvalid, match=r"expected http://10\.0\.0\.1:9090, received 'http:"):
+        known.check(text.replace(b"10.0.0.1", b"10.0.0.2"))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -23,7 +23,7 @@ class CaptureCollector(Collector):
             labels=["outcome"],
         )
         for outcome in OUTCOMES:
-            windows.add_metric([outcome], self._capture.windows[outcome])
+            windows.add_metric([outcome], self._capture.queue.windows[outcome])
         yield windows
         yield CounterMetricFamily(
             "edge_capture_tx_bytes",

@@ -238,4 +238,6 @@ class Capture:
 
 def carries_inputs(tail: Tail) -> bool:
     """Return whether a tail's requests bring the model's inputs as they were, bit by bit."""
-    return tail.point == 0 and tail.inputs == tail.activation
+    named = {spec.name for spec in tail.chain.manifest.inputs}
+    is_input = tail.point == 0 and {spec.name for spec in tail.activation} == named
+    return is_input and tail.inputs == tail.activation

@@ -1,6 +1,7 @@
 """Inputs that an agent sends for the fog's sample: what it saw, where wanted, never in the way."""
 
 import logging
+import threading
 
 import grpc
 import numpy as np
@@ -9,6 +10,7 @@ from captured_windows import kept
 
 from edge_agent import capture as capture_module
 from edge_agent.capture import Capture
+from edge_agent.capture_queue import MAX_WAITING
 from edge_agent.config import Config, read_config
 from edge_agent.loaded import load_bundle
 from edge_agent.sources.frame import Frame
@@ -25,11 +27,11 @@ def capturing_fog(bundle_path, key_folder, tmp_path):
     """Return a function that starts a fog with a section [capture] and returns it."""
     servers = []
 
-    def start(**section):
+    def start(listen="127.0.0.1:0", **section):
         usual = {"enabled": True, "ratio": 1.0, "folder": str(tmp_path / "kept")}
         config = FogConfig(
             bundles=str(bundle_path.parent),
-            listen="127.0.0.1:0",
+            listen=listen,
             trust=str(key_folder / "trust"),
             wire=Wire(settle_s=0.05),
             capture=Section(**usual | section),
@@ -113,10 +115,10 @@ def test_the_queue_has_bounds(bundle, unused_address, wait_until, monkeypatch):
     frames = [Frame(i, i, {"x": rng.standard_normal((16, 2)).astype("f4")}) for i in range(1000)]
     for frame in frames:
         capture.offer([frame])
-    assert len(capture._waiting) <= capture_module.MAX_WAITING
-    assert 1000 == capture.windows["dropped"] + len(capture._waiting)
+    assert len(capture.queue) <= MAX_WAITING
+    assert 1000 == capture.queue.windows["dropped"] + len(capture.queue)
     capture.close()
-    assert 0 == capture.windows["sent"]
+    assert 0 == capture.queue.windows["sent"]
     assert not capture._thread.is_alive()
 
 
@@ -127,7 +129,7 @@ def test_a_share_of_the_windows_is_drawn(bundle, unused_address):
     frame = Frame(0, 0, {"x": np.zeros((16, 2), "f4")})
     for _ in range(2000):
         capture.offer([frame])
-    drawn = capture.windows.total() + len(capture._waiting)
+    drawn = capture.queue.windows.total() + len(capture.queue)
     capture.close()
     assert abs(drawn - 200) < 5 * np.sqrt(2000 * 0.1 * 0.9)
 
@@ -139,3 +141,36 @@ def test_unwanted_answers_are_those_that_do_not_pass():
         grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INTERNAL,
     }  # fmt: skip
     assert not passing & capture_module.UNWANTED
+
+
+def test_a_fog_that_comes_later_gets_what_waits(
+    bundle, unused_address, capturing_fog, monkeypatch, wait_until, tmp_path
+):
+    """Nothing is lost to attempts that fail; each window is sent once."""
+    monkeypatch.setattr(capture_module, "FIRST_S", 1e-3)
+    monkeypatch.setattr(capture_module, "CAP_S", 0.05)
+    loaded = load_bundle(bundle, ("2", "float32"), 1)
+    capture = Capture(Config(fog=unused_address, capture_ratio=1.0, agent="a"), lambda: loaded)
+    rng = np.random.default_rng(2)
+    frames = [Frame(i, i, {"x": rng.standard_normal((16, 2)).astype("f4")}) for i in range(40)]
+    capture.offer(frames)
+    threading.Event().wait(0.1)  # some attempts fail
+    fog = capturing_fog(listen=unused_address)
+    wait_until(lambda: capture.queue.windows["sent"] == 40)
+    capture.close()
+    fog.drain()
+    assert {"sent": 40} == dict(capture.queue.windows)
+    assert {window_id([f.tensors["x"]]) for f in frames} == kept(tmp_path / "kept").keys()
+
+
+def test_where_none_is_wanted_none_is_kept_waiting(bundle, start_fog, wait_until):
+    """After the fog's refusal windows are counted and let go."""
+    loaded = load_bundle(bundle, ("2", "float32"), 1)
+    capture = Capture(Config(fog=start_fog().address, capture_ratio=1.0, agent="a"), lambda: loaded)
+    frame = Frame(0, 0, {"x": np.zeros((16, 2), "f4")})
+    capture.offer([frame] * 5)
+    wait_until(lambda: capture.queue.windows["unwanted"] == 5)
+    capture.offer([frame] * 3)
+    assert (0, {"unwanted": 8}) == (len(capture.queue), dict(capture.queue.windows))
+    capture.close()
+    assert 0 == capture.sent_bytes

@@ -20,6 +20,13 @@ class Capacity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Memory of a job that does not say how much it needs."""
 
 
+class Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Section `field`: what recipes may have asked of agents that are at work."""
+
+    prometheus: tuple[str, ...] = ()
+    """http://HOST:PORT of the Prometheus servers that recipes may name, as they name them."""
+
+
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Section `limits`: how much the service takes on and keeps."""
 
@@ -62,5 +69,6 @@ class Config(ServerConfig, frozen=True):
     ray: tuple[str, ...] = ()
     """HOST:PORT of the Ray clusters that recipes may name; whoever runs one runs code here."""
     capacity: Capacity = Capacity()
+    field: Field = Field()
     limits: Limits = Limits()
     wire: Wire = Wire()

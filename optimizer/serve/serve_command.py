@@ -28,6 +28,7 @@ FLAGS = {
     "key": "key",
     "paths": "paths",
     "ray": "ray",
+    "prometheus": "field.prometheus",
     "cpus": "capacity.cpus",
     "gpus": "capacity.gpus",
     **server_command.FLAGS,
@@ -60,6 +61,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         action="append",
         metavar="HOST:PORT",
         help="recipes may name this Ray cluster; may be repeated (default: none)",
+    )
+    add(
+        "--prometheus",
+        action="append",
+        metavar="URL",
+        help="recipes may have this Prometheus asked; may be repeated (default: none)",
     )
     add("--cpus", type=int, metavar="N", help="cores of all jobs together (default: all)")
     add("--gpus", type=int, metavar="N", help="GPUs of all jobs together (default 0)")

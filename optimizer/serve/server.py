@@ -207,7 +207,8 @@ def _recipe_rules(config: Config) -> RecipeRules:
             raise ConfigError("paths", f"expected absolute paths of folders, received '{root}'")
     for address in config.ray:
         parse_address(address, "ray")
-    return RecipeRules(config.limits.recipe_bytes, roots, config.ray)
+    listed = config.field.prometheus
+    return RecipeRules(config.limits.recipe_bytes, roots, config.ray, listed)
 
 
 def _state_folder(state: str, resources: ExitStack) -> Path:

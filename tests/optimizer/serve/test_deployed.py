@@ -40,7 +40,8 @@ def test_deployed_configuration_has_every_key_at_its_default():
     """The commented file says what the program does without it, but for what it names."""
     config = read_toml(DEPLOY / "optimizer.toml", Config)
     text = (DEPLOY / "optimizer.toml").read_text()
-    sections = (Config(), *(getattr(Config(), s) for s in ("capacity", "limits", "wire", "tls")))
+    names = ("capacity", "field", "limits", "wire", "tls")
+    sections = (Config(), *(getattr(Config(), name) for name in names))
     for section in sections:
         for key in section.__struct_fields__:
             assert re.search(rf"^(\[{key}\]|{key} = )", text, re.MULTILINE), key

@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 
 from edge_agent.fog_client import call_error, channel_options
+from edge_agent.ran import check_ran, record_ran
 from headtail.bundle import Bundle, read_bundle
 from headtail.bundle.installed import check_installed, read_installed, record_installed
 from headtail.bundle.keys import Trust
@@ -61,7 +62,8 @@ def fetch_bundle(
 
     Raises:
         ConfigError: If the name cannot be a bundle's, or the folder cannot be written.
-        BundleOutdated: If the fog's is older than one fetched before, and not on purpose.
+        BundleOutdated: If the fog's is older than one fetched before, and not on purpose, or than
+            all that ran here.
         ModelNotFound: If the fog serves no such bundle.
         FogUnavailable: If all fogs are away and no bundle of that name was fetched before.
         BundleError: If what came is not fit to run.
@@ -78,9 +80,12 @@ def fetch_bundle(
                 may_be_older = bool(version) or _is_gone_back_to(info, tls)
                 if not may_be_older:
                     check_installed(folder, f"from fog {fog}", name, info.version)
+                elif not version:
+                    check_ran(folder, f"from fog {fog}", name, info.version)
                 bundle = _read_kept(path, info, trust)
                 bundle = bundle or _fetch(ControlStub(channel), fog, info, path, trust)
                 record_installed(folder, [bundle.manifest], is_forced=may_be_older)
+                record_ran(folder, name, info.version)
                 return bundle
         except FogUnavailable as error:
             away = error

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from edge_agent.config import Config
+from edge_agent.ran import check_ran
 from edge_agent.running import Running, client_tls
 from edge_agent.trust import open_trust
 from edge_agent.update.directive import Directive, Report, Stage, Superior, UpdateFailed
@@ -97,7 +98,7 @@ class Attempt:
 
         A signature does not age: whoever can play the fog must not bring back what was withdrawn.
         On purpose one may go back, but not behind what was named by hand, nor, where the fog has
-        not proved who it is, behind what it gave first.
+        not proved who it is, behind what it gave first, nor else behind what ran here.
         """
         state, name, version = self.store.known, manifest.name, manifest.version
         if state.previous is not None and state.previous.digest == self.directive.digest:
@@ -105,13 +106,15 @@ class Attempt:
         config = self.config
         is_named = bool(config.bundle or config.model_version)
         floors = [state.origin] if is_named or client_tls(config) is None else []
+        folder, where = self.store.folder.parent, f"{self.directive}"
         if not self.directive.is_rollback:
             floors.append(state.current)
-            check_installed(self.store.folder.parent, f"{self.directive}", name, version)
+            check_installed(folder, where, name, version)
+        elif not floors:
+            check_ran(folder, where, name, version)
         for floor in floors:
             if floor.name == name and version_key(version) < version_key(floor.version):
-                where, newest = f"{self.directive}", f"{name} {floor.version}"
-                raise BundleOutdated(where, newest, f"{name} {version}")
+                raise BundleOutdated(where, f"{name} {floor.version}", f"{name} {version}")
 
     def _load(self, bundle: Bundle) -> tuple[Running, float]:
         """Take the bundle into this process; the disk then says that it runs, on trial."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edge_agent.config import Config
 from edge_agent.loaded import Loaded
 from edge_agent.meter import ProfileMeter
+from edge_agent.ran import record_ran
 from edge_agent.running import Running
 from edge_agent.spool import Spool
 from edge_agent.spool_bundles import Bundles
@@ -62,6 +63,9 @@ class Updates:
         config = self._config
         trust = open_trust(config.trust, config.key)
         self._beginning = begin(self._store, configured_as(config, read), trust, prepare)
+        trusted = self._beginning.before or self._beginning.loaded
+        manifest = trusted.plan.manifest
+        record_ran(self._store.folder.parent, manifest.name, manifest.version)
         return self._beginning.loaded
 
     def path(self, digest: str) -> Path:

@@ -16,6 +16,7 @@ from contextlib import suppress
 
 from edge_agent.backoff import delays
 from edge_agent.config import Config
+from edge_agent.ran import record_ran
 from edge_agent.running import Running
 from edge_agent.update.attempt import Attempt, Step, fault_of
 from edge_agent.update.directive import (
@@ -186,7 +187,9 @@ class Updater:
         before = self.rotation.trust()
         digest, manifest = running.loaded.digest, running.loaded.plan.manifest
         self._hangar.keep_as(running, None, self._store.path(digest))
-        record_installed(self._store.folder.parent, [manifest], is_forced=False)
+        folder = self._store.folder.parent
+        record_installed(folder, [manifest], is_forced=False)
+        record_ran(folder, manifest.name, manifest.version)
         if before is not None:
             self._hangar.release(before, self._closed.wait)
         self._step("confirmed")

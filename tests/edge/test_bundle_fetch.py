@@ -2,6 +2,7 @@
 
 import pytest
 
+from edge_agent import ran
 from edge_agent.bundle_fetch import fetch_bundle
 from headtail.bundle.installed import RECORD
 from headtail.bundle.keys import read_trust, write_key_pair
@@ -25,8 +26,8 @@ def versions(write_test_bundle, tmp_path):
 
 
 def names(folder):
-    """Return the names of all files in a folder, hidden ones too, but for the record."""
-    return sorted(path.name for path in folder.iterdir() if path.name != RECORD)
+    """Return the names of all files in a folder, hidden ones too, but for the records."""
+    return sorted(p.name for p in folder.iterdir() if p.name not in (RECORD, ran.RECORD))
 
 
 def test_newest_version_comes_unless_one_is_named(start_fog, versions, tmp_path, trust):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.bundle_fetch import fetch_bundle
+from edge_agent.ran import RECORD, check_ran, read_ran, record_ran
 from fog_server.config import Config as FogConfig
 from fog_server.config import Rollout, Wire
 from fog_server.rollout.client import Client
@@ -15,7 +16,7 @@ from fog_server.server import FogServer
 from headtail.allow_list import DEFAULT_ROLES, AllowList, write_allow_list
 from headtail.bundle.installed import read_installed
 from headtail.certificates import issue, make_authority, valid_from_now
-from headtail.errors import BundleOutdated
+from headtail.errors import BundleOutdated, ConfigError
 from headtail.identity import Identity, Role
 from headtail.server.config import Tls
 from headtail.tls import ClientTls
@@ -50,7 +51,7 @@ class Site:
             listen="127.0.0.1:0",
             trust=str(self._trust),
             wire=Wire(settle_s=0.05),
-            rollout=Rollout(enabled=True, poll_s=0.02),
+            rollout=Rollout(enabled=True, poll_s=0.02, report_s=0.2),
             tls=tls or Tls(),
         )
         return FogServer(config)
@@ -66,6 +67,12 @@ class Site:
         """Make the old version active again."""
         with self._client() as client:
             client.roll_back(pb.RollBackRequest(name="chain"))
+
+    def said_of_agents(self) -> str:
+        """Return why their last updates failed."""
+        with self._client() as client:
+            (found,) = client.rollouts("chain", with_agents=True)
+            return " ".join(agent.status.reason for agent in found.agents)
 
     def _issue(self, identity: Identity) -> ClientTls:
         made = issue(self._keys, identity, (), valid_from_now(1))
@@ -84,13 +91,13 @@ def new_path(write_test_bundle, tmp_path) -> Path:
 @pytest.fixture
 def make_site(
     tmp_path_factory: pytest.TempPathFactory, key_folder: Path, bundle_path: Path
-) -> Iterator[Callable[[], Site]]:
-    """Return a function that makes a site; all are stopped afterwards."""
+) -> Iterator[Callable[..., Site]]:
+    """Return a function that makes a site with a bundle; all are stopped afterwards."""
     sites: list[Site] = []
 
-    def make() -> Site:
+    def make(path: Path = bundle_path) -> Site:
         folder = tmp_path_factory.mktemp("site")
-        sites.append(Site(folder, key_folder / "trust", bundle_path))
+        sites.append(Site(folder, key_folder / "trust", path))
         return sites[-1]
 
     yield make
@@ -161,3 +168,66 @@ def test_agent_that_began_with_the_newer_bundle_follows_a_rollback(
         again.feed(3)
         assert {bundle.digest} == {line["bundle"] for line in again.end()}
         shutil.rmtree(tmp_path / "state" / "updates")
+
+
+@pytest.fixture
+def ancient_path(write_test_bundle, tmp_path) -> Path:
+    """Return version 0.9.0, withdrawn long ago and rightly signed."""
+    return write_test_bundle(tmp_path, "chain", version="0.9.0")
+
+
+def test_start_goes_back_no_further_than_this_device_has_been(
+    make_site, new_path, ancient_path, trust, tmp_path
+):
+    """Whoever has the fog's key may name any version; by hand it still may be taken."""
+    site, state = make_site(ancient_path), tmp_path / "state"
+    site.promote(new_path)
+    for version in (OLD, NEW):
+        record_ran(state, "chain", version)
+    site.roll_back()
+
+    def fetch(version: str) -> str:
+        wanted = ("chain", version)
+        address = [site.server.address]
+        return fetch_bundle(address, wanted, state, trust, site.agent).manifest.version
+
+    with pytest.raises(BundleOutdated, match=rf"chain {OLD} or newer.*received chain 0\.9\.0"):
+        fetch("")
+    assert "0.9.0" == fetch("0.9.0")
+    assert "0.9.0" == fetch("")
+
+
+def test_running_agent_goes_back_no_further_than_this_device_has_been(
+    feed, make_site, new_path, ancient_path, tmp_path
+):
+    """It says so, and goes on with what it runs."""
+    site = make_site(ancient_path)
+    site.promote(new_path)
+    record_ran(tmp_path / "state", "chain", OLD)
+    files = {"tls_ca": site.agent.ca, "tls_cert": site.agent.cert, "tls_key": site.agent.key}
+    settings = {"bundle": "", "model": "chain", "fog": site.server.address}
+    settings |= {flag: str(path) for flag, path in files.items()}
+    fed = feed(**settings)
+    fed.feed_until(lambda: len(fed.lines()) > 0)
+    site.roll_back()
+    fed.feed_until(lambda: f"expected chain {OLD} or newer" in site.said_of_agents())
+    fed.feed(10)
+    assert 1 == len({line["bundle"] for line in fed.end()})
+    assert (OLD, NEW) == read_ran(tmp_path / "state")["chain"]
+
+
+def test_versions_that_ran_are_remembered_up_to_a_number(tmp_path):
+    """The floor rises with them; a device that has run one version may go back to any."""
+    check_ran(tmp_path, "x", "chain", "0.1")
+    record_ran(tmp_path, "chain", "5")
+    check_ran(tmp_path, "x", "chain", "0.1")
+    for version in (*map(str, range(1, 11)), "4"):
+        record_ran(tmp_path, "chain", version)
+    assert ("3", "5", "6", "7", "8", "9", "10", "4") == read_ran(tmp_path)["chain"]
+    check_ran(tmp_path, "x", "chain", "3")
+    check_ran(tmp_path, "x", "other", "1")
+    with pytest.raises(BundleOutdated, match=r"expected chain 3 or newer.*received chain 2"):
+        check_ran(tmp_path, "x", "chain", "2")
+    (tmp_path / RECORD).write_text("{}}")
+    with pytest.raises(ConfigError, match=r"ran.json: cannot be read"):
+        check_ran(tmp_path, "x", "chain", "3")

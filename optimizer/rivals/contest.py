@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from optimizer.keras_file import read_keras_file, write_keras_file
 from optimizer.keras_onnx import export_keras
 from optimizer.progress import Advance, Reporter
 from optimizer.recipe.rivals import CRITERIA, RivalsRecipe
-from optimizer.rivals.bench import Bench, stopwatch
+from optimizer.rivals.bench import Bench, cpu_seconds
 from optimizer.rivals.freezing import MaskRecord, choose_mask, draw_mask, train_masked
 from optimizer.rivals.onnx_scores import score_onnx
 from optimizer.rivals.pruning import Made, copy_of, prune_by
@@ -61,11 +62,11 @@ class Contest:
             HeadtailError: If a network cannot be trained, pruned or exported.
         """
         missing = [(s, m) for s, m in self._all() if self.read(s, m) is None]
-        began = stopwatch()
+        began = time.monotonic()
         for done, (seed, method) in enumerate(missing):
             left = ""
             if done:
-                minutes = (stopwatch() - began) / done * (len(missing) - done) / 60
+                minutes = (time.monotonic() - began) / done * (len(missing) - done) / 60
                 left = f", about {math.ceil(minutes)} min left"
             reporter.say(f"seed {seed}, {method}: {done + 1} of {len(missing)}{left}")
             self._make(seed, method, reporter)
@@ -123,10 +124,10 @@ class Contest:
         trained = self.models(bench.seed, "trained_on").after
         cell = self.read(bench.seed, "trained_on")
         assert cell is not None, "made before"
-        began = stopwatch()
+        began = cpu_seconds()
         images = [x for x, _ in bench.calibration_batches()]
         models = Models(quantise(plain, images), quantise(trained, images))
-        seconds = (stopwatch() - began) / 2
+        seconds = (cpu_seconds() - began) / 2
         counted = count_onnx(trained)
         self._write(
             folder,
@@ -180,7 +181,7 @@ class Contest:
 def _train(bench: Bench, folder: RunFolder, advance: Advance) -> Made:
     """Train the network that all methods start from, resumable epoch by epoch."""
     checkpoint = folder.path / "training.npz"
-    model, seconds = bench.train_network(Watch(advance, checkpoint))
+    model, seconds = bench.train_network(Watch(advance, checkpoint, cpu_seconds))
     write_keras_file(model, folder.path / BASE)
     checkpoint.unlink(missing_ok=True)
     return Made(None, model, seconds, 0.0, bench.recipe.train.epochs, "")

@@ -14,7 +14,7 @@ from optimizer.freeze.network import read_network
 from optimizer.freeze.training import FreezeLessons
 from optimizer.labelled import Labelled
 from optimizer.progress import Advance, Reporter
-from optimizer.rivals.bench import Bench, as_input, stopwatch
+from optimizer.rivals.bench import Bench, as_input, cpu_seconds
 from optimizer.rivals.pruning import Made, copy_of
 from optimizer.run_folder import RunFolder
 
@@ -32,14 +32,14 @@ class MaskRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def choose_mask(bench: Bench, network: keras.Model, reporter: Reporter, folder: Path) -> MaskRecord:
     """Choose the layers to train by the genetic algorithm, resumable in `folder`.
 
-    The seconds are those of this process, where another made a part of the choice.
+    The seconds are those of this process alone, where another made a part of the choice.
     """
-    began = stopwatch()
+    began = cpu_seconds()
     folder.mkdir(parents=True, exist_ok=True)
     lessons = FreezeLessons(_labelled(bench.lessons.training), _labelled(bench.lessons.validation))
     model, config = copy_of(network), bench.config.freeze
     record = choose_layers(model, lessons, config, bench.seed, reporter, RunFolder(folder))
-    return MaskRecord(record.mask, stopwatch() - began)
+    return MaskRecord(record.mask, cpu_seconds() - began)
 
 
 def draw_mask(bench: Bench, network: keras.Model, chosen: MaskRecord | None) -> MaskRecord:

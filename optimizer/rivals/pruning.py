@@ -24,7 +24,7 @@ from optimizer.prune.weight_importance import (
 )
 from optimizer.recipe.rivals import Criterion
 from optimizer.rivals.allocate import choose_keep
-from optimizer.rivals.bench import Bench, stopwatch
+from optimizer.rivals.bench import Bench, cpu_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class Made:
     """Ahead of the last training; None where nothing was changed by then."""
     after: keras.Model
     training_s: float
-    """Training steps of the budget."""
+    """CPU seconds of the budget's training steps."""
     choosing_s: float
-    """What it took to choose channels or layers."""
+    """CPU seconds that it took to choose channels or layers."""
     epochs: int
     note: str
 
@@ -62,7 +62,7 @@ def prune_by(bench: Bench, network: keras.Model, criterion: Criterion, advance: 
         epochs -= config.lasso_epochs
     before: keras.Model | None = None
     for step in range(1, config.steps + 1):
-        began = stopwatch()
+        began = cpu_seconds()
         groups = find_groups(model)
         scores = judge(bench, model, groups, criterion, step)
         limit = config.macs_share ** (step / config.steps) * whole
@@ -75,7 +75,7 @@ def prune_by(bench: Bench, network: keras.Model, criterion: Criterion, advance: 
             functools.partial(_calibration_loss, bench, model, groups),
         )
         model = prune(model, keep, groups).model
-        choosing += stopwatch() - began
+        choosing += cpu_seconds() - began
         notes.append(f"{way}: {_widths(groups, keep)}")
         before = copy_of(model) if step == config.steps else None
         part = epochs * step // config.steps - epochs * (step - 1) // config.steps

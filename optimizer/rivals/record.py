@@ -23,9 +23,9 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     validation: float
     """Accuracy on the validation images in the end."""
     training_s: float
-    """Measured seconds of training steps."""
+    """CPU seconds of training steps."""
     choosing_s: float
-    """Measured seconds of choosing channels, layers or ranges."""
+    """CPU seconds of choosing channels, layers or ranges."""
     epochs: int
     note: str
     """What was chosen."""

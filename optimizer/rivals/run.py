@@ -1,5 +1,6 @@
 """A whole comparison: cells, one look at the test images, the clock, the table."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,8 +74,9 @@ def _test(contest: Contest, recipe: RivalsRecipe, reporter: Reporter) -> TestedR
     with reporter.stage("test and time") as advance:
         for number, seed in enumerate(recipe.seeds):
             models = {m: contest.models(seed, m) for m in methods}
-            clock = measure_latencies([m.after for m in models.values()], recipe.rivals.rounds)
-            latencies = dict(zip(methods, clock, strict=True))
+            contents = [m.after for m in models.values()]
+            measured = measure_latencies(contents, recipe.rivals.rounds, clock=time.thread_time)
+            latencies = dict(zip(methods, measured, strict=True))
             for method, files in models.items():
                 median_s = latencies[method].median_s
                 cells.append(

@@ -107,3 +107,48 @@ def test_batches(photographs: Dataset) -> None:
                 began = time.process_time()
             stepper.step(images, classes, ones, 1e-3, (0, i))
         print(f"\n  {name}: {1e3 * (time.process_time() - began) / TIMED:.1f} ms of CPU a step")
+
+
+@pytest.mark.parametrize("width", [16, 24, 32])
+def test_pruned_latency(width: int) -> None:
+    """Time that pruning to half of the MACs saves in onnxruntime, by the multiple of the widths.
+
+    The models take turns on one thread. Weights are random: what is kept is one channel of two, as
+    far as the multiple allows.
+    """
+    from optimizer.chatter import load_tensorflow
+
+    load_tensorflow()
+    from optimizer.images.backbone import build_classifier
+    from optimizer.images.costs import count_costs, measure_latencies
+    from optimizer.prune.groups import find_groups
+    from optimizer.prune.keep import Rules
+    from optimizer.prune.prune import prune
+    from optimizer.prune.weight_importance import random_importance
+    from optimizer.rivals.allocate import allocate
+
+    options = {"blocks": 1, "width": width, "stride": 2}
+    model = build_classifier(BackboneConfig("SmallResNet", options=options), SHAPE, 10)
+    groups = find_groups(model)
+    scores = random_importance(groups, np.random.default_rng(0))
+    whole, (content, _) = groups.macs({}), count_costs(model)
+    kept, contents = {}, [content]
+    for multiple in (1, 4, 8, 16):
+        least = groups.macs({g.name: range(min(multiple, g.width)) for g in groups.groups})
+        if least <= 0.5 * whole:
+            kept[multiple] = allocate(
+                groups, scores, 0.5 * whole, Rules(multiple=multiple), "layer"
+            )
+            contents.append(count_costs(prune(model, kept[multiple], groups).model)[0])
+    unpruned, *others = measure_latencies(contents, rounds=200, clock=time.thread_time)
+    print(
+        f"\nSmallResNet of width {width}, {whole / 1e6:.1f} MMACs, {1e3 * unpruned.median_s:.2f} ms"
+    )
+    for (multiple, keep), latency in zip(kept.items(), others, strict=True):
+        share, ratio = groups.macs(keep) / whole, latency.median_s / unpruned.median_s
+        widths = " ".join(f"{len(c)}/{groups[name].width}" for name, c in keep.items())
+        gain = (1 - ratio) / (1 - share)
+        print(
+            f"  multiples of {multiple:2}: {share:4.0%} of the MACs, {ratio:4.0%} of the time,"
+            f" {gain:5.2f} of what is saved ({widths})"
+        )

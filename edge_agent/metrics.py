@@ -90,6 +90,12 @@ class Metrics:
             )
             for part in ("head", "tail")
         )
+        self._payload = Gauge(
+            "edge_payload_bytes",
+            "Bytes of one window's activation as it travels, without framing.",
+            POINT_LABELS,
+            registry=self.registry,
+        )
         self._fallback = Counter(
             "edge_fallback_total",
             "Windows finished on the edge because of the fog, by reason.",
@@ -167,6 +173,7 @@ class Metrics:
         """Return a plan's counters, at zero where it is new."""
         point = (plan.manifest.name, str(plan.point.index), plan.encoding.value)
         self._count_operations(plan, point)
+        self._payload.labels(*point).set(plan.payload_bytes)
         energy: tuple[Counter, ...] = ()
         if isinstance(meter, ProfileMeter):
             mode = meter.link.mode

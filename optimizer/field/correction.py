@@ -94,12 +94,17 @@ def correct_link(profile: LinkProfile, seen: Observation) -> Corrected:
     windows = sum(p.from_fog for p in sent)
     what = f"network times at {_places(len(sent))}, {windows:.0f} windows, {_stretch(seen)}"
     if isinstance(model, PaperLink):
-        bits = sum(8 * (p.message_bytes or 0.0) * p.from_fog for p in sent)
+        bits = sum(8 * (p.payload_bytes or p.message_bytes or 0.0) * p.from_fog for p in sent)
         seconds = sum((p.network_s or 0.0) * p.from_fog for p in sent)
         ratio = bits / seconds / model.rate.si
-        return _replaced(profile, "link", {"rate": (ratio, f"bits of messages over {what}")})
+        return _replaced(profile, "link", {"rate": (ratio, f"bits of payloads over {what}")})
     fitted = fit_way(model, [_way(p) for p in sent], seen.round_trips)
-    return _set_way(profile, model, fitted, what)
+    framing = [
+        (p.message_bytes - p.payload_bytes, p.from_fog)
+        for p in sent
+        if p.message_bytes and p.payload_bytes is not None and p.message_bytes >= p.payload_bytes
+    ]
+    return _set_way(profile, fitted, weighted_median(framing) if framing else None, what)
 
 
 def fog_time(device: DeviceProfile, seen: Observation) -> tuple[FogTime, tuple[str, ...]]:
@@ -153,13 +158,21 @@ def _way(point: PointSeen) -> Way:
     return Way(point.message_bytes, point.network_s, point.from_fog)
 
 
-def _set_way(profile: LinkProfile, model: PowerTime, fitted: FittedWay, what: str) -> Corrected:
+def _set_way(
+    profile: LinkProfile, fitted: FittedWay, framing_bytes: float | None, what: str
+) -> Corrected:
+    model = profile.model
+    assert isinstance(model, PowerTime), "the only one with a delay"
     changed: dict[str, Constant] = {}
-    for field, value in (("delay", fitted.delay_s), ("throughput", fitted.throughput)):
+    for field, value, how in (
+        ("delay", fitted.delay_s, fitted.how),
+        ("throughput", fitted.throughput, fitted.how),
+        ("message_overhead", framing_bytes, "request messages less their payloads"),
+    ):
         if value is not None:
             constant: Constant = getattr(model, field)
             own = value / UNITS[constant.unit][1]
-            changed[field] = _measured(constant, own, f"{fitted.how}: {what}")
+            changed[field] = _measured(constant, own, f"{how}: {what}")
     throughput = changed.get("throughput")
     if throughput is not None and throughput.si > model.phy_rate.si:  # rounded up
         rate = model.phy_rate.si / UNITS[throughput.unit][1]

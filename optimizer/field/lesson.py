@@ -46,8 +46,8 @@ class Lesson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return window_latency_s(head_s, 0.0, whole_s, is_whole, self.fog) if is_whole else None
         model = self.link.model
         framing = model.message_overhead.si if isinstance(model, PowerTime) else 0.0
-        payload = max(1, round(point.message_bytes - framing))
-        sent = predict_transmission(self.link, payload)
+        payload = point.payload_bytes or max(1.0, point.message_bytes - framing)
+        sent = predict_transmission(self.link, round(payload))
         return window_latency_s(head_s, sent.seconds, whole_s, False, self.fog)
 
 

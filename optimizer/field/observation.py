@@ -31,6 +31,8 @@ class PointSeen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Those that the fog answered."""
     message_bytes: float | None
     """Mean size of a request message with one window."""
+    payload_bytes: float | None
+    """What of it is the activation."""
     head_s: float | None
     network_s: float | None
     """Of a message and its answer, without what passes in the fog."""
@@ -116,6 +118,7 @@ def observe(prometheus: Prometheus, question: Question, at: str) -> Observation:
     parts_s = asker.increases("edge_latency_seconds_sum", "part")
     counts = asker.increases("edge_latency_seconds_count", "part")
     sent_bytes = asker.increases("edge_tx_bytes_total")
+    payloads = asker.sizes("edge_payload_bytes")
     operations = {part: asker.operations(f"edge_{part}_operations") for part in ("head", "tail")}
     fallbacks = asker.by_reason("edge_fallback_total")
     unsent = fallbacks.get("unavailable", 0.0)
@@ -141,6 +144,7 @@ def observe(prometheus: Prometheus, question: Question, at: str) -> Observation:
                 windows=number,
                 from_fog=from_fog,
                 message_bytes=sent_bytes[key].get("", 0.0) / left if from_fog else None,
+                payload_bytes=payloads.get(key),
                 head_s=means.get("head"),
                 network_s=means.get("network"),
                 queue_s=means.get("queue"),
@@ -197,6 +201,22 @@ class _Asker:
             for key, of in least.items()
             if of.keys() == kinds and of == most.get(key)
         }
+
+    def sizes(self, metric: str) -> dict[Key, float]:
+        """Return a gauge by point, of the points where all agents say the same."""
+        least, most = (
+            {
+                key: sample.value
+                for sample, key in _keyed(
+                    self._ask(
+                        f"{end} by (partition_point, encoding)"
+                        f" ({end}_over_time({metric}{self._model}{self._window}))"
+                    )
+                )
+            }
+            for end in ("min", "max")
+        )
+        return {key: value for key, value in least.items() if most.get(key) == value}
 
     def by_reason(self, metric: str) -> dict[str, float]:
         """Return by how much a counter rose, by its reasons; those that did not rise are left out.

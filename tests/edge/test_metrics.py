@@ -145,6 +145,11 @@ def test_operations_of_head_and_tail_by_kind(priced):
             assert expected == samples[f"edge_{part}_operations{{{labels}}}"]
 
 
+def test_payload_is_that_of_the_wire(priced):
+    """int8 of the four times eight values that cross point 1."""
+    assert 32 == page(priced, [])[f"edge_payload_bytes{{{POINT}}}"]
+
+
 def test_round_trips_are_known_to_a_quarter(priced):
     """Where updates are on; otherwise nobody calls and there is no such metric."""
     assert not any(name.startswith("edge_round_trip") for name in page(priced, []))

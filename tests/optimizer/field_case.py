@@ -38,6 +38,7 @@ class Ran:
     windows: int = 200
     fallbacks: int = 0
     message_bytes: int = 328
+    payload_bytes: int = 128
     head_s: float = 2e-6
     network_s: float = 0.05
     queue_s: float = 2e-4
@@ -93,8 +94,10 @@ class _Pages:
             part: Gauge(f"edge_{part}_operations", "-", ("kind", *POINT), registry=registry)
             for part in ("head", "tail")
         }
+        payload = Gauge("edge_payload_bytes", "-", POINT, registry=registry)
         for ran in rans:
             of = self._of(ran)
+            payload.labels(*of).set(ran.payload_bytes)
             for part, gauge in gauges.items():
                 for kind in Operations.__struct_fields__:
                     gauge.labels(kind, *of).set(getattr(getattr(ran, part), kind))

@@ -25,8 +25,8 @@ def point(index: int = 1, **changes: object) -> PointSeen:
     """Return a hundred windows, all answered by the fog."""
     values = {
         "point": index, "encoding": "int8", "windows": 100.0, "from_fog": 100.0,
-        "message_bytes": 1000.0, "head_s": 350e-6, "network_s": 0.1, "queue_s": 0.001,
-        "tail_s": 0.004, "total_s": 0.11, "head": HEAD, "tail": TAIL,
+        "message_bytes": 1000.0, "payload_bytes": 800.0, "head_s": 350e-6, "network_s": 0.1,
+        "queue_s": 0.001, "tail_s": 0.004, "total_s": 0.11, "head": HEAD, "tail": TAIL,
     }  # fmt: skip
     return PointSeen(**{**values, **changes})
 
@@ -98,9 +98,21 @@ def test_round_trip_is_the_delay_and_the_rest_the_bits() -> None:
     assert (40_000.0, 0.1453, ()) == (
         corrected.model.delay.value, corrected.model.throughput.value, kept,
     )  # fmt: skip
-    assert ["us", "Mbit/s"] == [c.unit for c in changes]
-    sent = predict_transmission(corrected, 1000 - 200)  # the profile adds 200 B of framing
+    assert ["us", "Mbit/s", "B"] == [c.unit for c in changes]
+    sent = predict_transmission(corrected, 800)
     assert pytest.approx(0.1, rel=1e-3) == sent.seconds
+
+
+def test_framing_is_what_a_message_has_beside_its_payload() -> None:
+    """The profile's 200 B where agents do not tell the payload; the busy point decides."""
+    points = (
+        point(1, message_bytes=1000.0, payload_bytes=870.0),
+        point(2, message_bytes=1000.0, payload_bytes=900.0, from_fog=1.0),
+        point(3, payload_bytes=None, from_fog=1e6),
+    )
+    assert 130.0 == correct_link(ETHERNET, seen(*points)).profile.model.message_overhead.value
+    unknown = correct_link(ETHERNET, seen(point(payload_bytes=None))).profile
+    assert ETHERNET.model.message_overhead == unknown.model.message_overhead
 
 
 def test_bits_that_take_next_to_nothing_leave_the_throughput() -> None:
@@ -114,7 +126,7 @@ def test_bits_that_take_next_to_nothing_leave_the_throughput() -> None:
 
 def test_without_round_trips_and_with_one_size_only_the_throughput_changes() -> None:
     corrected, changes, (said,) = correct_link(ETHERNET, seen(point()))
-    assert ["throughput"] == [c.constant for c in changes]
+    assert ["throughput", "message_overhead"] == [c.constant for c in changes]
     assert pytest.approx(8720 / (0.1 - 1e-4), rel=1e-3) == corrected.model.throughput.si
     assert said.startswith("delay: ")
 
@@ -128,8 +140,14 @@ def test_a_link_is_never_faster_than_its_physical_rate() -> None:
 
 
 def test_paper_s_radio_has_one_rate() -> None:
-    """8000 bits in 100 ms and 16000 in 300 ms, the latter three times as often: 56 kbit in 1 s."""
-    points = point(), point(2, message_bytes=2000.0, network_s=0.3, from_fog=300.0, windows=300.0)
+    """8000 bits in 100 ms and 16000 in 300 ms, the latter three times as often: 56 kbit in 1 s.
+
+    Of the payload where agents tell it.
+    """
+    points = (
+        point(payload_bytes=None),
+        point(2, message_bytes=2100.0, payload_bytes=2000.0, network_s=0.3, from_fog=300.0),
+    )
     corrected, (change,), _ = correct_link(PAPER_LINK, seen(*points))
     assert ("rate", "Mbit/s", 1.0, 0.056) == (
         change.constant, change.unit, change.before, change.after,

@@ -57,9 +57,16 @@ def test_what_is_learned_predicts_what_was_seen(address: str) -> None:
     one, two = learned.seen.points
     assert one.total_s == pytest.approx(learned.predicted_s(one), rel=1e-2)
     assert two.head_s == pytest.approx(learned.predicted_s(two), rel=1e-2)
-    assert {"delay", "throughput", "run_time", "conv_time", "depthwise_time", "dense_time"} == {
-        c.constant for c in learned.changes
-    }
+    assert 872.0 == learned.link.model.message_overhead.value
+    assert {
+        "delay",
+        "throughput",
+        "message_overhead",
+        "run_time",
+        "conv_time",
+        "depthwise_time",
+        "dense_time",
+    } == {c.constant for c in learned.changes}
     assert () == learned.kept
 
 

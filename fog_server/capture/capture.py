@@ -106,11 +106,13 @@ class Capture:
         self, tail: Tail, activation: Mapping[str, Array], request: InferRequest, agent: str
     ) -> None:
         """Draw from the windows of a request that was answered, where it brought the inputs."""
-        model = tail.chain.manifest.name
-        if self._is_stopped or not carries_inputs(tail) or not self.takes(model):
+        if tail.point != 0 or self._is_stopped or not self.settings.enabled:
             return
         windows = tail.windows(activation)
         drawn = [row for row in range(windows) if self._rng.random() < self.settings.ratio]
+        model = tail.chain.manifest.name
+        if not drawn or not carries_inputs(tail) or not self.takes(model):
+            return
         keys = [self._rng.random() for _ in drawn]
         limit = self._below.get(model, 1.0)
         chosen = [(row, key) for row, key in zip(drawn, keys, strict=True) if key < limit]

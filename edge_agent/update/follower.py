@@ -204,7 +204,7 @@ class Follower:
         self._generation = message.generation
         wanted_s = message.report_interval_s or REPORT_S
         self._interval_s = max(MIN_REPORT_S, min(wanted_s, MAX_REPORT_S))
-        self._shadows.ask(decode_comparison(message))
+        self._shadows.queue.ask(decode_comparison(message))
         if not message.digest:
             return
         directive = decode_directive(message)

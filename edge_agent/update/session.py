@@ -110,7 +110,7 @@ class Updates:
         self._updater = Updater(self._store, hangar, rotation, config)
         profile = first.meter.device.name if isinstance(first.meter, ProfileMeter) else ""
         self._shadows = Shadows(self._store, config, self.tallies.compared)
-        rotation.answered = self._shadows.offer
+        rotation.answered = self._shadows.queue.offer
         self._follower = Follower(config, self._updater, self._shadows, self.tallies, profile)
         if metrics:
             self._follower.observe = metrics.watch_round_trips()

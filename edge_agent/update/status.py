@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from edge_agent.update.directive import Directive, Report, Stage
-from edge_agent.update.shadow import Comparison
+from edge_agent.update.shadow_queue import Comparison
 from edge_agent.update.tallies import BOUNDS_S, BundleTally
 from edge_agent.update.updater import Updater
 from headtail.bundle.manifest import VERSION_PATTERN, is_name

@@ -6,7 +6,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from edge_agent.update.directive import ENDS, Stage
-from edge_agent.update.shadow import Outcome, Shadows
+from edge_agent.update.shadow import Shadows
+from edge_agent.update.shadow_queue import Outcome
 from edge_agent.update.updater import Updater
 from headtail.fault import Fault
 
@@ -53,7 +54,7 @@ class UpdateCollector(Collector):
             labels=["outcome"],
         )
         for outcome in Outcome:
-            windows.add_metric([outcome.value], self._shadows.counts[outcome])
+            windows.add_metric([outcome.value], self._shadows.queue.counts[outcome])
         yield windows
         yield GaugeMetricFamily(
             "edge_update_shadow_loaded",

@@ -18,25 +18,42 @@ from headtail.v1 import control_pb2 as pb
 
 
 @pytest.fixture
-def operator(bundle_path, key_folder, tmp_path):
-    """Return the operator of a fog whose active bundle is version 1.0.0."""
+def start_rollout(bundle_path, key_folder, tmp_path):
+    """Return a function that starts a fog whose active bundle is 1.0.0, or starts it again."""
     folder = tmp_path / "store"
     folder.mkdir()
     shutil.copy(bundle_path, folder)
-    server = FogServer(
-        FogConfig(
+    servers = []
+
+    def start(listen: str = "127.0.0.1:0") -> FogServer:
+        config = FogConfig(
             bundles=str(folder),
-            listen="127.0.0.1:0",
+            listen=listen,
             trust=str(key_folder / "trust"),
             wire=Wire(settle_s=0.05),
             rollout=Rollout(enabled=True, poll_s=0.05, report_s=0.2),
         )
-    )
+        servers.append(FogServer(config))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.drain()
+
+
+@pytest.fixture
+def server(start_rollout):
+    """Return such a fog."""
+    return start_rollout()
+
+
+@pytest.fixture
+def operator(server):
+    """Return its operator."""
     operator = Operator(server.address)
     operator.address = server.address
     yield operator
     operator.channel.close()
-    server.drain()
 
 
 def agent_of(operator: Operator) -> pb.AgentStatus:
@@ -157,6 +174,27 @@ def test_canary_at_another_point_is_promoted_by_what_agents_see(
     assert "active" == operator.states()["1.1.0"], operator.model().events[0].reason
     windows, agreed = compared_by(operator, good.digest)
     assert windows == agreed >= 30
+    assert [bundle.digest, good.digest] == bundles_of(fed.end())
+
+
+def test_fog_that_starts_again_goes_on_with_what_agents_saw(
+    feed, operator, server, start_rollout, bundle, retrained_path, trust
+):
+    """Once while the canary runs: what was compared before and after counts together."""
+    good = read_bundle(retrained_path, trust)
+    operator.publish(retrained_path)
+    fed = feed(fog=operator.address, agent="pi-1")
+    fed.feed_until(lambda: agent_of(operator).digest == bundle.digest)
+    operator.canary("1.1.0", **{**COMPARED, "min_shadows": 200})
+    fed.feed_until(lambda: compared_by(operator, good.digest)[0] >= 20)
+    server.drain()
+    operator.channel.close()
+    again = Operator(start_rollout(operator.address).address)
+    assert "canary" == again.states()["1.1.0"]
+    fed.feed_until(lambda: again.states()["1.1.0"] != "canary")
+    assert "active" == again.states()["1.1.0"], again.model().events[0].reason
+    assert compared_by(again, good.digest)[0] >= 100
+    again.channel.close()
     assert [bundle.digest, good.digest] == bundles_of(fed.end())
 
 

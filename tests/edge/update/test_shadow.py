@@ -7,7 +7,7 @@ from urllib.request import urlopen
 import pytest
 
 from edge_agent.update import shadow
-from edge_agent.update.shadow import Comparison
+from edge_agent.update.shadow_queue import Comparison
 from edge_agent.update.status import decode_comparison
 from headtail.v1 import control_pb2 as pb
 

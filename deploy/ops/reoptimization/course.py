@@ -21,7 +21,7 @@ from reoptimization.patience import Patience
 from reoptimization.request import Request
 from reoptimization.standing import Standing, marked, marks, record_of, stand, trial_since
 from reoptimization.trial import Trial, Verdict, rules_text
-from reoptimization.why import Why, offer_of
+from reoptimization.why import Why, learned, offer_of
 
 
 class Course:
@@ -107,7 +107,7 @@ class Course:
             "name": manifest.name, "version": manifest.version, "digest": digest, "essence": mark,
         }  # fmt: skip
         old, rollout = self._active_manifest(standing, folder), self._fog.model()
-        why = Why(offer_of(manifest), None if old is None else offer_of(old), _field_lines(report))
+        why = Why(offer_of(manifest), None if old is None else offer_of(old), learned(report))
         if old is not None and essence(old) == mark:
             self._tell(why)
             text = f"nothing better found: it would be {standing.version} again"
@@ -174,10 +174,3 @@ def _read_report(path: Path) -> dict[str, Any]:
     except ValueError:
         return {}
     return report if isinstance(report, dict) else {}
-
-
-def _field_lines(report: dict[str, Any]) -> tuple[str, ...]:
-    """Return what a report says was learned from the field."""
-    told = report.get("field")
-    lines = told.get("why", []) if isinstance(told, dict) else []
-    return tuple(str(line) for line in lines)

@@ -103,10 +103,24 @@ class Why:
         if self.canary is None:
             return
         for found in self.canary.comparisons:
-            if found.HasField("active") and found.HasField("canary"):
-                unit = _UNITS.get(found.what, "")
-                pair = (quantity(value, unit) for value in (found.active, found.canary))
-                yield f"measured {found.what.replace('_', ' ')}: {' -> '.join(pair)}"
+            sides = [getattr(found, side) for side in ("active", "canary") if found.HasField(side)]
+            if not found.HasField("canary") or not any(sides):
+                continue  # nothing was compared, or nothing failed in either
+            values = " -> ".join(quantity(value, _UNITS.get(found.what, "")) for value in sides)
+            yield f"measured {found.what.replace('_', ' ')}: {values}"
+
+
+def learned(report: dict[str, Any]) -> tuple[str, ...]:
+    """Return what a job's report.json says was learned from the field, a line for each thing."""
+    told = report.get("field")
+    if not isinstance(told, dict):
+        return ()
+    lines = [f"field: {told.get('windows', 0):.0f} windows of {told.get('model')}"]
+    for change in told.get("changes", ()):
+        name = told.get(f"{change['kind']}_profile")
+        values = f"{change['before']:.4g} -> {change['after']:.4g} {change['unit']}"
+        lines.append(f"field: {name}: {change['constant']} {values}".rstrip())
+    return (*lines, f"field: {told.get('verdict', '')}")
 
 
 def quantity(value: float, unit: str) -> str:

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from operating import wait_for
 from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
 
 from headtail.errors import ConfigError
 from programs import Program, running
@@ -21,6 +22,7 @@ from reoptimization.alerts import Notification, decode
 from reoptimization.desk import Answer, Desk
 from reoptimization.outcome import Code, Outcome
 from reoptimization.receiver import Receiver
+from reoptimization.webhook import Webhook
 from reoptimization.webhook_config import Config, Run, check
 
 SCRIPT = Path(__file__).parents[3] / "deploy" / "ops" / "reoptimize-webhook"
@@ -284,3 +286,19 @@ def test_wrong_configuration_ends_the_program(tmp_path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (1, "") == (done.returncode, done.stdout)
     assert "webhook.toml: Object contains unknown field `lisen`" in done.stderr
+
+
+def test_every_metric_is_documented(config) -> None:
+    """Names, types and texts as docs/metrics.md has them."""
+    webhook = Webhook(config, lambda: None)
+    connection = HTTPConnection(webhook.address, timeout=30)
+    connection.request("GET", "/metrics")
+    page = connection.getresponse().read().decode()
+    webhook.close()
+    rows = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
+    families = [f for f in text_string_to_metric_families(page) if f.name[-8:] != "_created"]
+    assert 4 == len(families)
+    for family in families:
+        name = family.name + "_total" * (family.type == "counter")
+        assert f"| `{name}` | {family.type} | " in rows
+        assert f" | {family.documentation} |" in rows

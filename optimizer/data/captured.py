@@ -189,7 +189,7 @@ def _unfit(shard: Shard, wanted: Wanted) -> str | None:
         return "made by other steps"
     (array,) = shard.inputs
     if array.shape[1:] != tuple(wanted.shape) or array.dtype != np.float32:
-        return "of another shape"
+        return "of another shape or dtype"
     if not np.isfinite(array).all():
         return "not finite"
     return None

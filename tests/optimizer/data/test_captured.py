@@ -77,7 +77,11 @@ def test_what_is_of_no_use_is_left_out_and_counted(windows, tmp_path):
     (tmp_path / "text.npz").write_text("no shard")
     x, _, found = read_captured(tmp_path, None, WANTED)
     assert 12 == len(x) == found.windows
-    assert {"made by other steps": 2, "of another shape or dtype": 7, "not finite": 5} == found.left_out
+    assert {
+        "made by other steps": 2,
+        "of another shape or dtype": 7,
+        "not finite": 5,
+    } == found.left_out
     named = [line.split(":")[0].rsplit("/", 1)[1] for line in found.damaged]
     assert ["flipped.npz", "half.npz", "text.npz"] == named
     assert "3 damaged shards" in str(found)

@@ -215,5 +215,5 @@ def _digest(
     digest = hashlib.sha256(msgspec.json.encode([config, seed, names]))
     splits = lessons.training, lessons.validation
     for array in (*network.state, *(a for split in splits for a in (split.x, split.y))):
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

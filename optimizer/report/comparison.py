@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from optimizer.compare.compare import ComparatorRow
 from optimizer.report.chart import Chart, Key, chart, draw_keys
-from optimizer.report.summary import RunSummary
+from optimizer.report.summary import RunSummary, Summary
 from optimizer.report.svg import BEST, EDGE, MUTED, RADIO, Place, Scale, log_scale, scale
 from optimizer.report.tables import UNKNOWN
 from optimizer.report.text import energy_unit, show_j
@@ -48,7 +48,7 @@ class Noise:
         )
 
 
-def noise(summary: RunSummary) -> Noise:
+def noise(summary: Summary) -> Noise:
     """Return the noise of the run's own test accuracy.
 
     Source: the binomial distribution, sqrt(p (1 - p) / n).

@@ -6,7 +6,7 @@ import msgspec
 
 from optimizer.report.captured import captured_text
 from optimizer.report.comparison import noise
-from optimizer.report.summary import RunSummary
+from optimizer.report.summary import RunSummary, Summary
 from optimizer.report.tables import Table, split_table
 from optimizer.report.template import beside, escape, folded, section, table, tile
 from optimizer.report.text import describe_scores, show_j, trivial
@@ -94,7 +94,7 @@ def _steps(summary: RunSummary) -> str:
     return ", then ".join(told) or "none"
 
 
-def time_section(summary: RunSummary) -> str:
+def time_section(summary: Summary) -> str:
     """Return the section on the stages' times, or nothing where none is known."""
     if not summary.seconds:
         return ""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from headtail.tensor import Array
+from optimizer.images.config import ImageTrainConfig
 from optimizer.recipe.recipe import TrainConfig
 from optimizer.report.chart import X_PIXELS, Y_PIXELS, Key, chart, draw_keys
 from optimizer.report.svg import EDGE, INK, MUTED, RADIO, Scale, Sheet, scale
@@ -14,7 +15,9 @@ CELL = 46.0
 SHADES = ((247, 250, 255), (43, 108, 176))  # of no window and of all of a class, RGB
 
 
-def draw_training(epochs: Sequence[Epoch], config: TrainConfig) -> dict[str, str]:
+def draw_training(
+    epochs: Sequence[Epoch], config: TrainConfig | ImageTrainConfig
+) -> dict[str, str]:
     """Draw loss, accuracy and macro-F1 of a training by epoch; SVG texts by name.
 
     Args:
@@ -38,7 +41,7 @@ def draw_training(epochs: Sequence[Epoch], config: TrainConfig) -> dict[str, str
     }
 
 
-def best_epoch(epochs: Sequence[Epoch], config: TrainConfig) -> int:
+def best_epoch(epochs: Sequence[Epoch], config: TrainConfig | ImageTrainConfig) -> int:
     """Return the number of the epoch that [train] keeps: of equally good ones the first."""
     return max(epochs, key=lambda epoch: merit(epoch, config.select)).epoch
 

@@ -10,7 +10,7 @@ import numpy as np
 from optimizer.data.dataset import Dataset, Split
 from optimizer.data.images import halves, images_config
 from optimizer.images.config import ImageTrainConfig
-from optimizer.images.energy import Meters
+from optimizer.images.energy import Meters, find_meters
 from optimizer.images.evaluate import evaluate
 from optimizer.images.training import ImageLessons, Watch, train
 from optimizer.labelled import Labelled
@@ -30,12 +30,10 @@ class ImageBench:
     folder: RunFolder
     reporter: Reporter
     meters: Meters
-
-    @property
-    def halves(self) -> tuple[Split, Split]:
-        """Dataset A, which is learned from first, and Dataset B, after pruning."""
-        rng = np.random.default_rng([self.recipe.data.seed, 1])
-        return halves(self.dataset.train, images_config(self.recipe.data), rng)
+    first: Split
+    """Dataset A, which is learned from first."""
+    second: Split
+    """Dataset B, which is learned from after pruning."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -73,6 +71,15 @@ class ImageBench:
         """Return the confusion matrix of the test split; it decides nothing."""
         confusion: list[list[int]] = evaluate(model, self.dataset.test).confusion.tolist()
         return confusion
+
+
+def open_bench(
+    recipe: ImageRecipe, dataset: Dataset, folder: RunFolder, reporter: Reporter
+) -> ImageBench:
+    """Deal the training images into the two data sets, and look for meters."""
+    rng = np.random.default_rng([recipe.data.seed, 1])
+    first, second = halves(dataset.train, images_config(recipe.data), rng)
+    return ImageBench(recipe, dataset, folder, reporter, find_meters(), first, second)
 
 
 @contextmanager

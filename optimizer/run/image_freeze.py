@@ -64,7 +64,7 @@ def freeze_or_restore(
 
 def _lessons(bench: ImageBench) -> FreezeLessons:
     change = copier(bench.recipe.train.augment)
-    first, validation = bench.halves[0], bench.dataset.validation
+    first, validation = bench.first, bench.dataset.validation
     return FreezeLessons(as_labelled(first), as_labelled(validation), change)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 
 from headtail.bundle.manifest import Point
@@ -9,10 +10,19 @@ from headtail.preprocess.pipeline import Pipeline
 from headtail.tensor import Array
 from optimizer.cut.cut import CutModel, cut_model, legal_cuts, select_cuts
 from optimizer.cut.graph import Graph, read_graph
-from optimizer.data.dataset import Split
+from optimizer.data.dataset import Dataset, Split
 from optimizer.images.backbone import preprocess_steps
+from optimizer.keras_onnx import export_keras
 from optimizer.package.points import Profiles, Windows, build_points
-from optimizer.partition import Choice, Row, choose, list_rows, within_device
+from optimizer.partition import (
+    Bounds,
+    Choice,
+    Row,
+    before_training,
+    choose,
+    list_rows,
+    within_device,
+)
 from optimizer.recipe.image import ImageRecipe
 from optimizer.verify import MIN_WINDOWS
 
@@ -53,23 +63,39 @@ class ImagePricing:
         )
         return build_points(cut, windows, self.profiles, self.recipe.partition.encodings)
 
-    def choose(self, points: tuple[Point, ...]) -> Choice:
+    def choose(self, points: tuple[Point, ...], bounds: Bounds | None = None) -> Choice:
         """Return the best point and encoding.
 
         Raises:
             SearchError: If none is within the bounds, or the objective cannot be predicted.
         """
         partition = self.recipe.partition
-        bounds = within_device(partition.bounds, self.profiles.devices[0])
-        names = self.profiles.devices[0].name, self.profiles.links[0].name
-        return choose(points, bounds, partition.objective, *names, partition.fog_factor)
+        kept = self._bounds if bounds is None else bounds
+        return choose(points, kept, partition.objective, *self._names, partition.fog_factor)
+
+    def check(self, model: keras.Model, dataset: Dataset) -> None:
+        """Raise what `choose` would raise after the training, as far as it can be known now.
+
+        Of a model that will be pruned nothing is known: it costs less then.
+        """
+        if self.recipe.prune is not None or self.recipe.partition.bounds == Bounds():
+            return
+        _, cut = self.cut(export_keras(model, self.recipe.export.opset))
+        few = spread(dataset.validation, 1)
+        points = self.points(cut, few, few)
+        self.choose(points, before_training(self._bounds))
 
     def rows(self, points: tuple[Point, ...]) -> tuple[Row, ...]:
         """Return every point with every encoding, priced and held against the bounds."""
-        partition = self.recipe.partition
-        bounds = within_device(partition.bounds, self.profiles.devices[0])
-        names = self.profiles.devices[0].name, self.profiles.links[0].name
-        return list_rows(points, bounds, *names, partition.fog_factor)
+        return list_rows(points, self._bounds, *self._names, self.recipe.partition.fog_factor)
+
+    @property
+    def _bounds(self) -> Bounds:
+        return within_device(self.recipe.partition.bounds, self.profiles.devices[0])
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        return self.profiles.devices[0].name, self.profiles.links[0].name
 
 
 def verification(validation: Split, train: Split, count: int) -> Array:

@@ -126,7 +126,7 @@ class ImagePruning:
         self.groups = find_groups(model)
         self.kept = kept_groups(self.groups, model, config.keep_layers)
         self.path = bench.folder.path / FOLDER
-        self._calibration = in_turns(bench.halves[1], config.images)
+        self._calibration = in_turns(bench.second, config.images)
         self._step = len(list(self.path.glob("step-*.keras")))
         self._advance: Advance = quiet
 
@@ -183,7 +183,7 @@ class ImagePruning:
 
         watch = Watch(advance, self.path / CHECKPOINT)
         self.path.mkdir(exist_ok=True)
-        second, seed = self.bench.halves[1], self.bench.recipe.seed
+        second, seed = self.bench.second, self.bench.recipe.seed
         record = self.bench.train(model, second, self.config.fine_tune, seed, watch)
         self.bench.folder.write_record(f"{FOLDER}/step-{step}.json", record)
         return record.validation_scores.accuracy

@@ -14,7 +14,6 @@ from headtail.tensor import Array
 from optimizer.cut.graph import Graph
 from optimizer.data.dataset import Dataset
 from optimizer.data.load import load
-from optimizer.images.energy import find_meters
 from optimizer.images.evaluate import evaluate
 from optimizer.inputs import draw_test_windows
 from optimizer.keras_file import write_keras_file
@@ -26,9 +25,11 @@ from optimizer.recipe.image import ImageRecipe, read_image_recipe
 from optimizer.report.images.report import write_image_report
 from optimizer.report.images.summary import ImageSummary
 from optimizer.run.image_adapt import adapt_or_restore
-from optimizer.run.image_bench import ImageBench
+from optimizer.run.image_bench import open_bench
+from optimizer.run.image_costs import cost_or_restore
 from optimizer.run.image_description import describe_images
 from optimizer.run.image_freeze import freeze_or_restore
+from optimizer.run.image_heatmaps import draw_heatmaps
 from optimizer.run.image_points import ImagePricing, as_inputs, in_turns, verification
 from optimizer.run.image_prune import prune_or_restore
 from optimizer.run.run import RunRequest
@@ -88,23 +89,25 @@ def run_image_recipe(request: RunRequest, reporter: Reporter) -> ImageRunResult:
     if dataset.notes.get("skipped"):
         named = ", ".join(dataset.notes["skipped_files"][:3])
         clock.say(f"{dataset.notes['skipped']} images skipped, such as {named}")
-    made = _make(job, dataset)
+    made, model = _make(job, dataset)
     with clock.stage("write the report"):
         rng = np.random.default_rng(recipe.seed)
         drawn = draw_test_windows(dataset, recipe.export.test_windows, rng)
         folder.write_arrays("test.npz", {"x": drawn.x, "y": drawn.y})
         summary = dataclasses.replace(made, seconds=dict(clock.seconds))
-        write_image_report(summary, folder)
+        write_image_report(summary, draw_heatmaps(model, dataset), folder)
         folder.finish(summary.bundle, summary.packed.digest)
     return ImageRunResult(folder.path / summary.bundle, summary.packed.digest, summary)
 
 
-def _make(job: _Job, dataset: Dataset) -> ImageSummary:
+def _make(job: _Job, dataset: Dataset) -> tuple[ImageSummary, keras.Model]:
     recipe, folder, reporter = job.recipe, job.folder, job.reporter
-    bench = ImageBench(recipe, dataset, folder, reporter, find_meters())
-    model, adapted = adapt_or_restore(bench)
+    bench = open_bench(recipe, dataset, folder, reporter)
+    pricing = ImagePricing(recipe, job.profiles)
+    model, adapted = adapt_or_restore(bench, lambda model: pricing.check(model, dataset))
     model, freezing = freeze_or_restore(bench, model)
     model, pruned = prune_or_restore(bench, model)
+    costs = cost_or_restore(bench, model, pruned)
     write_keras_file(model, folder.path / MODEL)
     with reporter.stage("test"):
         scores = {
@@ -119,7 +122,6 @@ def _make(job: _Job, dataset: Dataset) -> ImageSummary:
             scores["test"].confusion.tolist(),
         )
         folder.write_record(TRAINING, training)
-    pricing = ImagePricing(recipe, job.profiles)
     with reporter.stage("export and cut"):
         content = export_keras(model, recipe.export.opset)
         folder.write("model.onnx", content)
@@ -138,7 +140,7 @@ def _make(job: _Job, dataset: Dataset) -> ImageSummary:
         bundle = f"{recipe.name}-{recipe.version}.bundle"
         samples = {graph.inputs[0].name: as_inputs(in_turns(dataset.validation, 8).x)}
         packed = pack(folder.path / bundle, cut, offer, described, samples, job.signer)
-    return ImageSummary(
+    summary = ImageSummary(
         recipe=recipe,
         data=described.lineage.data,
         labels=dataset.labels,
@@ -154,7 +156,9 @@ def _make(job: _Job, dataset: Dataset) -> ImageSummary:
         adapted=adapted,
         freezing=freezing,
         pruned=pruned,
+        costs=costs,
     )
+    return summary, model
 
 
 def _reference(model: keras.Model, graph: Graph) -> Reference:

@@ -83,7 +83,7 @@ def _look(pruning: "ImagePruning", keep: Keep) -> float:
     model = prune(pruning.model, keep, pruning.groups).model
     if config.trial_epochs:
         brief = msgspec.structs.replace(config.fine_tune, epochs=config.trial_epochs)
-        lessons = ImageLessons(bench.halves[1], bench.dataset.validation)
+        lessons = ImageLessons(bench.second, bench.dataset.validation)
         accuracy = train(model, lessons, brief, bench.recipe.seed).validation.accuracy
     else:
         accuracy = evaluate(model, bench.dataset.validation).accuracy

@@ -44,6 +44,8 @@ def image_figures(summary: ImageSummary) -> bytes:
         told["freezing"] = _freezing(summary.freezing)
     if summary.pruned is not None:
         told["pruning"] = _pruning(summary.pruned)
+    if summary.costs is not None:
+        told["costs"] = summary.costs
     if summary.seconds:
         told["seconds"] = summary.seconds
     return msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n"

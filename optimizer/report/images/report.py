@@ -1,10 +1,15 @@
 """The report of a run on images: its figures for machines and one page."""
 
 from optimizer.report.images.figures import image_figures
+from optimizer.report.images.heatmaps import Heatmap
+from optimizer.report.images.page import render_image_page
 from optimizer.report.images.summary import ImageSummary
 from optimizer.run_folder import RunFolder
 
 
-def write_image_report(summary: ImageSummary, folder: RunFolder) -> None:
-    """Write report.json into a run's folder."""
+def write_image_report(
+    summary: ImageSummary, heatmaps: tuple[Heatmap, ...], folder: RunFolder
+) -> None:
+    """Write report.html, which holds all it shows, and report.json into a run's folder."""
     folder.write("report.json", image_figures(summary))
+    folder.write("report.html", render_image_page(summary, heatmaps).encode("utf-8"))

@@ -6,6 +6,7 @@ from optimizer.freeze.record import FreezingRecord
 from optimizer.prune.record import PruneRecord
 from optimizer.recipe.image import ImageRecipe
 from optimizer.report.summary import Summary
+from optimizer.training.costs import CostsRecord
 from optimizer.training.stage import StageRecord
 
 
@@ -20,3 +21,5 @@ class ImageSummary(Summary):
     """Which layers were trained on; None where the recipe freezes none."""
     pruned: PruneRecord | None = None
     """What was dropped; None where the recipe prunes nothing."""
+    costs: CostsRecord | None = None
+    """What shares of layers and channels cost; None where the recipe does not ask."""

@@ -1,7 +1,9 @@
 """Whole runs on images: what is made, that it goes on where it was, and what is refused."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +20,9 @@ from image_run_case import (
 
 from headtail.bundle import Bundle, read_bundle
 from headtail.bundle.keys import Trust
-from headtail.errors import ConfigError, PruningError
+from headtail.errors import PruningError
 from headtail.segment import Chain
+from optimizer import cli
 
 pytestmark = [
     pytest.mark.tf,
@@ -27,6 +30,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
 ]
 MORE = FREEZE + PRUNE.format(more="")
+COSTS = "[costs]\nshares = [0.5, 1.0]\nepochs = 1\nrounds = 5\n"
 STOPS = {
     "train": 5,
     "choose layers to train": 6,
@@ -112,6 +116,7 @@ def test_a_run_interrupted_in_every_stage_ends_with_the_same_digest(
     assert left == {p.name for p in finished.rglob("*") if p.is_file()}
 
 
+@pytest.mark.usefixtures("own_home")
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -119,16 +124,19 @@ def test_a_run_interrupted_in_every_stage_ends_with_the_same_digest(
         ('[freeze]\nalways = ["nowhere"]', r"\[freeze\] always: .* received 'nowhere'"),
         ('[prune]\nkeep_layers = ["nowhere"]', r"\[prune\] keep_layers: .* received 'nowhere'"),
         ("[prune]\nmacs_share = 0.001", r"\[prune\] macs_share: expected at least 0\.\d+"),
+        ("[partition.bounds]\nparameters = 9", r"none of .* within the bounds.* parameters"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_trained(
-    images: Path, tmp_path: Path, key_folder: Path, more: str, said: str
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, said: str
 ) -> None:
-    """One line that names the key."""
-    reporter = Stopper("train")
-    with pytest.raises((ConfigError, PruningError), match=said):
-        run(write_recipe(tmp_path, images, more), tmp_path / "out", key_folder, reporter)
-    assert "train" not in reporter.stages
+    """One line that names the key, and exit status 1."""
+    out = tmp_path / "out"
+    assert 1 == cli.main(["run", str(write_recipe(tmp_path, images, more)), "--out", str(out)])
+    lines = capsys.readouterr().err.splitlines()
+    assert re.search(f"^error: .*{said}", lines[-1])
+    assert not any(line.startswith(("train ", "Traceback")) for line in lines)
+    assert {"recipe.toml", "run.json"} == {p.name for p in out.iterdir()}
 
 
 @pytest.mark.parametrize(
@@ -160,12 +168,12 @@ def test_a_model_without_convolutions_is_not_pruned(
 
 
 def test_corrupt_images_are_named_and_counted(tmp_path: Path, key_folder: Path) -> None:
-    """The run goes on without them; a mask by name and one convolution that stays whole."""
+    """The run goes on without them; a mask by name, one convolution that stays whole, and costs."""
     folder = draw_colours(tmp_path / "images", 24)
     (folder / "red" / "005.png").write_bytes(b"\x89PNG but no more")
     more = '[freeze]\nlayers = ["head_logits"]\n[fine_tune]\nepochs = 1\n'
     more += PRUNE.format(more='keep_layers = ["stem_conv"]\nthreshold = 0.0\nmacs_share = 1.0')
-    more = more.replace("macs_share = 0.5\n", "")
+    more = more.replace("macs_share = 0.5\n", "") + COSTS
     reporter = Stopper()
     result = run(write_recipe(tmp_path, folder, more), tmp_path / "out", key_folder, reporter)
     assert result.summary is not None
@@ -176,3 +184,21 @@ def test_corrupt_images_are_named_and_counted(tmp_path: Path, key_folder: Path) 
     kept = told["pruning"]["kept_layers"]
     assert 1 == len(kept)
     assert 4 == told["pruning"]["kept_channels"][kept[0]]
+    _check_costs(told["costs"])
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "1: red/005.png" in page
+    assert not re.search(r"(src|href)=.(?!data:)", page)
+
+
+def _check_costs(costs: dict[str, Any]) -> None:
+    """Half of everything costs less than all of it; the whole model is as it was trained."""
+    half, whole = costs["trained"]
+    assert half["layers"] < whole["layers"]
+    assert half["flops"] < whole["flops"]
+    for row in (half, whole):
+        assert row["modelled_j"] == pytest.approx(74.0 * row["epoch_s"])
+    small, large = costs["retained"]
+    for name in ("channels", "onnx_bytes", "parameters", "macs"):
+        assert small[name] < large[name]
+    assert small["latency_s"] > 0
+    assert costs["own"]["channels"] <= large["channels"]

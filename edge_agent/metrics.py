@@ -1,10 +1,11 @@
 """Prometheus metrics of the agent; imported only where a page is asked for."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import InfoMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from edge_agent.agent import FALLBACK_REASONS
@@ -32,6 +33,8 @@ ROUND_TRIP_BUCKETS_S = tuple(
     for decade in range(-4, 1)
     for step in (1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0)
 )
+LATEST = 32
+"""Windows whose ways are looked at together."""
 CONFIDENCE_BUCKETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0)
 
 
@@ -107,6 +110,8 @@ class Metrics:
         self._fog_up = Gauge(
             "edge_fog_up", "1 while a stream to the fog is open.", registry=self.registry
         )
+        self._ways: dict[tuple[str, str, str], deque[float]] = {}
+        self.registry.register(_WayCollector(self._ways))
         self._own = self._counters(plan, meter)
         self._others: dict[str, _Counters] = {}
         self._running: Callable[[], tuple[Plan, str]] = lambda: (plan, digest)
@@ -158,6 +163,8 @@ class Metrics:
                 seconds = part_seconds(result, part)
                 if seconds is not None:
                     histogram.observe(seconds)
+            if result.network_s is not None:
+                counters.ways.append(result.network_s)
             counters.windows[result.where].inc()
             counters.tx_bytes.inc(result.tx_bytes)
             if counters.confidence and (sure := confidence(result.output)) is not None:
@@ -187,6 +194,7 @@ class Metrics:
             self._tx_bytes.labels(*point),
             energy,
             self._confidence.labels(point[0]) if plan.manifest.task == CLASSIFICATION else None,
+            self._ways.setdefault(point, deque(maxlen=LATEST)),
         )
 
     def _count_operations(self, plan: Plan, point: tuple[str, str, str]) -> None:
@@ -212,6 +220,27 @@ class _Counters:
     """Compute and sending; none where nothing is modelled."""
     confidence: Histogram | None
     """None where the model does not classify."""
+    ways: deque[float]
+    """Network times of the latest windows, in seconds."""
+
+
+class _WayCollector(Collector):
+    """Says how long the way of a window takes that is not hindered."""
+
+    def __init__(self, ways: Mapping[tuple[str, str, str], deque[float]]) -> None:
+        self._ways = ways
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
+            "edge_network_low_seconds",
+            f"First quartile of the network times of the latest {LATEST} windows.",
+            labels=POINT_LABELS,
+        )
+        for point, way in list(self._ways.items()):
+            times_s = sorted(way)
+            if times_s:
+                family.add_metric(point, times_s[len(times_s) // 4])
+        yield family
 
 
 class _BundleCollector(Collector):

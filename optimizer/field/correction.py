@@ -155,7 +155,8 @@ def _compute_s(device: DeviceProfile, operations: Operations | None) -> float | 
 def _way(point: PointSeen) -> Way:
     assert point.message_bytes is not None, "chosen so"
     assert point.network_s is not None, "chosen so"
-    return Way(point.message_bytes, point.network_s, point.from_fog)
+    low_s = min(point.network_low_s or point.network_s, point.network_s)
+    return Way(point.message_bytes, low_s, point.network_s - low_s, point.from_fog)
 
 
 def _set_way(

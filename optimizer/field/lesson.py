@@ -17,6 +17,9 @@ from optimizer.field.prometheus import Prometheus
 from optimizer.latency import FogTime, window_latency_s
 from optimizer.recipe.field import FieldConfig
 
+LAG_S = 1.0
+"""A scrape that began so long ago is recorded: all that is asked sees the same ones."""
+
 
 class Lesson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file `field.json` of a run."""
@@ -73,7 +76,7 @@ def learn(
     """
     if not config.prometheus:
         raise ConfigError("[field] prometheus", "expected http://HOST:PORT, received nothing")
-    now_s = clock()
+    now_s = clock() - LAG_S
     at = datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     question = Question(config.model or model, config.range_s, config.matchers, config.min_windows)
     return conclude(observe(Prometheus(config.prometheus, now_s), question, at), device, link)

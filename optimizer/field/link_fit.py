@@ -24,7 +24,9 @@ class Way(NamedTuple):
 
     message_bytes: float
     network_s: float
-    """Mean time of a message and its answer; more than nothing."""
+    """Time of a message and its answer that nothing hindered; more than nothing."""
+    wait_s: float
+    """By how much their mean time is longer."""
     windows: float
 
 
@@ -48,7 +50,8 @@ def message_bits(model: PowerTime, message_bytes: float) -> float:
 def fit_way(model: PowerTime, ways: Sequence[Way], trips: RoundTrips | None) -> FittedWay:
     """Return delay and throughput so that messages take as long as they were seen to.
 
-    With sizes far enough apart both by non-negative least squares of relative errors; with one
+    What bits take shows where nothing hinders them; what messages wait on the mean is delay. With
+    sizes far enough apart both follow by non-negative least squares of relative errors; with one
     size and round trips the delay is a round trip's; with neither the delay stays.
 
     Args:
@@ -58,24 +61,26 @@ def fit_way(model: PowerTime, ways: Sequence[Way], trips: RoundTrips | None) -> 
     """
     bits = [message_bits(model, way.message_bytes) for way in ways]
     total = sum(way.windows for way in ways)
-    mean_s = sum(way.network_s * way.windows for way in ways) / total
+    low_s = sum(way.network_s * way.windows for way in ways) / total
+    wait_s = sum(way.wait_s * way.windows for way in ways) / total
     mean_bits = sum(b * way.windows for b, way in zip(bits, ways, strict=True)) / total
     longest = max(range(len(ways)), key=bits.__getitem__)
     if bits[longest] >= MIN_SPREAD * min(bits):
         delay_s, bit_s = fit_line(bits, ways)
         if bit_s * bits[longest] < MIN_SHARE * ways[longest].network_s:
-            return _by_rate(model, mean_bits, mean_s)
+            return _by_rate(model, mean_bits, low_s, wait_s)
         how = "least squares over messages of several sizes"
-        return FittedWay(delay_s, *_limited(model, 1 / bit_s, how))
-    delay_s = model.delay.si if trips is None else min(trips.low_s, mean_s)
-    if mean_s - delay_s < MIN_SHARE * mean_s:
-        return _by_rate(model, mean_bits, mean_s)
-    throughput = mean_bits / (mean_s - delay_s)
+        return FittedWay(delay_s + wait_s, *_limited(model, 1 / bit_s, how))
+    delay_s = model.delay.si if trips is None else min(trips.low_s, low_s)
+    if low_s - delay_s < MIN_SHARE * low_s:
+        return _by_rate(model, mean_bits, low_s, wait_s)
     if trips is None:
+        throughput = mean_bits / (low_s + wait_s - delay_s)
         limited = _limited(model, throughput, "above the delay as it was")
         return FittedWay(None, *limited)._replace(kept=(NO_TRIPS,))
     how = f"above {trips.count:.0f} round trips"
-    return FittedWay(delay_s, *_limited(model, throughput, how))
+    limited = _limited(model, mean_bits / (low_s - delay_s), how)
+    return FittedWay(delay_s + wait_s, *limited)
 
 
 def fit_line(bits: Sequence[float], ways: Sequence[Way]) -> tuple[float, float]:
@@ -100,15 +105,15 @@ def fit_line(bits: Sequence[float], ways: Sequence[Way]) -> tuple[float, float]:
     return (delay_s, slope / unit) if delay_s >= 0 else (0.0, kxy / kxx / unit)
 
 
-def _by_rate(model: PowerTime, bits: float, mean_s: float) -> FittedWay:
-    """Return the delay that is left of a mean time where bits take what they took, or MIN_SHARE."""
+def _by_rate(model: PowerTime, bits: float, low_s: float, wait_s: float) -> FittedWay:
+    """Return the delay that is left of a time where bits take what they took, or MIN_SHARE."""
     known = model.throughput.si
-    least = bits / (MIN_SHARE * mean_s)
+    least = bits / (MIN_SHARE * low_s)
     if known >= least:
         how = "what the throughput as it was leaves"
-        return FittedWay(mean_s - bits / known, None, how, (TOO_SHORT,))
+        return FittedWay(low_s - bits / known + wait_s, None, how, (TOO_SHORT,))
     how = f"bits take at most {MIN_SHARE:.0%} of a message's time"
-    return FittedWay((1 - MIN_SHARE) * mean_s, *_limited(model, least, how))
+    return FittedWay((1 - MIN_SHARE) * low_s + wait_s, *_limited(model, least, how))
 
 
 def _limited(model: PowerTime, throughput: float, how: str) -> tuple[float, str]:

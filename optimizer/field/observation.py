@@ -36,6 +36,8 @@ class PointSeen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     head_s: float | None
     network_s: float | None
     """Of a message and its answer, without what passes in the fog."""
+    network_low_s: float | None
+    """The same of windows that nothing hindered: a first quartile."""
     queue_s: float | None
     tail_s: float | None
     """In the fog; None where so many windows ended on the edge that it cannot be told apart."""
@@ -119,6 +121,7 @@ def observe(prometheus: Prometheus, question: Question, at: str) -> Observation:
     counts = asker.increases("edge_latency_seconds_count", "part")
     sent_bytes = asker.increases("edge_tx_bytes_total")
     payloads = asker.sizes("edge_payload_bytes")
+    lows_s = asker.mean_gauges("edge_network_low_seconds")
     operations = {part: asker.operations(f"edge_{part}_operations") for part in ("head", "tail")}
     fallbacks = asker.by_reason("edge_fallback_total")
     unsent = fallbacks.get("unavailable", 0.0)
@@ -147,6 +150,7 @@ def observe(prometheus: Prometheus, question: Question, at: str) -> Observation:
                 payload_bytes=payloads.get(key),
                 head_s=means.get("head"),
                 network_s=means.get("network"),
+                network_low_s=lows_s.get(key),
                 queue_s=means.get("queue"),
                 tail_s=means.get("tail") if is_apart else None,
                 total_s=means.get("total"),
@@ -217,6 +221,12 @@ class _Asker:
             for end in ("min", "max")
         )
         return {key: value for key, value in least.items() if most.get(key) == value}
+
+    def mean_gauges(self, metric: str) -> dict[Key, float]:
+        """Return the mean of a gauge by point, over time and agents."""
+        inner = f"avg_over_time({metric}{self._model}{self._window})"
+        found = self._ask(f"avg by (partition_point, encoding) ({inner})")
+        return {key: sample.value for sample, key in _keyed(found)}
 
     def by_reason(self, metric: str) -> dict[str, float]:
         """Return by how much a counter rose, by its reasons; those that did not rise are left out.

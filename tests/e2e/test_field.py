@@ -144,7 +144,7 @@ def test_delay_of_the_link_and_time_of_the_head_are_learned(
                 assert time.monotonic() < give_up_s, done.stderr + program.text
             shown = run("optimizer", *ask)
     trip_s = 2 * DELAY_S
-    assert trip_s == pytest.approx(lesson.link.model.delay.si, rel=0.25)
+    assert trip_s == pytest.approx(lesson.link.model.delay.si, rel=0.35)
     (seen,) = lesson.seen.points
     assert (1, "float32", 1000, 230) == (
         seen.point, seen.encoding, seen.head.conv_macs, seen.tail.conv_macs,

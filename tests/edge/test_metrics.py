@@ -145,6 +145,16 @@ def test_operations_of_head_and_tail_by_kind(priced):
             assert expected == samples[f"edge_{part}_operations{{{labels}}}"]
 
 
+def test_low_network_time_is_of_the_latest_windows_that_came_back(priced):
+    """Of 9 ms once, then 1 to 32 ms: the ninth of the latter; none before a window came back."""
+    name = f"edge_network_low_seconds{{{POINT}}}"
+    assert name not in page(priced, [result("edge", "deadline", network_s=None)])
+    times_s = (0.009, *(1e-3 * n for n in range(32, 0, -1)))
+    counted = page(priced, [result("fog", None, network_s=s) for s in times_s])
+    assert pytest.approx(0.009) == counted[name]
+    assert pytest.approx(0.004) == page(priced, [result("fog", None)])[name]
+
+
 def test_payload_is_that_of_the_wire(priced):
     """int8 of the four times eight values that cross point 1."""
     assert 32 == page(priced, [])[f"edge_payload_bytes{{{POINT}}}"]

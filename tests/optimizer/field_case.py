@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from headtail.metrics import LATENCY_BUCKETS_S, MetricsPage
 from headtail.operations import Operations
+from optimizer.field.lesson import LAG_S
 from optimizer.field.prometheus import Prometheus
 from programs import running
 
@@ -129,6 +130,7 @@ class _Pages:
 
 def _wait(address: str, condition: str) -> None:
     give_up_s = time.monotonic() + GIVE_UP_S
-    while not Prometheus(f"http://{address}", time.time()).query(condition):
+    # As late as `learn` asks; it may do so at once then.
+    while not Prometheus(f"http://{address}", time.time() - LAG_S).query(condition):
         assert time.monotonic() < give_up_s, condition
         time.sleep(0.1)

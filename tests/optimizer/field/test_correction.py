@@ -26,7 +26,8 @@ def point(index: int = 1, **changes: object) -> PointSeen:
     values = {
         "point": index, "encoding": "int8", "windows": 100.0, "from_fog": 100.0,
         "message_bytes": 1000.0, "payload_bytes": 800.0, "head_s": 350e-6, "network_s": 0.1,
-        "queue_s": 0.001, "tail_s": 0.004, "total_s": 0.11, "head": HEAD, "tail": TAIL,
+        "network_low_s": None, "queue_s": 0.001, "tail_s": 0.004, "total_s": 0.11,
+        "head": HEAD, "tail": TAIL,
     }  # fmt: skip
     return PointSeen(**{**values, **changes})
 
@@ -101,6 +102,24 @@ def test_round_trip_is_the_delay_and_the_rest_the_bits() -> None:
     assert ["us", "Mbit/s", "B"] == [c.unit for c in changes]
     sent = predict_transmission(corrected, 800)
     assert pytest.approx(0.1, rel=1e-3) == sent.seconds
+
+
+def test_what_messages_wait_on_the_mean_is_delay_and_no_throughput() -> None:
+    """Unhindered 80 ms, 40 of them a round trip: the bits take the other 40, whatever the mean."""
+    trips = RoundTrips(50.0, 0.04)
+    busy = seen(point(network_low_s=0.08, network_s=0.1), trips=trips)
+    corrected = correct_link(ETHERNET, busy).profile
+    assert 8720 / 0.04 == pytest.approx(corrected.model.throughput.si, rel=1e-3)
+    assert 0.06 == pytest.approx(corrected.model.delay.si, rel=1e-3)
+    assert 0.1 == pytest.approx(predict_transmission(corrected, 800).seconds, rel=1e-3)
+    several = [
+        msgspec.structs.replace(p, network_low_s=p.network_s, network_s=p.network_s + 0.02)
+        for p in network(0.04, 1e5, (1000.0, 4000.0))
+    ]
+    fitted = correct_link(ETHERNET, seen(*several)).profile.model
+    assert (0.06, 1e5) == (
+        pytest.approx(fitted.delay.si, rel=1e-3), pytest.approx(fitted.throughput.si, rel=1e-3),
+    )  # fmt: skip
 
 
 def test_framing_is_what_a_message_has_beside_its_payload() -> None:
@@ -237,7 +256,7 @@ def test_line_is_the_least_squares_one_within_its_bounds(
     times: list[float], bits: list[int]
 ) -> None:
     """No neighbour of the solution, with neither constant below 0, is better."""
-    ways = [Way(0.0, s, 10.0 + i) for i, s in enumerate(times)]
+    ways = [Way(0.0, s, 0.0, 10.0 + i) for i, s in enumerate(times)]
     known = [1e3 * b for b in bits[: len(ways)]]
 
     def error(delay_s: float, bit_s: float) -> float:

@@ -1,7 +1,12 @@
 """A request for a better model, from the recipe to the verdict, and each way that it may end."""
 
+import contextlib
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from operating import Operator, actions, wait_for
@@ -15,6 +20,8 @@ from optimizer.serve.client import JobsClient
 from optimizer.serve.job import Job, State
 from reoptimization.cli import main
 from reoptimization.trial import Trial
+
+SCRIPT = Path(__file__).parents[3] / "deploy" / "ops" / "reoptimize"
 
 
 def in_thread(work: Callable[[], object]) -> threading.Thread:
@@ -298,3 +305,25 @@ def jobs_of(site: Site) -> list[Job]:
         return client.jobs()
     finally:
         client.close()
+
+
+def test_terminal_has_a_line_that_moves(site) -> None:
+    """On standard error, while standard output keeps the steps."""
+    master, slave = os.openpty()
+    command = [sys.executable, SCRIPT, *site.words("make=better ms=700")]
+    environment = os.environ | {"TERM": "xterm"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=slave, text=True, env=environment
+    ) as process:
+        os.close(slave)
+        drawn = b""
+        with contextlib.suppress(OSError):  # EIO: the other end was closed
+            while more := os.read(master, 65536):
+                drawn += more
+        steps = process.stdout.read()
+    os.close(master)
+    assert 0 == process.returncode
+    assert b"\x1b[" in drawn, "nothing was drawn over"
+    assert b"make" in drawn
+    assert "1.1 is active" in steps.splitlines()[-1]
+    assert "\x1b" not in steps

@@ -20,6 +20,7 @@ _EPILOG = """\
 examples:
   optimizer run recipes/demo.toml --out runs/demo
   optimizer run recipes/demo.toml --out runs/seed7 --seed 7 --key signing.key
+  optimizer run recipes/images-demo.toml --out runs/images
 
 The folder then holds the bundle, report.html, model.keras, model.onnx, test.npz for the edge agent,
 and the history of training and search. A finished run is not repeated; an interrupted one goes on.
@@ -34,7 +35,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         description="Load data, train the recipe's network or search for one where it says so, find"
         " every legal partition point, price each for a device and a link, choose the best within"
         " the bounds, prove head and tail equal to the whole, and write a signed bundle with a"
-        " report.",
+        " report. A recipe with a [backbone] is of an image model: the backbone gets a new head and"
+        " is trained, layers to train on are chosen, and channels are pruned, before it is cut.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

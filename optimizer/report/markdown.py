@@ -8,7 +8,7 @@ from optimizer.report.comparison import comparison_table, noise
 from optimizer.report.facts import kept_epoch
 from optimizer.report.field import field_parts
 from optimizer.report.repeats import repeats_table
-from optimizer.report.summary import RunSummary
+from optimizer.report.summary import RunSummary, Summary
 from optimizer.report.tables import Table
 from optimizer.report.text import SYNTHETIC, describe_scores, points_table, trivial
 
@@ -34,20 +34,20 @@ def markdown(summary: RunSummary) -> str:
         *_repeats(summary),
         *_comparison(summary),
         "## Confusion on the test split",
-        _table(*confusion_table(summary)),
+        markdown_table(*confusion_table(summary)),
         "## Partition points",
         f"Modelled energy of one window on the edge, mode {summary.choice.cost.mode}.",
-        _table(*points_table(summary)),
+        markdown_table(*points_table(summary)),
     ]
     parts += (
-        _table(part.head, part.rows) if isinstance(part, Table) else part
+        markdown_table(part.head, part.rows) if isinstance(part, Table) else part
         for part in field_parts(summary.field)
     )
     parts += _time(summary)
     return "\n\n".join(p for p in parts if p) + "\n"
 
 
-def confusion_table(summary: RunSummary) -> tuple[list[str], list[list[str]]]:
+def confusion_table(summary: Summary) -> tuple[list[str], list[list[str]]]:
     """Return head and rows: true class, given classes, F1."""
     scores = summary.training.test_scores
     rows = [
@@ -63,23 +63,24 @@ def _repeats(summary: RunSummary) -> Iterator[str]:
         shown = repeats_table(record)
         yield "## Repeats"
         yield f"{record.protocol}."
-        yield _table(shown.head, shown.rows)
+        yield markdown_table(shown.head, shown.rows)
 
 
 def _comparison(summary: RunSummary) -> Iterator[str]:
     if summary.comparison is not None:
         yield "## Comparison"
         yield noise(summary).text
-        yield _table(*comparison_table(summary.comparison.rows))
+        yield markdown_table(*comparison_table(summary.comparison.rows))
 
 
 def _time(summary: RunSummary) -> Iterator[str]:
     if summary.seconds:
         yield "## Time spent"
         rows = [[name, f"{seconds:.1f} s"] for name, seconds in summary.seconds.items()]
-        yield _table(["stage", "time"], rows)
+        yield markdown_table(["stage", "time"], rows)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -35,7 +35,7 @@ def pruning_section(summary: ImageSummary) -> str:
         "pruning",
         "Channels dropped",
         note,
-        table(_steps(summary, record)),
+        table(steps_table(summary, record)),
         plots([retained["accuracy"], retained["size"]]),
         plots([draw_all_importances(record), draw_importance(record), importance_keys(record)]),
         wide(draw_widths(record)),
@@ -67,7 +67,7 @@ def _step(
     ]
 
 
-def _steps(summary: ImageSummary, record: PruneRecord) -> Table:
+def steps_table(summary: ImageSummary, record: PruneRecord) -> Table:
     """Return the model ahead of pruning and after each step."""
     head = ["step", "MACs", "of all", "channels", "parameters", "validation", "test"]
     counts = record.channels, record.parameters

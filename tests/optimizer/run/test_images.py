@@ -185,6 +185,7 @@ def test_corrupt_images_are_named_and_counted(tmp_path: Path, key_folder: Path) 
     assert 1 == len(kept)
     assert 4 == told["pruning"]["kept_channels"][kept[0]]
     _check_costs(told["costs"])
+    assert "## Pruning" in (tmp_path / "out" / "report.md").read_text()
     page = (tmp_path / "out" / "report.html").read_text()
     assert "1: red/005.png" in page
     assert not re.search(r"(src|href)=.(?!data:)", page)

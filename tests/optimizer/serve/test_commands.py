@@ -87,6 +87,19 @@ def test_exit_code_says_how_a_job_ended(end, code, text, shell, tmp_path) -> Non
     assert text in err
 
 
+def test_recipes_of_images_are_taken_too(shell, tmp_path) -> None:
+    """As they are, by the service and by the command; backbones' files are not."""
+    recipe = tmp_path / "recipe.toml"
+    text = 'name = "weeds"\nversion = "1"\ntask = "which"\n[data]\nsource = "cifar10_small"\n'
+    recipe.write_text(f'{text}[backbone]\nnetwork = "VGG16"\n')
+    code, out, _ = shell("submit", recipe, "--memory", "1G")
+    assert (0, True) == (code, out.startswith("weeds-"))
+    recipe.write_text(f'{text}[backbone]\nnetwork = "/etc/net.keras"\n')
+    code, _, err = shell("submit", recipe, "--memory", "1G")
+    assert 0 != code
+    assert "backbone.network" in err
+
+
 def test_cancelled_and_late_have_codes_of_their_own(shell, tmp_path) -> None:
     recipe = write_recipe(tmp_path, "steps=9999 ms=50")
     job = shell("submit", recipe, "--memory", "1G")[1].strip()

@@ -8,7 +8,7 @@ import msgspec
 
 from headtail.cost_model import PowerTime
 from headtail.energy import predict_compute, predict_transmission
-from headtail.errors import ConfigError
+from headtail.errors import ConfigError, DataError
 from headtail.operations import Operations
 from headtail.profile import DeviceProfile, LinkProfile
 from optimizer.field.correction import Change, correct_device, correct_link, fog_time
@@ -79,7 +79,12 @@ def learn(
     now_s = clock() - LAG_S
     at = datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     question = Question(config.model or model, config.range_s, config.matchers, config.min_windows)
-    return conclude(observe(Prometheus(config.prometheus, now_s), question, at), device, link)
+    seen = observe(Prometheus(config.prometheus, now_s), question, at)
+    try:
+        return conclude(seen, device, link)
+    except (ValueError, ArithmeticError) as error:
+        where = f"Prometheus {config.prometheus}"
+        raise DataError(where, f"told figures that no device or link has: {error}") from error
 
 
 def conclude(seen: Observation, device: DeviceProfile, link: LinkProfile) -> Lesson:

@@ -15,6 +15,8 @@ ROUND_TRIP_QUANTILE = 0.25
 BUCKET_RATIO = 1.26
 """Of the ends of one of their histogram's buckets."""
 MIN_ROUND_TRIPS = 3.0
+MIN_COUNT = 1e-3
+"""Below it nothing happened: what a counter rose by is extrapolated, and no whole number."""
 NAMED_MODELS = 8
 Key = tuple[int, str]
 """A partition point and an encoding."""
@@ -129,12 +131,12 @@ def observe(prometheus: Prometheus, question: Question, at: str) -> Observation:
     points = []
     for key, of in sorted(windows.items()):
         number, from_fog = sum(of.values()), of.get("fog", 0.0)
-        if number <= 0:
+        if number < MIN_COUNT:
             continue
         means = {
             part: parts_s[key].get(part, 0.0) / count
             for part, count in counts[key].items()
-            if count > 0
+            if count > MIN_COUNT
         }
         # Windows that never left, because the link was down, are among those without an answer.
         never = unsent * (number - from_fog) / lost if lost and from_fog else 0.0
@@ -203,7 +205,7 @@ class _Asker:
         return {
             key: Operations(**of)
             for key, of in least.items()
-            if of.keys() == kinds and of == most.get(key)
+            if of.keys() == kinds and of == most.get(key) and min(of.values()) >= 0
         }
 
     def sizes(self, metric: str) -> dict[Key, float]:

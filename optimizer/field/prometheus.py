@@ -1,7 +1,6 @@
 """Prometheus' HTTP API, as far as it is asked here: instant queries, bounded in time and size."""
 
 import http.client
-import math
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -15,6 +14,8 @@ from headtail.errors import DataError
 
 TIMEOUT_S = 20.0
 MAX_ANSWER_BYTES = 8 << 20
+LARGEST = 1e18
+"""Of a value; none of what agents count or time comes near it."""
 MAX_TEXT = 200
 """Characters of an answer's own words that an error repeats."""
 
@@ -25,7 +26,7 @@ class Sample:
 
     labels: Mapping[str, str]
     value: float
-    """Finite."""
+    """Neither NaN nor beyond LARGEST."""
 
 
 class _Series(msgspec.Struct, frozen=True):
@@ -69,7 +70,7 @@ class Prometheus:
         self._opener = urllib.request.build_opener(_NoRedirect)
 
     def query(self, expression: str) -> tuple[Sample, ...]:
-        """Return an expression's instant vector, without values that are not finite.
+        """Return an expression's instant vector, without values that measure nothing.
 
         Raises:
             DataError: If nobody answers, or the answer is an error or no such vector.
@@ -77,7 +78,7 @@ class Prometheus:
         content = self._ask(expression)
         try:
             answer = msgspec.json.decode(content, type=_Answer)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._error(f"answered what is no vector of samples: {error}") from error
         if answer.status != "success" or answer.data is None:
             raise self._error(f"refused {expression}: {_one_line(answer.error or answer.status)}")
@@ -85,7 +86,7 @@ class Prometheus:
             samples = [Sample(s.metric, float(s.value[1])) for s in answer.data.result]
         except ValueError as error:
             raise self._error(f"answered what is no number: {error}") from error
-        return tuple(s for s in samples if math.isfinite(s.value))
+        return tuple(s for s in samples if abs(s.value) <= LARGEST)
 
     def _ask(self, expression: str) -> bytes:
         form = urllib.parse.urlencode({"query": expression, "time": f"{self.at_s:.3f}"})
@@ -116,7 +117,10 @@ class Prometheus:
         """Return what Prometheus says of its own error, with what sets it off."""
         try:
             text = msgspec.json.decode(error.read(MAX_ANSWER_BYTES), type=_Answer).error
-        except (OSError, http.client.HTTPException, msgspec.DecodeError, UnicodeDecodeError):
+        except (
+            OSError, http.client.HTTPException, msgspec.DecodeError, UnicodeDecodeError,
+            RecursionError,
+        ):  # fmt: skip
             return ""
         return text and f": {_one_line(text)}"
 

@@ -88,6 +88,7 @@ def test_query_is_asked_of_the_moment_and_its_vector_read(server: ThreadingHTTPS
             422, b'{"status":"error","error":"parse error"}',
             "answered 422 Unprocessable .*: parse error$",
         ),
+        (200, b'{"x":' + b"[" * 100_000, "answered what is no vector of samples"),
         (503, b"busy", "answered 503 Service Unavailable$"),
         (302, b"", "answered 302 Found$"),
     ],

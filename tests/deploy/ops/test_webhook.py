@@ -280,6 +280,20 @@ def test_alert_ends_in_another_active_bundle_whatever_is_killed(site, tmp_path) 
         assert 0 == program.process.wait(30)
 
 
+def test_program_that_is_stopped_leaves_its_run_to_the_next(site, tmp_path) -> None:
+    """With exit code 0, although the job has not ended."""
+    command = start(site, tmp_path)
+    with running(command, tmp_path / "first.log") as program:
+        post(program)
+        program.wait_for(r"job (chain-\S+): queued")
+        program.process.terminate()
+        assert 0 == program.process.wait(30)
+        assert "running: chain" in program.text
+        assert "Traceback" not in program.text
+    with running(command, tmp_path / "second.log") as program:
+        program.wait_for(r"chain: promoted: (1\.1) is active")
+
+
 def test_wrong_configuration_ends_the_program(tmp_path) -> None:
     (tmp_path / "webhook.toml").write_text("lisen = 3")
     command = [sys.executable, SCRIPT, "--config", tmp_path / "webhook.toml"]

@@ -70,6 +70,9 @@ class Follower:
         self._profile = profile
         self._run_id = uuid.uuid4().hex
         self._generation = 0
+        self._taking = threading.Lock()
+        self._heard = 0
+        """Generation of the last directive on this connection."""
         self._interval_s = REPORT_S
         self._lock = threading.Condition()
         self._channel: grpc.Channel | None = None
@@ -180,6 +183,7 @@ class Follower:
         ping: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
             SERVICE + "ServerReady", request_serializer=None, response_deserializer=None
         )
+        self._heard = 0
         with self._lock:
             self._channel, self._stub, self._ping, self._fog = channel, stub, ping, fog
             if self._closed.is_set():
@@ -200,8 +204,14 @@ class Follower:
             log.info("no updates from fog %s: %s: %s", fog, code.name, text)
 
     def _take(self, message: control_pb2.Directive) -> None:
+        """Pass a directive on; the answer to a report may be older than what was heard since."""
+        with self._taking:
+            if message.generation >= self._heard:
+                self._heard = self._generation = message.generation
+                self._follow(message)
+
+    def _follow(self, message: control_pb2.Directive) -> None:
         """Pass a directive on, unless it is empty or cannot be."""
-        self._generation = message.generation
         wanted_s = message.report_interval_s or REPORT_S
         self._interval_s = max(MIN_REPORT_S, min(wanted_s, MAX_REPORT_S))
         self._shadows.queue.ask(decode_comparison(message))

@@ -43,6 +43,8 @@ class Director(control_pb2_grpc.ControlServicer):
         self.fetches = 0
         self.fetch_error: grpc.StatusCode | None = None
         self.current: pb.Directive | None = None
+        self.late: pb.Directive | None = None
+        """Answers reports, where it is set."""
         self._watchers: list[queue.SimpleQueue[pb.Directive | None]] = []
         self._lock = threading.Lock()
         self._server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
@@ -116,7 +118,7 @@ class Director(control_pb2_grpc.ControlServicer):
         """Take note."""
         with self._lock:
             self.statuses.append(request)
-            return self.current or pb.Directive(report_interval_s=0.2)
+            return self.late or self.current or pb.Directive(report_interval_s=0.2)
 
     def FetchBundle(self, request, context):  # noqa: N802 - the service's name for it
         """Send a file."""

@@ -16,6 +16,29 @@ def no_waiting(monkeypatch):
     monkeypatch.setattr(follower, "CAP_S", 0.05)
 
 
+def failed(director) -> pb.AgentStatus:
+    """Return the last report of a failed update; the next attempt may be under way already."""
+    return next(s for s in reversed(director.statuses) if s.state == pb.UPDATE_STATE_FAILED)
+
+
+def test_late_answer_to_a_report_undoes_nothing(feed, director, two_fogs, good_path, bundle):
+    """The fog had answered before it said something else on the open call."""
+    fogs = two_fogs(good_path)
+    digest = director.add(good_path)
+    director.direct(digest)
+    fed = feed(fog=fogs)
+    fed.feed_until(lambda: director.is_told(pb.UPDATE_STATE_DONE, digest))
+    director.direct(digest, reason="again")
+    fed.feed_until(lambda: director.last().generation == 2)
+    director.late = pb.Directive(
+        name="chain", version="1.0.0", digest=bundle.digest, generation=1, report_interval_s=0.2
+    )
+    seen = len(director.statuses)
+    fed.feed_until(lambda: len(director.statuses) > seen + 3)
+    assert digest == fed.end()[-1]["bundle"]
+    assert {digest, ""} == {status.target_digest for status in director.statuses}
+
+
 def test_fog_that_knows_no_directives_is_left_alone(feed, scripted_fog, bundle, caplog):
     """It is asked once, and windows go on."""
     caplog.set_level("INFO")
@@ -62,7 +85,7 @@ def test_fetch_that_fails_is_tried_again(feed, director, two_fogs, good_path, mo
     director.direct(digest)
     fed = feed(fog=fogs)
     fed.feed_until(lambda: director.is_told(pb.UPDATE_STATE_FAILED, digest))
-    assert pb.UPDATE_FAULT_LINK == director.last().fault
+    assert pb.UPDATE_FAULT_LINK == failed(director).fault
     director.fetch_error = None
     fed.feed_until(lambda: director.is_told(pb.UPDATE_STATE_DONE, digest))
     fed.end()
@@ -76,7 +99,7 @@ def test_bundle_that_no_fog_serves_yet_is_no_end_of_the_run(
     director.direct(digest)
     fed = feed(fog=(director.address, start_fog().address))
     fed.feed_until(lambda: director.is_told(pb.UPDATE_STATE_FAILED, digest))
-    assert pb.UPDATE_FAULT_LINK == director.last().fault
+    assert pb.UPDATE_FAULT_LINK == failed(director).fault
     fed.feed(30)
     lines = fed.end()
     assert {bundle.digest} == {line["bundle"] for line in lines}
@@ -89,8 +112,8 @@ def test_bundle_over_the_limit_is_not_fetched(feed, director, two_fogs, good_pat
     director.direct(digest)
     fed = feed(fog=fogs, update_max_bytes=1000)
     fed.feed_until(lambda: director.is_told(pb.UPDATE_STATE_FAILED, digest))
-    assert "--update-max-bytes allows 1000" in director.last().reason
-    assert pb.UPDATE_FAULT_STORAGE == director.last().fault
+    assert "--update-max-bytes allows 1000" in failed(director).reason
+    assert pb.UPDATE_FAULT_STORAGE == failed(director).fault
     fed.end()
     assert 0 == director.fetches
 

@@ -134,8 +134,11 @@ class Trial:
 
 def rules_text(rules: Mapping[str, Any]) -> str:
     """Return the rules of a trial in words."""
-    told = ", ".join(f"{key} {value:g}" for key, value in sorted(rules.items()))
-    return told or "by the fog's own rules"
+    told = [
+        f"{key} {str(value).lower() if isinstance(value, bool) else format(value, 'g')}"
+        for key, value in sorted(rules.items())
+    ]
+    return ", ".join(told) or "by the fog's own rules"
 
 
 def _ended(rollout: pb.Rollout, digest: str) -> pb.Event | None:

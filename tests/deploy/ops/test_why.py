@@ -8,6 +8,7 @@ from headtail.v1 import control_pb2 as pb
 from optimizer.field.correction import Change
 from reoptimization.essence import essence
 from reoptimization.standing import MAX_REASON, Marks, marked, marks
+from reoptimization.trial import rules_text
 from reoptimization.why import Offer, Why, learned, quantity
 
 OLD = Offer("1.0", 1, "float32", 512, 0.9, "pi", "wifi", 0.005, 0.02)
@@ -82,3 +83,10 @@ def test_marks_are_found_again_behind_any_reason(reason) -> None:
 @pytest.mark.parametrize("reason", ["", "p95", "[reoptimize a]", "[reoptimize a b] c", "]"])
 def test_reasons_of_others_have_no_marks(reason) -> None:
     assert Marks() == marks(reason)
+
+
+def test_rules_of_a_trial_are_told_as_they_are_called() -> None:
+    """In one order."""
+    rules = {"share_ratio": 0.1, "bake_s": 300.0, "promotes": False}
+    assert "bake_s 300, promotes false, share_ratio 0.1" == rules_text(rules)
+    assert "by the fog's own rules" == rules_text({})

@@ -92,19 +92,21 @@ def correct_link(profile: LinkProfile, seen: Observation) -> Corrected:
         reason = f"link profile '{profile.name}': no window came back from the fog"
         return Corrected(profile, (), (reason,))
     windows = sum(p.from_fog for p in sent)
-    what = f"network times at {_places(len(sent))}, {windows:.0f} windows, {_stretch(seen)}"
+    where = f"{_places(len(sent))}, {windows:.0f} windows, {_stretch(seen)}"
     if isinstance(model, PaperLink):
         bits = sum(8 * (p.payload_bytes or p.message_bytes or 0.0) * p.from_fog for p in sent)
         seconds = sum((p.network_s or 0.0) * p.from_fog for p in sent)
         ratio = bits / seconds / model.rate.si
-        return _replaced(profile, "link", {"rate": (ratio, f"bits of payloads over {what}")})
+        return _replaced(
+            profile, "link", {"rate": (ratio, f"bits of payloads over network times at {where}")}
+        )
     fitted = fit_way(model, [_way(p) for p in sent], seen.round_trips)
     framing = [
         (p.message_bytes - p.payload_bytes, p.from_fog)
         for p in sent
         if p.message_bytes and p.payload_bytes is not None and p.message_bytes >= p.payload_bytes
     ]
-    return _set_way(profile, fitted, weighted_median(framing) if framing else None, what)
+    return _set_way(profile, fitted, weighted_median(framing) if framing else None, where)
 
 
 def fog_time(device: DeviceProfile, seen: Observation) -> tuple[FogTime, tuple[str, ...]]:
@@ -160,20 +162,21 @@ def _way(point: PointSeen) -> Way:
 
 
 def _set_way(
-    profile: LinkProfile, fitted: FittedWay, framing_bytes: float | None, what: str
+    profile: LinkProfile, fitted: FittedWay, framing_bytes: float | None, where: str
 ) -> Corrected:
     model = profile.model
     assert isinstance(model, PowerTime), "the only one with a delay"
     changed: dict[str, Constant] = {}
-    for field, value, how in (
-        ("delay", fitted.delay_s, fitted.how),
-        ("throughput", fitted.throughput, fitted.how),
+    how = f"network times {fitted.how}"
+    for field, value, source in (
+        ("delay", fitted.delay_s, how),
+        ("throughput", fitted.throughput, how),
         ("message_overhead", framing_bytes, "request messages less their payloads"),
     ):
         if value is not None:
             constant: Constant = getattr(model, field)
             own = value / UNITS[constant.unit][1]
-            changed[field] = _measured(constant, own, f"{how}: {what}")
+            changed[field] = _measured(constant, own, f"{source} at {where}")
     throughput = changed.get("throughput")
     if throughput is not None and throughput.si > model.phy_rate.si:  # rounded up
         rate = model.phy_rate.si / UNITS[throughput.unit][1]

@@ -23,6 +23,14 @@ class Code(IntEnum):
     ROLLED_BACK_BEFORE = 12
 
 
+WORDS = (
+    "promoted",
+    "nothing_better",
+    *(code.name.lower() for code in Code if code not in (Code.DONE, Code.USAGE)),
+)
+"""What became of requests that were to change something."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a request."""

@@ -20,7 +20,7 @@ from reoptimization.alerts import Notification
 from reoptimization.course import Course
 from reoptimization.desk import Answer, Desk
 from reoptimization.narrator import Teller
-from reoptimization.outcome import Outcome
+from reoptimization.outcome import WORDS, Outcome
 from reoptimization.receiver import Receiver
 from reoptimization.webhook_config import Config, Run, check
 
@@ -65,6 +65,8 @@ class Webhook:
         with ExitStack() as resources:
             self._desk = Desk(config, self._work, self._ended)
             for run in config.runs:
+                for word in WORDS:
+                    self._runs.labels(run.name, word)
                 self._going_on.labels(run.name).set_function(partial(self._is_going_on, run.name))
             resources.callback(self._desk.stop)
             self._receiver = Receiver(config, registry, is_well, self._take, self._refuse)

@@ -59,7 +59,7 @@ def check_prune(recipe: ImageRecipe, model: keras.Model) -> None:
         return
     groups = find_groups(model)
     _check_convolutions(model, groups)
-    kept = kept_groups(groups, model, config.keep_layers)
+    kept = kept_groups(groups, config.keep_layers)
     scores = _without(l1_importance(groups), kept)
     rules = Rules(config.scope, config.multiple, config.min_share)
     least, whole = groups.macs(keep_above(groups, scores, 1.0, rules)), groups.macs({})
@@ -72,21 +72,20 @@ def check_prune(recipe: ImageRecipe, model: keras.Model) -> None:
         )
 
 
-def kept_groups(
-    groups: ChannelGroups, model: keras.Model, layers: Sequence[str]
-) -> tuple[str, ...]:
+def kept_groups(groups: ChannelGroups, layers: Sequence[str]) -> tuple[str, ...]:
     """Return the groups that hold channels of some layers.
 
     Raises:
-        ConfigError: If there is no such layer.
+        ConfigError: If a layer does not exist, or makes no channels.
     """
-    known = {part.path for part in groups.parts} | {layer.name for layer in model.layers}
+    known = [layer for group in groups.groups for layer in group.layers]
+    known += [part.layer for part in groups.frozen]
     for name in layers:
         if name not in known:
-            some = ", ".join([g.name for g in groups.groups][:6])
             raise ConfigError(
                 "[prune] keep_layers",
-                f"expected names of layers, received '{name}'; there are {some}, ...",
+                f"expected names of layers that make channels, received '{name}'; there are"
+                f" {', '.join(dict.fromkeys(known[:6]))}{', ...' if len(known) > 6 else ''}",
             )
     wanted = set(layers)
     return tuple(g.name for g in groups.groups if wanted.intersection(g.layers))
@@ -124,7 +123,7 @@ class ImagePruning:
             for layer in model._flatten_layers():
                 layer.trainable = True
         self.groups = find_groups(model)
-        self.kept = kept_groups(self.groups, model, config.keep_layers)
+        self.kept = kept_groups(self.groups, config.keep_layers)
         self.path = bench.folder.path / FOLDER
         self._calibration = in_turns(bench.second, config.images)
         self._step = len(list(self.path.glob("step-*.keras")))

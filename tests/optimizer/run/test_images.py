@@ -29,12 +29,20 @@ pytestmark = [
     # Keras 3.15 saves its variables with numpy's old protocol.
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
 ]
-MORE = FREEZE + PRUNE.format(more="")
+LIMITS = """
+trials = 3
+trial_epochs = 1
+cost_weight = 0.5
+min_diversity = 0.2
+trains = "mask"
+"""
+MORE = FREEZE + PRUNE.format(more=LIMITS)
 COSTS = "[costs]\nshares = [0.5, 1.0]\nepochs = 1\nrounds = 5\n"
 STOPS = {
     "train": 5,
     "choose layers to train": 6,
     "fine-tune the chosen layers": 1,
+    "search the threshold": 3,
     "prune and fine-tune": 7,
 }
 """Looks at the progress after which a run is ended, by stage."""
@@ -60,6 +68,7 @@ def bundle(finished: Path, trust: Trust) -> Bundle:
     return read_bundle(finished / BUNDLE, trust)
 
 
+@pytest.mark.slow
 def test_bundle_says_colours_of_images_as_a_camera_gives_them(
     finished: Path, bundle: Bundle
 ) -> None:
@@ -86,6 +95,7 @@ def test_bundle_says_colours_of_images_as_a_camera_gives_them(
     assert told["test"]["accuracy"] > 0.8
 
 
+@pytest.mark.slow
 def test_mask_and_channels_are_as_the_recipe_says(finished: Path) -> None:
     """The head is always trained; the cost is within L after the last step."""
     told = json.loads((finished / "report.json").read_text())
@@ -93,6 +103,15 @@ def test_mask_and_channels_are_as_the_recipe_says(finished: Path) -> None:
     assert freezing["layers"]["head_logits"]
     assert freezing["trained_layers"] == sum(freezing["layers"].values())
     assert 2 == len(pruning["steps"])
+    trials = pruning["trials"]
+    assert 3 == len(trials)
+    best = max((t for t in trials if t["is_valid"]), key=lambda t: t["profit"])
+    assert best == trials[0]
+    for trial in trials:
+        cost = trial["macs"] / pruning["macs"]
+        assert trial["profit"] == pytest.approx(trial["accuracy"] - 0.5 * cost)
+        assert trial["macs"] <= 0.5 * pruning["macs"]
+    assert pruning["steps"][-1]["macs"] <= best["macs"]
     assert pruning["steps"][-1]["macs"] <= 0.5 * pruning["macs"]
     assert pruning["steps"][0]["macs"] <= 0.5**0.5 * pruning["macs"]
     assert pruning["steps"][-1]["channels"] == sum(pruning["kept_channels"].values())
@@ -167,6 +186,7 @@ def test_a_model_without_convolutions_is_not_pruned(
         run(recipe, tmp_path / "out", key_folder)
 
 
+@pytest.mark.slow
 def test_corrupt_images_are_named_and_counted(tmp_path: Path, key_folder: Path) -> None:
     """The run goes on without them; a mask by name, one convolution that stays whole, and costs."""
     folder = draw_colours(tmp_path / "images", 24)

@@ -7,18 +7,18 @@ from optimizer.training.costs import CostsRecord, RetainedShare
 
 def trained_table(record: CostsRecord) -> Table:
     """Return a row for every share of trained layers."""
-    head = ["trained layers", "layers", "parameters", "an epoch", "operations of all"]
-    head += ["modelled energy of it", "measured energy of all", "validation accuracy"]
+    head = ["trained layers", "layers", "parameters", "operations", "measured energy"]
+    head += ["an epoch", "modelled energy of it", "validation"]
     rows = [
         [
             f"{100 * row.share:.0f} %",
             str(row.layers),
             f"{row.parameters:,}",
-            format_amount(row.epoch_s, "s"),
             format_amount(row.flops, "FLOP"),
-            format_amount(row.modelled_j, "J"),
             ", ".join(f"{format_amount(j, 'J')} ({name})" for name, j in row.measured_j.items())
             or UNKNOWN,
+            format_amount(row.epoch_s, "s"),
+            format_amount(row.modelled_j, "J"),
             f"{100 * row.accuracy:.1f} %",
         ]
         for row in record.trained
@@ -29,7 +29,7 @@ def trained_table(record: CostsRecord) -> Table:
 def retained_table(record: CostsRecord) -> Table:
     """Return a row for every share of retained channels, and one of the run's own model."""
     head = ["retained channels", "channels", "ONNX file", "parameters", "FLOPs of an image"]
-    head += ["latency, quartiles", "validation accuracy"]
+    head += ["latency, quartiles", "validation"]
     rows = [_cells(f"{100 * row.share:.0f} %", row) for row in record.retained]
     if record.own is None:
         return Table("retained channels", head, rows)

@@ -1,6 +1,6 @@
 """Drawings of channel pruning: importances, what is left of each layer, accuracy against cost."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,10 +35,10 @@ def draw_importance(record: PruneRecord) -> str:
     names = _spread(list(record.importance), CURVES)
     rows = {name: np.sort(record.importance[name])[::-1] for name in names}
     largest = max((float(row[0]) for row in rows.values()), default=1.0) or 1.0
-    x, y = Scale(0, 100, *X_PIXELS), Scale(LEAST, 1, *Y_PIXELS, is_log=True)
+    x, y = Scale(0, 100, *X_PIXELS), _axis(rows.values(), largest)
     drawn = chart(x, y, "channels of a layer, %", "importance, 1 is the largest", "importances")
     for color, (name, row) in zip(COLOURS, rows.items(), strict=False):
-        shown = np.maximum(row / largest, LEAST)
+        shown = np.maximum(row / largest, y.low)
         drawn.curve([(100 * (i + 1) / len(row), float(v)) for i, v in enumerate(shown)], color)
         kept = len(record.keep.get(name, row))
         last = float(shown[kept - 1])
@@ -65,13 +65,13 @@ def draw_all_importances(record: PruneRecord) -> str:
     ]
     told.sort(key=lambda pair: -pair[0])
     largest = max(told[0][0], 1e-30) if told else 1.0
-    x, y = Scale(0, max(1, len(told)), *X_PIXELS), Scale(LEAST, 1, *Y_PIXELS, is_log=True)
+    x, y = Scale(0, max(1, len(told)), *X_PIXELS), _axis([[v for v, _ in told]], largest)
     name = f"importance ({record.criterion}), 1 is the largest"
     drawn = chart(x, y, "channels of all layers", name, "importances of all channels")
     step = max(1, len(told) // 1500)
     for i in range(0, len(told), step):
         value, is_kept = told[i]
-        place = drawn.place(i, max(value / largest, LEAST))
+        place = drawn.place(i, max(value / largest, y.low))
         drawn.sheet.dot(place, 1.8, EDGE if is_kept else RADIO)
     keys = [Key("left", EDGE, "box"), Key("dropped", RADIO, "box")]
     draw_keys(drawn.sheet, keys, (X_PIXELS[0], 18))
@@ -131,6 +131,12 @@ def draw_retained(rows: Sequence[Retained]) -> dict[str, str]:
     for shown in drawn.values():
         draw_keys(shown.sheet, keys, (X_PIXELS[0], 18))
     return {name: shown.sheet.svg() for name, shown in drawn.items()}
+
+
+def _axis(rows: Iterable[Iterable[float]], largest: float) -> Scale:
+    """Return a log scale up to 1 on which all but the very least lie."""
+    least = min((v / largest for row in rows for v in row if v > 0), default=LEAST)
+    return Scale(min(max(least / 1.15, LEAST), 0.5), 1, *Y_PIXELS, is_log=True)
 
 
 def _spread(names: list[str], count: int) -> list[str]:

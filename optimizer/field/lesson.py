@@ -12,7 +12,8 @@ from headtail.errors import ConfigError, DataError
 from headtail.operations import Operations
 from headtail.profile import DeviceProfile, LinkProfile
 from optimizer.field.correction import Change, correct_device, correct_link, fog_time
-from optimizer.field.observation import Observation, PointSeen, Question, observe
+from optimizer.field.observation import Observation, PointSeen
+from optimizer.field.observe import Question, observe
 from optimizer.field.prometheus import Prometheus
 from optimizer.latency import FogTime, window_latency_s
 from optimizer.recipe.field import FieldConfig

@@ -32,24 +32,37 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tested(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One cell on the test images, which are looked at once, and on this machine's clock."""
+    """One cell on the test images, which are looked at once."""
 
     method: str
     seed: int
     before: float | None
-    """Test accuracy ahead of the last training, 0 to 1."""
+    """Accuracy ahead of the last training, 0 to 1."""
     accuracy: float
-    """Test accuracy in the end."""
-    latency_s: float
-    """Median time of one inference in onnxruntime, one thread, batch 1."""
-    latency_ratio: float
-    """Of the unpruned network's, the two taking turns."""
+    """Accuracy in the end, 0 to 1."""
 
 
 class TestedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file `tested.json`."""
 
     cells: tuple[Tested, ...]
+
+
+class Timed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One cell's model in onnxruntime on this machine."""
+
+    method: str
+    seed: int
+    latency_s: float
+    """Median CPU time of one inference, one thread, batch 1."""
+    ratio: float
+    """Of the unpruned network's, all models of a seed taking turns."""
+
+
+class TimedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file `timed.json`."""
+
+    cells: tuple[Timed, ...]
 
 
 class Statistic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,7 +91,7 @@ class RivalRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     macs: Statistic
     parameters: Statistic
     onnx_bytes: Statistic
-    latency_ratio: Statistic | None
+    latency_ratio: Statistic
     """Of the unpruned network's."""
     training_s: Statistic
     choosing_s: Statistic

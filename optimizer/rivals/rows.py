@@ -1,12 +1,22 @@
 """From cells to rows: means and standard deviations over the seeds."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from optimizer.images.energy import load_power, predict_training_j
 from optimizer.rivals.contest import Contest, methods_of
-from optimizer.rivals.record import Cell, RivalRow, RivalsRecord, Statistic, Tested, TestedRecord
+from optimizer.rivals.record import (
+    Cell,
+    RivalRow,
+    RivalsRecord,
+    Statistic,
+    Tested,
+    TestedRecord,
+    TimedRecord,
+)
 
 NAMES = {
     "unpruned": "unpruned",
@@ -30,7 +40,7 @@ def statistic(values: Iterable[float]) -> Statistic:
     return Statistic(float(known.mean()), float(known.std(ddof=1)) if len(known) > 1 else None)
 
 
-def summarise(contest: Contest, tested: TestedRecord | None) -> RivalsRecord:
+def summarise(contest: Contest, timed: TimedRecord, tested: TestedRecord | None) -> RivalsRecord:
     """Return the table of finished cells: of the test images, or else of the validation images.
 
     Raises:
@@ -44,9 +54,13 @@ def summarise(contest: Contest, tested: TestedRecord | None) -> RivalsRecord:
         cells[method] = [cell for cell in found if cell is not None]
     seen = {(t.method, t.seed): t for t in tested.cells} if tested else {}
     scored = {m: [_scored(c, seen.get((m, c.seed))) for c in row] for m, row in cells.items()}
-    rows = tuple(
-        _row(row, scored, seen, lambda s: predict_training_j(power, s)) for row in cells.values()
+    view = _View(
+        split="test" if tested else "validation",
+        scored=scored,
+        ratios={(t.method, t.seed): t.ratio for t in timed.cells},
+        price=lambda seconds: predict_training_j(power, seconds),
     )
+    rows = tuple(_row(row, view) for row in cells.values())
     return RivalsRecord(
         name=recipe.name,
         data=dataset.name,
@@ -60,24 +74,31 @@ def summarise(contest: Contest, tested: TestedRecord | None) -> RivalsRecord:
     )
 
 
-def _row(
-    row: list[Cell],
-    scored: dict[str, list[tuple[float | None, float]]],
-    seen: dict[tuple[str, int], Tested],
-    price: Callable[[float], float],
-) -> RivalRow:
-    method = row[0].method
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What rows are made from besides their cells."""
+
+    split: Literal["test", "validation"]
+    scored: dict[str, list[tuple[float | None, float]]]
+    """By method, for each seed: accuracies ahead of the last training and in the end."""
+    ratios: dict[tuple[str, int], float]
+    """Of latency, by method and seed."""
+    price: Callable[[float], float]
+    """Joules of so many seconds."""
+
+
+def _row(row: list[Cell], view: _View) -> RivalRow:
+    method, scored = row[0].method, view.scored
     befores = [before for before, _ in scored[method] if before is not None]
     afters = [after for _, after in scored[method]]
     losses = {
         name: [base[1] - after for base, after in zip(scored[name], afters, strict=True)]
         for name in ("unpruned", "trained_on")
     }
-    ratios = [seen[method, c.seed].latency_ratio for c in row if (method, c.seed) in seen]
     return RivalRow(
         method=method,
         name=NAMES[method],
-        split="test" if seen else "validation",
+        split=view.split,
         before=statistic(befores) if befores else None,
         accuracy=statistic(afters),
         loss=statistic(losses["unpruned"]),
@@ -85,10 +106,10 @@ def _row(
         macs=statistic(c.macs for c in row),
         parameters=statistic(c.parameters for c in row),
         onnx_bytes=statistic(c.onnx_bytes for c in row),
-        latency_ratio=statistic(ratios) if ratios else None,
+        latency_ratio=statistic(view.ratios[method, c.seed] for c in row),
         training_s=statistic(c.training_s for c in row),
         choosing_s=statistic(c.choosing_s for c in row),
-        energy_j=statistic(price(c.training_s + c.choosing_s) for c in row),
+        energy_j=statistic(view.price(c.training_s + c.choosing_s) for c in row),
         notes=tuple(c.note for c in row),
     )
 

@@ -14,13 +14,13 @@ from optimizer.recipe.rivals import RivalsRecipe, read_rivals_recipe
 from optimizer.rivals.contest import Contest, accuracy_of, digest_of, methods_of
 from optimizer.rivals.onnx_scores import score_onnx
 from optimizer.rivals.plot import draw_rivals
-from optimizer.rivals.record import RivalsRecord, Tested, TestedRecord
+from optimizer.rivals.record import RivalsRecord, Tested, TestedRecord, Timed, TimedRecord
 from optimizer.rivals.rows import summarise
 from optimizer.rivals.table import markdown
 from optimizer.run_folder import RunFolder
 
-OWNER, TESTED, RECORD, TABLE, PLOT = (
-    "contest.json", "tested.json", "rivals.json", "rivals.md", "rivals.svg",
+OWNER, TIMED, TESTED, RECORD, TABLE, PLOT = (
+    "contest.json", "timed.json", "tested.json", "rivals.json", "rivals.md", "rivals.svg",
 )  # fmt: skip
 
 
@@ -55,40 +55,47 @@ def run_rivals(request: RivalsRequest, reporter: Reporter) -> RivalsRecord:
         dataset = load(recipe.data, lambda what, done, total: advance(done, total, what))
     contest = Contest(recipe, dataset, folder)
     contest.make(reporter)
-    tested = None
-    if request.is_tested:
-        tested = folder.read_record(TESTED, TestedRecord)
-        if tested is None:
-            tested = _test(contest, recipe, reporter)
-            folder.write_record(TESTED, tested)
-    record = summarise(contest, tested)
+    timed = folder.read_record(TIMED, TimedRecord)
+    if timed is None:
+        timed = _time(contest, recipe, reporter)
+        folder.write_record(TIMED, timed)
+    tested = folder.read_record(TESTED, TestedRecord) if request.is_tested else None
+    if tested is None and request.is_tested:
+        tested = _test(contest, recipe, reporter)
+        folder.write_record(TESTED, tested)
+    record = summarise(contest, timed, tested)
     folder.write_record(RECORD, record)
     folder.write(TABLE, markdown(record).encode())
     folder.write(PLOT, draw_rivals(record).encode())
     return record
 
 
-def _test(contest: Contest, recipe: RivalsRecipe, reporter: Reporter) -> TestedRecord:
-    """Look at the test images once, all methods together; then let the models take turns."""
-    cells, methods, split = [], methods_of(recipe), contest.dataset.test
-    with reporter.stage("test and time") as advance:
+def _time(contest: Contest, recipe: RivalsRecipe, reporter: Reporter) -> TimedRecord:
+    """Let the models of each seed take turns in onnxruntime."""
+    cells, methods = [], methods_of(recipe)
+    with reporter.stage("time in onnxruntime") as advance:
         for number, seed in enumerate(recipe.seeds):
-            models = {m: contest.models(seed, m) for m in methods}
-            contents = [m.after for m in models.values()]
+            contents = [contest.models(seed, method).after for method in methods]
             measured = measure_latencies(contents, recipe.rivals.rounds, clock=time.thread_time)
-            latencies = dict(zip(methods, measured, strict=True))
-            for method, files in models.items():
-                median_s = latencies[method].median_s
-                cells.append(
-                    Tested(
-                        method=method,
-                        seed=seed,
-                        before=accuracy_of(files.before, split),
-                        accuracy=score_onnx(files.after, split).accuracy,
-                        latency_s=median_s,
-                        latency_ratio=median_s / latencies["unpruned"].median_s,
-                    )
-                )
+            unpruned_s = measured[0].median_s
+            cells += [
+                Timed(method, seed, latency.median_s, latency.median_s / unpruned_s)
+                for method, latency in zip(methods, measured, strict=True)
+            ]
+            advance(number + 1, len(recipe.seeds), f"seed {seed}")
+    return TimedRecord(tuple(cells))
+
+
+def _test(contest: Contest, recipe: RivalsRecipe, reporter: Reporter) -> TestedRecord:
+    """Look at the test images once, all methods together."""
+    cells, split = [], contest.dataset.test
+    with reporter.stage("test") as advance:
+        for number, seed in enumerate(recipe.seeds):
+            for method in methods_of(recipe):
+                files = contest.models(seed, method)
+                before = accuracy_of(files.before, split)
+                accuracy = score_onnx(files.after, split).accuracy
+                cells.append(Tested(method, seed, before, accuracy))
             advance(number + 1, len(recipe.seeds), f"seed {seed}")
     return TestedRecord(tuple(cells))
 

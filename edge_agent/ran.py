@@ -4,20 +4,14 @@ Whoever has a fog's key can say that somebody went back on purpose, and every ve
 is rightly signed. What ran here before is what a roll-back may reasonably name.
 """
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
-
+from headtail.bundle.installed import read_versions, write_versions
 from headtail.bundle.manifest import Name, Version, version_key
-from headtail.errors import BundleOutdated, ConfigError
-from headtail.files import write_file
-
-log = logging.getLogger(__name__)
+from headtail.errors import BundleOutdated
 
 RECORD = "ran.json"
-MAX_RECORD_BYTES = 1 << 20
 KEPT = 8
 """Versions of a bundle that are remembered."""
 
@@ -28,15 +22,7 @@ def read_ran(folder: Path) -> Mapping[str, tuple[str, ...]]:
     Raises:
         ConfigError: If there is a record that cannot be read: it is not taken for an empty one.
     """
-    path = folder / RECORD
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_RECORD_BYTES)
-        return msgspec.json.decode(data, type=dict[Name, tuple[Version, ...]])
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), f"cannot be read: {error}; remove it to start anew") from error
+    return read_versions(folder / RECORD, dict[Name, tuple[Version, ...]])
 
 
 def record_ran(folder: Path, name: str, version: str) -> None:
@@ -48,12 +34,9 @@ def record_ran(folder: Path, name: str, version: str) -> None:
     before = read_ran(folder)
     others = (v for v in before.get(name, ()) if v != version)
     after = {**before, name: (*others, version)[-KEPT:]}
-    if after == before:
-        return
-    try:
-        write_file(folder / RECORD, msgspec.json.encode(after, order="sorted") + b"\n", 0o644)
-    except ConfigError as error:
-        log.warning("%s; how far back a fog may go is not remembered", error)
+    if after != before:
+        consequence = "how far back a fog may go is not remembered"
+        write_versions(folder / RECORD, after, consequence)
 
 
 def check_ran(folder: Path, where: str, name: str, version: str) -> None:

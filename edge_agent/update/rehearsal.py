@@ -4,8 +4,6 @@ Run as `python -m edge_agent.update.rehearsal`; the last line of its output says
 """
 
 import argparse
-import contextlib
-import os
 import resource
 import subprocess
 import sys
@@ -15,14 +13,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge_agent.update.directive import UpdateFailed
+from edge_agent.update.modesty import be_modest
 from headtail.fault import Fault
 
 REHEARSAL_S, MAX_CPU_S = 600.0, 120
 """Longest self-test, and how much processor time it may take; a bundle that takes more hangs. On a
 busy device the one is far from the other."""
 NICENESS = 10
-FIRST_VICTIM = "1000"
-"""The score at which Linux ends a process before all others, where memory runs out."""
 POLL_S = 0.05
 MAX_SAID_BYTES = 1 << 16
 PASSED, FAILED = "passed", "failed: "
@@ -89,7 +86,7 @@ def main() -> int:
         parser.add_argument(name)
     parser.add_argument("threads", type=int)
     given = parser.parse_args()
-    _be_modest(given.niceness)
+    be_modest(given.niceness, {resource.RLIMIT_CPU: MAX_CPU_S})
     from edge_agent.loaded import load_bundle, warm_up
     from edge_agent.trust import open_trust
     from headtail.bundle import read_bundle
@@ -107,17 +104,6 @@ def main() -> int:
         return 1
     sys.stdout.write(f"{PASSED}\n")
     return 0
-
-
-def _be_modest(niceness: int) -> None:
-    """Give way to others; a hardened unit may permit none of it, and then it does not matter."""
-    for one in (
-        lambda: os.nice(niceness),
-        lambda: resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_S, MAX_CPU_S)),
-        lambda: Path("/proc/self/oom_score_adj").write_text(FIRST_VICTIM),
-    ):
-        with contextlib.suppress(OSError, ValueError):
-            one()
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import IO
 import msgspec
 import numpy as np
 
+from edge_agent.update.modesty import be_modest
 from headtail.errors import HeadtailError
 from headtail.tensor import Array
 
@@ -31,8 +32,6 @@ MEMORY_BYTES = 1 << 30
 """Memory that the process may have for itself."""
 MAX_MESSAGE_BYTES = 64 << 20
 NICENESS = 10
-FIRST_VICTIM = "1000"
-"""The score at which Linux ends a process before all others, where memory runs out."""
 _LENGTH_BYTES = 4
 _SLACK_S = 5.0
 _PIECE_BYTES = 1 << 20
@@ -166,7 +165,8 @@ def main() -> int:
         parser.add_argument(name)
     parser.add_argument("threads", type=int)
     given = parser.parse_args()
-    _be_modest(given.niceness)
+    limits = {resource.RLIMIT_DATA: MEMORY_BYTES, resource.RLIMIT_CORE: 0}
+    be_modest(given.niceness, limits)
     for number in (signal.SIGINT, signal.SIGTERM):  # meant for the agent, which ends this one
         signal.signal(number, signal.SIG_IGN)
     # What a library prints must not come between the answers.
@@ -203,18 +203,6 @@ def _serve(given: argparse.Namespace, windows: IO[bytes], answers: IO[bytes]) ->
         outputs = chain.tail(inputs, 0)
         _write(answers, msgspec.msgpack.encode(_Answer("", _pack(outputs))))
         signal.alarm(0)
-
-
-def _be_modest(niceness: int) -> None:
-    """Give way to others; a hardened unit may permit none of it, and has limits of its own."""
-    for one in (
-        lambda: os.nice(niceness),
-        lambda: resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES)),
-        lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
-        lambda: Path("/proc/self/oom_score_adj").write_text(FIRST_VICTIM),
-    ):
-        with contextlib.suppress(OSError, ValueError):
-            one()
 
 
 def _pack(arrays: Mapping[str, Array]) -> dict[str, _Packed]:

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from fog_server.command_parser import make_command_parser
+
 COMMANDS = ("captured", "forget")
 EPILOG = """\
 Both work on the folder itself, on the fog's machine, whether the fog runs or not. Name it with
@@ -15,26 +17,7 @@ exit codes:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of both commands."""
-    parser = argparse.ArgumentParser(
-        prog="fog-server", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(name: str, help_text: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(
-            name,
-            help=help_text,
-            description=help_text,
-            epilog=EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        where = made.add_mutually_exclusive_group(required=True)
-        where.add_argument("--folder", type=Path, metavar="DIR", help="of captured windows")
-        where.add_argument("--config", type=Path, metavar="FILE.toml", help="of the server")
-        where.add_argument("--bundles", metavar="DIR", help="of the server")
-        made.add_argument("--json", action="store_true", help="print one JSON object")
-        return made
-
+    parser, command = make_command_parser(EPILOG, _add_common)
     captured = command("captured", "list the inputs that are kept")
     captured.add_argument("name", nargs="?", default="", metavar="NAME", help="default: all")
     captured.add_argument("--windows", action="store_true", help="list each window with its id")
@@ -43,3 +26,11 @@ def make_parser() -> argparse.ArgumentParser:
     which.add_argument("name", nargs="?", metavar="NAME", help="of the model")
     which.add_argument("--all", action="store_true", help="of all models, and the folder's secret")
     return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--folder", type=Path, metavar="DIR", help="of captured windows")
+    where.add_argument("--config", type=Path, metavar="FILE.toml", help="of the server")
+    where.add_argument("--bundles", metavar="DIR", help="of the server")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from fog_server.command_parser import make_command_parser
+
 COMMANDS = ("publish", "bundles", "canary", "share", "promote", "rollback", "retire")
 EPILOG = """\
 exit codes:
@@ -17,22 +19,7 @@ _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of every operator's command."""
-    parser = argparse.ArgumentParser(
-        prog="fog-server", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(name: str, help_text: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(
-            name,
-            help=help_text,
-            description=help_text,
-            epilog=EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        _add_common(made)
-        return made
-
+    parser, command = make_command_parser(EPILOG, _add_common)
     publish = command("publish", "send a bundle; checked and tested, it becomes a candidate")
     publish.add_argument("file", type=Path, metavar="FILE.bundle")
     publish.add_argument(

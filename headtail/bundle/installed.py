@@ -7,6 +7,7 @@ bring back a bundle that was withdrawn.
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 RECORD = "installed.json"
 MAX_RECORD_BYTES = 1 << 20
+Kept = TypeVar("Kept")
 
 
 def read_installed(folder: Path) -> Mapping[str, str]:
@@ -26,15 +28,34 @@ def read_installed(folder: Path) -> Mapping[str, str]:
     Raises:
         ConfigError: If there is a record that cannot be read: it is not taken for an empty one.
     """
-    path = folder / RECORD
+    return read_versions(folder / RECORD, dict[Name, Version])
+
+
+def read_versions(path: Path, kind: type[dict[str, Kept]]) -> dict[str, Kept]:
+    """Return what a record keeps of each bundle's name; nothing without a record.
+
+    Raises:
+        ConfigError: If there is a record that cannot be read: it is not taken for an empty one.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_RECORD_BYTES)
-        return msgspec.json.decode(data, type=dict[Name, Version])
+        return msgspec.json.decode(data, type=kind)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), f"cannot be read: {error}; remove it to start anew") from error
+
+
+def write_versions(path: Path, record: Mapping[str, Any], consequence: str) -> None:
+    """Replace a record; where that cannot be, warn of the consequence.
+
+    Nobody replaces bundles in a folder that cannot be written either.
+    """
+    try:
+        write_file(path, msgspec.json.encode(record, order="sorted") + b"\n", 0o644)
+    except ConfigError as error:
+        log.warning("%s; %s", error, consequence)
 
 
 def check_installed(folder: Path, where: str, name: str, version: str) -> None:
@@ -58,8 +79,6 @@ def check_installed(folder: Path, where: str, name: str, version: str) -> None:
 def record_installed(folder: Path, manifests: Iterable[Manifest], *, is_forced: bool) -> None:
     """Remember what is installed now.
 
-    A folder that cannot be written is warned about: nobody replaces bundles there either.
-
     Args:
         folder: With the record.
         manifests: Of what is installed.
@@ -74,12 +93,8 @@ def record_installed(folder: Path, manifests: Iterable[Manifest], *, is_forced: 
         kept = {n: max(v, newest.get(n, v), key=version_key) for n, v in before.items()}
         newest = {**newest, **kept}
     after = {**before, **newest}
-    if after == before:
-        return
-    try:
-        write_file(folder / RECORD, msgspec.json.encode(after, order="sorted") + b"\n", 0o644)
-    except ConfigError as error:
-        log.warning("%s; older bundles cannot be told from new ones", error)
+    if after != before:
+        write_versions(folder / RECORD, after, "older bundles cannot be told from new ones")
 
 
 def newest_versions(manifests: Iterable[Manifest]) -> dict[str, str]:

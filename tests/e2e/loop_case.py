@@ -13,7 +13,8 @@ import socket
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
+import pytest
 import yaml
 
 from headtail.bundle.keys import write_key_pair
@@ -74,6 +76,20 @@ points = "all"
 [partition.bounds]
 flash_bytes = 512
 """
+
+
+@contextmanager
+def site_with(folder: Path, *, is_watched: bool) -> Iterator["Site"]:
+    """Give a site whose agents run the first bundle; end it whatever happens."""
+    data = Path(os.environ.get("HEADTAIL_DATA", "no folder"))
+    if not (data / "mitdb").is_dir():
+        pytest.skip("needs MIT-BIH in HEADTAIL_DATA")
+    site = Site(folder, data)
+    try:
+        site.begin(RECORDS, is_watched=is_watched)
+        yield site
+    finally:
+        site.close()
 
 
 def wait_until(
@@ -197,7 +213,7 @@ class Site:
         for agent in self.agents:
             agent.link.close()
 
-    def begin(self, records: Sequence[str], is_watched: bool = True) -> None:
+    def begin(self, records: Sequence[str], *, is_watched: bool = True) -> None:
         """Start everything but the webhook, with an agent for each record."""
         self.serve_jobs()
         self.make_first_bundle()

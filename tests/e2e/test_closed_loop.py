@@ -3,14 +3,13 @@
 Real programs throughout: Prometheus, Alertmanager, webhook, job service, fog, agents on MIT-BIH.
 """
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 
 import pytest
-from loop_case import NAME, RECORDS, SLOW_BITS_PER_S, Agent, Site, wait_until
+from loop_case import NAME, SLOW_BITS_PER_S, Agent, Site, site_with, wait_until
 from remaking import negate_output, remake, slow_down, want_memory
 
 from headtail.bundle import read_bundle
@@ -34,15 +33,8 @@ MEASURED = 40
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """Return a site whose agents run the first bundle over fast links."""
-    data = Path(os.environ.get("HEADTAIL_DATA", "no folder"))
-    if not (data / "mitdb").is_dir():
-        pytest.skip("needs MIT-BIH in HEADTAIL_DATA")
-    site = Site(tmp_path, data)
-    try:
-        site.begin(RECORDS)
+    with site_with(tmp_path, is_watched=True) as site:
         yield site
-    finally:
-        site.close()
 
 
 def latency_s(agent: Agent, since: int = 0) -> float:
@@ -81,9 +73,6 @@ def test_slow_links_lead_to_another_partition_point_on_every_agent(site):
     after_s = fmean(latency_s(agent) for agent in site.agents)
     field = site.report()["field"]
     predicted_s = field["before"]["latency_s"] - field["after"]["latency_s"]
-    print(
-        f"latency falls by {1e3 * (before_s - after_s):.1f} ms, predicted {1e3 * predicted_s:.1f}"
-    )
     assert predicted_s == pytest.approx(before_s - after_s, rel=0.2)
     wait_until(lambda: "LatencyOverLimit" not in site.firing(), site.firing)
     check_bad_bundles(site, active)

@@ -1,6 +1,5 @@
 """A request for a better model while its programs are killed at every step: the same end."""
 
-import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from loop_case import NAME, OPS, RECIPE, RECORDS, Site, wait_until
+from loop_case import NAME, OPS, RECIPE, Site, site_with, wait_until
 
 from fog_server.rollout.client import Client
 from headtail.errors import HeadtailError
@@ -23,15 +22,8 @@ LEAST_KILLS = 4
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """Return a site without Prometheus, whose agents run the first bundle."""
-    data = Path(os.environ.get("HEADTAIL_DATA", "no folder"))
-    if not (data / "mitdb").is_dir():
-        pytest.skip("needs MIT-BIH in HEADTAIL_DATA")
-    site = Site(tmp_path, data)
-    try:
-        site.begin(RECORDS, is_watched=False)
+    with site_with(tmp_path, is_watched=False) as site:
         yield site
-    finally:
-        site.close()
 
 
 class Request:

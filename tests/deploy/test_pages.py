@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import threading
+from pathlib import Path
 from urllib.request import urlopen
 
 import promql_parser as promql
@@ -12,11 +13,22 @@ import pytest
 from programs import BIN, Program, running
 
 pytestmark = pytest.mark.e2e
+ROOT = Path(__file__).parents[2]
+WEBHOOK = """\
+listen = "127.0.0.1:0"
+secret = "{folder}/secret"
+state = "{folder}/state.json"
+[[runs]]
+name = "ecg"
+reasons = ["latency"]
+recipe = "{recipe}"
+"""
+NAMES = re.compile(r"(?<![:\w])(?:edge|fog|optimizer|reoptimize)_\w+(?!:)\b")
 
 
-def page(program: Program) -> str:
+def page(program: Program, said: str = r"metrics on http://(\S+)/metrics") -> str:
     """Return a program's page."""
-    address = program.wait_for(r"metrics on http://(\S+)/metrics")
+    address = program.wait_for(said)
     with urlopen(f"http://{address}/metrics", timeout=20) as answer:
         return answer.read().decode()
 
@@ -27,8 +39,9 @@ def pages(write_test_bundle, key_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     bundle = write_test_bundle(folder)
     trust = ("--trust", key_folder / "trust")
-    serve = ("fog-server", "--bundles", folder, "--listen", "127.0.0.1:0", "--rollout", *trust)
-    with running((*serve, "--metrics", "127.0.0.1:0"), folder / "fog.log") as fog:
+    serve = ("fog-server", "--bundles", folder, "--listen", "127.0.0.1:0", *trust)
+    keeping = ("--rollout", "--capture")
+    with running((*serve, *keeping, "--metrics", "127.0.0.1:0"), folder / "fog.log") as fog:
         address = fog.wait_for(r"serving on (\S+)")
         command = [
             BIN / "edge-agent", "run", "--bundle", bundle, *trust, "--fog", address,
@@ -49,8 +62,17 @@ def pages(write_test_bundle, key_folder, tmp_path_factory):
                 assert process.poll() is None, agent.text
                 threading.Event().wait(0.01)
             jobs = ("optimizer", "serve", "--state", folder / "jobs", "--listen", "127.0.0.1:0")
-            with running((*jobs, "--metrics", "127.0.0.1:0"), folder / "jobs.log") as optimizer:
-                found = {"edge": page(agent), "fog": page(fog), "optimizer": page(optimizer)}
+            (folder / "secret").write_text("a secret of the test's")
+            config = folder / "webhook.toml"
+            config.write_text(WEBHOOK.format(folder=folder, recipe=ROOT / "recipes" / "demo.toml"))
+            webhook = (ROOT / "deploy" / "ops" / "reoptimize-webhook", "--config", config)
+            with (
+                running((*jobs, "--metrics", "127.0.0.1:0"), folder / "jobs.log") as optimizer,
+                running(webhook, folder / "webhook.log") as alerts,
+            ):
+                programs = {"edge": agent, "fog": fog, "optimizer": optimizer}
+                found = {name: page(program) for name, program in programs.items()}
+                found["reoptimize"] = page(alerts, r"alerts on http://(\S+)/alerts")
             process.stdin.close()
             assert 0 == process.wait(20), agent.text
     return found
@@ -59,7 +81,7 @@ def pages(write_test_bundle, key_folder, tmp_path_factory):
 @pytest.mark.skipif(
     not shutil.which("promtool"), reason="needs promtool (apt-get install prometheus)"
 )
-@pytest.mark.parametrize("name", ["edge", "fog", "optimizer"])
+@pytest.mark.parametrize("name", ["edge", "fog", "optimizer", "reoptimize"])
 def test_promtool_finds_nothing_wrong_with_a_page(pages, name):
     done = subprocess.run(
         ["promtool", "check", "metrics"],
@@ -75,6 +97,6 @@ def test_what_rules_and_dashboards_name_is_on_the_pages(pages, every_query):
     exposed |= {f"{n}{end}" for n in exposed for end in ("_bucket", "_sum", "_count")}
     for query in every_query:
         promql.parse(query.text)
-        for name in re.findall(r"(?<![:\w])(?:edge|fog|optimizer)_\w+(?!:)\b", query.text):
+        for name in NAMES.findall(query.text):
             if f":{name}" not in query.text:
                 assert name in exposed, f"{query.place}: {name}"

@@ -28,11 +28,12 @@ def remake(
     version: str,
     changes: Mapping[int, Change],
     outputs: Mapping[str, Array] | None = None,
+    **fields: object,
 ) -> Path:
     """Write a bundle again as another version with some segments changed; return `path`.
 
     Each changed segment is made by a function of its graph. The samples' outputs are what the
-    changed model gives, or what is given for them.
+    changed model gives, or what is given for them; other fields are the manifest's.
     """
     contents = list(bundle.segments)
     for index, change in changes.items():
@@ -53,6 +54,7 @@ def remake(
             for i, s in enumerate(bundle.manifest.segments)
         ),
         samples=describe_member("samples.npz", members["samples.npz"]),
+        **fields,
     )
     write_bundle(path, manifest, members, signer)
     return path

@@ -5,17 +5,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
-import onnx
 import pytest
 from operating import Operator
 from ops_site import Site
+from remaking import Change, negate_output, remake
 
 from fog_server.config import Config as FogConfig
 from fog_server.config import Rollout
 from fog_server.config import Wire as FogWire
 from fog_server.server import FogServer
-from headtail.bundle import read_bundle, write_bundle
-from headtail.bundle.archive import Samples, describe_member, encode_samples
+from headtail.bundle import read_bundle
 from headtail.bundle.keys import read_signer
 from headtail.bundle.manifest import Cost
 from headtail.server.config import Tls
@@ -40,43 +39,23 @@ def templates(write_test_bundle, key_folder, trust, tmp_path_factory) -> Path:
     bundle = read_bundle(write_test_bundle(folder, "chain", version="1.0"), trust)
     signer = read_signer(key_folder / "test.key")
 
+    last = len(bundle.segments) - 1
+
     def write(
-        name: str, point: int, joules: float, tail: bytes, samples: Samples, version: str = "1.0"
+        name: str, point: int, joules: float, version: str = "1.0", change: Change | None = None
     ) -> None:
         cost = Cost("device", "link", "packet", Encoding.FLOAT32, 0.004, joules, 0.001, 0.0)
-        contents = [*bundle.segments[:-1], tail]
-        members = {f"segments/{i}.onnx": content for i, content in enumerate(contents)}
-        members |= {"samples.npz": encode_samples(samples), "report.json": b"{}"}
-        manifest = msgspec.structs.replace(
-            bundle.manifest,
-            version=version,
-            default_point=point,
-            points=tuple(msgspec.structs.replace(p, costs=(cost,)) for p in bundle.manifest.points),
-            segments=tuple(
-                msgspec.structs.replace(s, member=describe_member(s.member.path, contents[i]))
-                for i, s in enumerate(bundle.manifest.segments)
-            ),
-            samples=describe_member("samples.npz", members["samples.npz"]),
-        )
-        write_bundle(folder / f"{name}.bundle", manifest, members, signer)
+        points = tuple(msgspec.structs.replace(p, costs=(cost,)) for p in bundle.manifest.points)
+        path = folder / f"{name}.bundle"
+        by_segment = {} if change is None else {last: change}
+        remake(bundle, path, signer, version, by_segment, default_point=point, points=points)
 
-    tail, samples = bundle.segments[-1], bundle.samples
-    write("first", 1, 0.005, tail, samples)
-    write("clone", 1, 0.004, tail, samples)
-    write("better", 2, 0.002, tail, samples)
-    write("other", 3, 0.003, tail, samples, "1.5")
-    negative = Samples(samples.inputs, {name: -y for name, y in samples.outputs.items()})
-    write("opposite", 2, 0.002, _negated(tail), negative)
+    write("first", 1, 0.005)
+    write("clone", 1, 0.004)
+    write("better", 2, 0.002)
+    write("other", 3, 0.003, "1.5")
+    write("opposite", 2, 0.002, change=negate_output)
     return folder
-
-
-def _negated(tail: bytes) -> bytes:
-    """Return a graph that answers the opposite."""
-    model = onnx.load_from_string(tail)
-    for node in model.graph.node:
-        node.output[:] = ["before" if name == "y" else name for name in node.output]
-    model.graph.node.append(onnx.helper.make_node("Neg", ["before"], ["y"]))
-    return model.SerializeToString()
 
 
 @pytest.fixture

@@ -56,9 +56,10 @@ def noise_points(record: RivalsRecord) -> float:
 def _intro(record: RivalsRecord) -> str:
     row = record.rows[0]
     seeds = ", ".join(map(str, record.seeds))
+    of = f"of seed {seeds}" if len(record.seeds) == 1 else f"mean ± deviation over seeds {seeds}"
     return (
-        f"{record.data}, accuracies in percent on {record.images} {row.split} images, mean and"
-        f" standard deviation over seeds {seeds}. Pruned to {record.macs_share:.0%} of the MACs;"
+        f"{record.data}, accuracies in percent on {record.images} {row.split} images, {of}."
+        f" Pruned to {record.macs_share:.0%} of the MACs;"
         f" every method has {record.epochs} epochs of training. Losses are in points, against the"
         " unpruned network of the same seed as it was and as it is when trained on for as long."
         " Latency is onnxruntime's, one thread, batch 1, relative to the unpruned network's."

@@ -25,8 +25,8 @@ def test_the_shipped_recipe_compares_everything() -> None:
     [
         ('methods = ["magic"]', "Invalid enum value 'magic'"),
         ('methods = ["l1", "l1"]', "expected each once"),
-        ("steps = 7", "an epoch for each of the steps"),
-        ("lasso_epochs = 6", "more epochs than lasso_epochs"),
+        ("steps = 9", "an epoch for each of the steps"),
+        ("lasso_epochs = 8", "more epochs than lasso_epochs"),
         ("macs_share = 0", "macs_share"),
     ],
 )

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from optimizer.progress import Reporter
-    from optimizer.run.image_run import ImageRunResult
-    from optimizer.run.run import RunResult
+    from optimizer.report.images.summary import ImageSummary
+    from optimizer.report.summary import RunSummary
+    from optimizer.run.opening import RunResult
+
+    Result = RunResult[RunSummary] | RunResult[ImageSummary]
 
 _EPILOG = """\
 examples:
@@ -76,7 +79,7 @@ def handle(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _lines(result: "RunResult | ImageRunResult") -> "Iterable[str]":
+def _lines(result: "Result") -> "Iterable[str]":
     from optimizer.report.images.summary import ImageSummary
     from optimizer.report.images.text import image_lines
     from optimizer.report.text import terminal_lines
@@ -88,7 +91,7 @@ def _lines(result: "RunResult | ImageRunResult") -> "Iterable[str]":
     return terminal_lines(result.summary)
 
 
-def _run(arguments: argparse.Namespace, reporter: "Reporter") -> "RunResult | ImageRunResult":
+def _run(arguments: argparse.Namespace, reporter: "Reporter") -> "Result":
     from optimizer.recipe.image import ImageRecipe, read_any_recipe
 
     seed = None if arguments.seed is None else parse_seed(arguments.seed)
@@ -99,7 +102,8 @@ def _run(arguments: argparse.Namespace, reporter: "Reporter") -> "RunResult | Im
 
     with reporter.stage("start TensorFlow"):
         load_tensorflow()
-    from optimizer.run.run import RunRequest, run_recipe
+    from optimizer.run.opening import RunRequest
+    from optimizer.run.run import run_recipe
 
     request = RunRequest(arguments.recipe, arguments.out, arguments.key, seed, version)
     if isinstance(recipe, ImageRecipe):

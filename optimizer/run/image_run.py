@@ -1,23 +1,18 @@
 """One run on images: a backbone adapted, trained on in part, pruned, cut, verified and bundled."""
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
 
-from headtail.bundle.keys import Signer, read_signer
-from headtail.profile import read_device_profile, read_link_profile
-from headtail.tensor import Array
-from optimizer.cut.graph import Graph
+from headtail.bundle.keys import Signer
 from optimizer.data.dataset import Dataset
 from optimizer.data.load import load
 from optimizer.images.evaluate import evaluate
 from optimizer.inputs import draw_test_windows
 from optimizer.keras_file import write_keras_file
-from optimizer.keras_onnx import before_softmax, export_keras
+from optimizer.keras_onnx import export_keras
 from optimizer.package.package import Offer, Verified, pack
 from optimizer.package.points import Profiles
 from optimizer.progress import Reporter, StageClock
@@ -32,22 +27,12 @@ from optimizer.run.image_freeze import freeze_or_restore
 from optimizer.run.image_heatmaps import draw_heatmaps
 from optimizer.run.image_points import ImagePricing, as_inputs, in_turns, verification
 from optimizer.run.image_prune import prune_or_restore
-from optimizer.run.run import RunRequest
-from optimizer.run_folder import MODEL, TRAINING, RunFolder, open_run
-from optimizer.training.keras_engine import predict
+from optimizer.run.keras_reference import keras_reference
+from optimizer.run.opening import RunRequest, RunResult, open_request
+from optimizer.run_folder import MODEL, TRAINING, RunFolder
 from optimizer.training.record import TrainingRecord
-from optimizer.verify import Reference, verify
 from optimizer.verify import before_softmax as tensors_before_softmax
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRunResult:
-    """Where the bundle of a run is."""
-
-    bundle: Path
-    digest: str
-    summary: ImageSummary | None
-    """None where the run was finished before and nothing was done."""
+from optimizer.verify import verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +46,7 @@ class _Job:
     reporter: Reporter
 
 
-def run_image_recipe(request: RunRequest, reporter: Reporter) -> ImageRunResult:
+def run_image_recipe(request: RunRequest, reporter: Reporter) -> RunResult[ImageSummary]:
     """Make a bundle from the recipe of an image model, in a folder of its own.
 
     A finished run is not repeated. An interrupted one goes on behind the last epoch, individual or
@@ -71,19 +56,11 @@ def run_image_recipe(request: RunRequest, reporter: Reporter) -> ImageRunResult:
         HeadtailError: One line on what is wrong; no bundle is left behind then.
     """
     recipe = read_image_recipe(request.recipe, request.seed, request.version)
-    partition = recipe.partition
-    profiles = Profiles(
-        (read_device_profile(partition.device_profile),),
-        (read_link_profile(partition.link_profile),),
-    )
-    signer = read_signer(request.key)
-    folder = open_run(request.out, recipe, request.recipe.read_bytes())
-    record = folder.record
-    if record.bundle and record.digest and (folder.path / record.bundle).exists():
-        reporter.say(f"finished earlier, nothing to do: {folder.path / record.bundle}")
-        return ImageRunResult(folder.path / record.bundle, record.digest, None)
-    clock = StageClock(reporter)
-    job = _Job(recipe, signer, profiles, folder, clock)
+    opened = open_request(request, recipe)
+    if (finished := opened.finished(reporter)) is not None:
+        return RunResult(*finished, None)
+    clock, folder = StageClock(reporter), opened.folder
+    job = _Job(recipe, opened.signer, opened.profiles, folder, clock)
     with clock.stage("load the data") as advance:
         dataset = load(recipe.data, lambda what, done, total: advance(done, total, what))
     if dataset.notes.get("skipped"):
@@ -97,7 +74,7 @@ def run_image_recipe(request: RunRequest, reporter: Reporter) -> ImageRunResult:
         summary = dataclasses.replace(made, seconds=dict(clock.seconds))
         write_image_report(summary, draw_heatmaps(model, dataset), folder)
         folder.finish(summary.bundle, summary.packed.digest)
-    return ImageRunResult(folder.path / summary.bundle, summary.packed.digest, summary)
+    return RunResult(folder.path / summary.bundle, summary.packed.digest, summary)
 
 
 def _make(job: _Job, dataset: Dataset) -> tuple[ImageSummary, keras.Model]:
@@ -129,12 +106,12 @@ def _make(job: _Job, dataset: Dataset) -> tuple[ImageSummary, keras.Model]:
     with reporter.stage("verify against Keras"):
         windows = verification(dataset.validation, dataset.train, recipe.export.verify_windows)
         feed = {graph.inputs[0].name: windows}
-        error = verify(cut, _reference(model, graph), feed, tensors_before_softmax(graph))
+        error = verify(cut, keras_reference(model, graph), feed, tensors_before_softmax(graph))
     with reporter.stage("price the points"):
         points = pricing.points(cut, dataset.train, dataset.validation)
         choice = pricing.choose(points)
     with reporter.stage("write and test the bundle"):
-        offer = Offer(points, choice.point, choice.encoding)
+        offer = Offer(points, choice.point, choice.encoding, job.profiles)
         verified = Verified(len(windows), f"{dataset.name}, validation split", "keras")
         described = describe_images(recipe, job.profiles, dataset, scores, verified)
         bundle = f"{recipe.name}-{recipe.version}.bundle"
@@ -159,13 +136,3 @@ def _make(job: _Job, dataset: Dataset) -> tuple[ImageSummary, keras.Model]:
         costs=costs,
     )
     return summary, model
-
-
-def _reference(model: keras.Model, graph: Graph) -> Reference:
-    logits = before_softmax(model)
-    x, y = graph.inputs[0].name, graph.outputs[0].name
-
-    def run(feed: Mapping[str, Array]) -> dict[str, Array]:
-        return {y: predict(logits, feed[x])}
-
-    return run

@@ -1,28 +1,23 @@
 """One run: recipe in; trained, cut, verified and priced network out, as a signed bundle."""
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-import keras
 import msgspec
 import numpy as np
 
-from headtail.bundle.keys import Signer, read_signer
-from headtail.profile import read_device_profile, read_link_profile
+from headtail.bundle.keys import Signer
 from headtail.tensor import Array
 from optimizer.candidate import Candidate
 from optimizer.compare.compare import ComparisonRecord
 from optimizer.compare.contest import Contest
 from optimizer.compare.run import compare_or_restore
-from optimizer.cut.graph import Graph
 from optimizer.data.dataset import Dataset
 from optimizer.data.load import load
 from optimizer.executor.executor import Executor, open_executor
 from optimizer.field.lesson import Lesson
 from optimizer.inputs import Inputs, build_every_input, draw_test_windows
-from optimizer.keras_onnx import before_softmax, export_keras
+from optimizer.keras_onnx import export_keras
 from optimizer.latency import FogTime
 from optimizer.package.package import Offer, Verified, pack
 from optimizer.package.points import Profiles
@@ -33,43 +28,21 @@ from optimizer.report.summary import RunSummary
 from optimizer.run.captured import take_or_restore
 from optimizer.run.description import describe
 from optimizer.run.field import compare_choices, learn_or_restore
+from optimizer.run.keras_reference import keras_reference
+from optimizer.run.opening import RunRequest, RunResult, open_request
 from optimizer.run.points import Pricing
 from optimizer.run.search import search_or_restore
 from optimizer.run.short_training import ShortTraining
 from optimizer.run.statistics import repeat_or_restore
 from optimizer.run.task import Task
 from optimizer.run.training import train_or_restore
-from optimizer.run_folder import RunFolder, open_run
+from optimizer.run_folder import RunFolder
 from optimizer.search.record import SearchRecord
 from optimizer.training.fitting import fit_and_test
-from optimizer.training.keras_engine import predict
 from optimizer.training.repeats import StatisticsRecord
 from optimizer.training.teaching import Panel, teach_or_restore
-from optimizer.verify import Reference, verify
 from optimizer.verify import before_softmax as tensors_before_softmax
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """What `optimizer run` was asked for."""
-
-    recipe: Path
-    out: Path
-    key: Path | None = None
-    seed: int | None = None
-    """Replaces the recipe's seed; None keeps it."""
-    version: str = ""
-    """Replaces the recipe's version; empty keeps it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """Where the bundle of a run is."""
-
-    bundle: Path
-    digest: str
-    summary: RunSummary | None
-    """None where the run was finished before and nothing was done."""
+from optimizer.verify import verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +68,7 @@ class _Job:
         return Pricing(self.recipe, self.profiles, self.fog)
 
 
-def run_recipe(request: RunRequest, reporter: Reporter) -> RunResult:
+def run_recipe(request: RunRequest, reporter: Reporter) -> RunResult[RunSummary]:
     """Make a bundle from a recipe, in a folder of its own.
 
     A finished run is not repeated. An interrupted one goes on after its last finished stage and
@@ -105,18 +78,11 @@ def run_recipe(request: RunRequest, reporter: Reporter) -> RunResult:
         HeadtailError: One line on what is wrong; no bundle is left behind then.
     """
     recipe = read_recipe(request.recipe, request.seed, request.version)
-    partition = recipe.partition
-    profiles = Profiles(
-        (read_device_profile(partition.device_profile),),
-        (read_link_profile(partition.link_profile),),
-    )
-    signer = read_signer(request.key)
-    folder = open_run(request.out, recipe, request.recipe.read_bytes())
-    record = folder.record
-    if record.bundle and record.digest and (folder.path / record.bundle).exists():
-        reporter.say(f"finished earlier, nothing to do: {folder.path / record.bundle}")
-        return RunResult(folder.path / record.bundle, record.digest, None)
-    summary = _run(_Job(recipe, signer, profiles, folder, reporter))
+    opened = open_request(request, recipe)
+    if (finished := opened.finished(reporter)) is not None:
+        return RunResult(*finished, None)
+    folder = opened.folder
+    summary = _run(_Job(recipe, opened.signer, opened.profiles, folder, reporter))
     return RunResult(folder.path / summary.bundle, summary.packed.digest, summary)
 
 
@@ -181,7 +147,7 @@ def _make(bench: _Bench) -> RunSummary:
         graph, cut = job.pricing.cut(content)
     with reporter.stage("verify against Keras"):
         feed = {graph.inputs[0].name: windows}
-        error = verify(cut, _reference(model, graph), feed, tensors_before_softmax(graph))
+        error = verify(cut, keras_reference(model, graph), feed, tensors_before_softmax(graph))
     with reporter.stage("price the points"):
         points = job.pricing.points(cut, inputs, inputs.validation)
         choice = job.pricing.choose(points)
@@ -262,16 +228,6 @@ def _compare(
         retrain,
     )
     return compare_or_restore(contest, found, bench.job.folder, bench.reporter)
-
-
-def _reference(model: keras.Model, graph: Graph) -> Reference:
-    logits = before_softmax(model)
-    x, y = graph.inputs[0].name, graph.outputs[0].name
-
-    def run(feed: Mapping[str, Array]) -> dict[str, Array]:
-        return {y: predict(logits, feed[x])}
-
-    return run
 
 
 def _write_test_windows(job: _Job, dataset: Dataset) -> None:

@@ -11,7 +11,8 @@ from PIL import Image
 from optimizer.progress import Advance
 
 if TYPE_CHECKING:
-    from optimizer.run.image_run import ImageRunResult
+    from optimizer.report.images.summary import ImageSummary
+    from optimizer.run.opening import RunResult
 
 SIDE = 12
 COLOURS = {"blue": (40, 60, 200), "green": (60, 190, 70), "red": (200, 50, 60)}
@@ -117,13 +118,13 @@ def write_recipe(
 
 def run(
     recipe: Path, out: Path, key_folder: Path, reporter: Stopper | None = None
-) -> "ImageRunResult":
+) -> "RunResult[ImageSummary]":
     """Run a recipe in this process."""
     from optimizer.chatter import load_tensorflow
 
     load_tensorflow()
     from optimizer.run.image_run import run_image_recipe
-    from optimizer.run.run import RunRequest
+    from optimizer.run.opening import RunRequest
 
     request = RunRequest(recipe, out, key_folder / "test.key")
     return run_image_recipe(request, reporter or Stopper())

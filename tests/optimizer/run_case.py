@@ -12,7 +12,8 @@ from headtail.tensor import Array
 from optimizer.progress import Terminal
 
 if TYPE_CHECKING:
-    from optimizer.run.run import RunResult
+    from optimizer.report.summary import RunSummary
+    from optimizer.run.opening import RunResult
 
 PROGRAM = [sys.executable, "-m", "optimizer.cli"]
 SECONDS = 1800.0  # far more than a run of the tests takes on a busy machine
@@ -56,12 +57,15 @@ def npz(folder: Path) -> str:
     return f'source = "npz"\npath = "{folder / "data.npz"}"'
 
 
-def run(recipe: Path, out: Path, key_folder: Path, shown: io.StringIO | None = None) -> "RunResult":
+def run(
+    recipe: Path, out: Path, key_folder: Path, shown: io.StringIO | None = None
+) -> "RunResult[RunSummary]":
     """Run a recipe in this process; what a terminal would show goes to `shown`."""
     from optimizer.chatter import load_tensorflow
 
     load_tensorflow()
-    from optimizer.run.run import RunRequest, run_recipe
+    from optimizer.run.opening import RunRequest
+    from optimizer.run.run import run_recipe
 
     request = RunRequest(recipe, out, key_folder / "test.key")
     return run_recipe(request, Terminal(Console(file=shown or io.StringIO())))

@@ -13,7 +13,6 @@
 
 import hashlib
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ import numpy as np
 from headtail.bundle.manifest import Step
 from headtail.errors import DataError
 from headtail.tensor import Array, TensorSpec, fits
+from headtail.zip_errors import ZIP_ERRORS
 
 FORMAT = 1
 PATTERN = "*.npz"
@@ -136,8 +136,7 @@ def _read(path: Path, *, with_inputs: bool) -> Shard:
             return _decode(members, path, with_inputs=with_inputs)
     except OSError as error:
         raise DataError(str(path), f"cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error,
-            NotImplementedError, RuntimeError) as error:  # fmt: skip
+    except (KeyError, MemoryError, *ZIP_ERRORS) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(str(path), f"expected captured windows: {reason}") from error
 

@@ -8,14 +8,9 @@ import json
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -24,6 +19,7 @@ from urllib.request import urlopen
 
 import pytest
 import yaml
+from loop_programs import WAIT_S, Agent, Program, free_address
 
 from headtail.bundle.keys import write_key_pair
 from programs import BIN
@@ -36,7 +32,6 @@ RECORDS = ("100", "119", "233")
 LIMIT_S = 0.1
 """p95 of a window that the site allows: a bucket's bound between the two points on a slow link."""
 SLOW_BITS_PER_S = 64e3
-WAIT_S = 300.0
 NAME = "ecg-loop"
 
 RECIPE = f"""\
@@ -90,104 +85,6 @@ def site_with(folder: Path, *, is_watched: bool) -> Iterator["Site"]:
         yield site
     finally:
         site.close()
-
-
-def wait_until(
-    condition: Callable[[], Any], what: Callable[[], object], pause_s: float = 0.1
-) -> Any:
-    """Wait until a condition holds and return what it returned."""
-    give_up_s = time.monotonic() + WAIT_S
-    while not (found := condition()):
-        assert time.monotonic() < give_up_s, what()
-        time.sleep(pause_s)
-    return found
-
-
-def free_address() -> str:
-    """Return a loopback address on which nobody listens now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
-
-
-@dataclass(slots=True)
-class Program:
-    """A command that can be started, killed and started again; its log goes on."""
-
-    command: Sequence[str | Path]
-    log: Path
-    ready: str
-    """What its log says when it is ready."""
-    environment: dict[str, str] = field(default_factory=dict)
-    process: "subprocess.Popen[bytes] | None" = None
-
-    def start(self) -> None:
-        """Start it and wait until it is ready."""
-        before = self.log.stat().st_size if self.log.exists() else 0
-        with self.log.open("ab") as file:
-            self.process = subprocess.Popen(
-                self.command,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env=os.environ | self.environment,
-            )
-        process = self.process
-
-        def is_ready() -> bool:
-            assert process.poll() is None, self.text
-            return re.search(self.ready, self.text[before:]) is not None
-
-        wait_until(is_ready, lambda: self.text, pause_s=0.05)
-
-    def kill(self) -> None:
-        """End it without a word."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """Ask it to end, and wait."""
-        self._end(signal.SIGTERM)
-
-    @property
-    def text(self) -> str:
-        """All that it has said."""
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
-
-    def _end(self, how: signal.Signals) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(how)
-            try:
-                self.process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-
-
-@dataclass(slots=True)
-class Agent:
-    """An agent behind a link of its own."""
-
-    name: str
-    record: str
-    link: Proxy
-    sink: Path
-    program: Program
-
-    def results(self) -> list[dict[str, Any]]:
-        """Return the whole lines of its sink."""
-        text = self.sink.read_text() if self.sink.exists() else ""
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-    def point(self) -> object:
-        """Return the partition point of its last window."""
-        results = self.results()
-        return results[-1]["partition_point"] if results else None
-
-    def check_exactly_once(self) -> int:
-        """Check that every window begun is in the sink once; return how many there are."""
-        counts = Counter(result["sequence"] for result in self.results())
-        assert sorted(counts) == list(range(len(counts))), self.name
-        assert set(counts.values()) == {1}, self.name
-        return len(counts)
 
 
 class Site:

@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
-from loop_case import NAME, SLOW_BITS_PER_S, Agent, Site, site_with, wait_until
+from loop_case import NAME, SLOW_BITS_PER_S, Site, site_with
+from loop_programs import Agent, wait_until
 from remaking import negate_output, remake, slow_down, want_memory
 
 from headtail.bundle import read_bundle

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from loop_case import NAME, OPS, RECIPE, Site, site_with, wait_until
+from loop_case import NAME, OPS, RECIPE, Site, site_with
+from loop_programs import wait_until
 
 from fog_server.rollout.client import Client
 from headtail.errors import HeadtailError

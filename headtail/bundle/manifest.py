@@ -13,11 +13,12 @@ from headtail.operations import Operations
 from headtail.tensor import TensorSpec
 from headtail.wire import STORED_RANGES, Affine, Encoding, can_carry
 
-FORMAT_VERSION = 3
-"""The newest; 2 brought the encoding int4 and 3 profiles: a bundle is written as the oldest that
-holds what it has."""
-FormatVersion = Literal[1, 2, 3]
+FORMAT_VERSION = 4
+"""The newest; 2 brought the encoding int4, 3 profiles and 4 the accuracy floor: a bundle is written
+as the oldest that holds what it has."""
+FormatVersion = Literal[1, 2, 3, 4]
 PROFILES_VERSION: Literal[3] = 3
+FLOOR_VERSION: Literal[4] = 4
 # Limits on what a manifest may claim, so that a foreign one cannot exhaust its reader.
 MAX_MANIFEST_BYTES = 8 << 20
 MAX_SEGMENTS = 512
@@ -163,11 +164,17 @@ class Manifest(_Record, frozen=True, omit_defaults=True):
     lineage: Lineage
     profiles: Profiles | None = None
     """Those of the costs that headtail does not have by their name; None in formats before 3."""
+    accuracy_floor: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    """Least accuracy of an encoding that an agent may pick; None in formats before 4."""
 
     def __post_init__(self) -> None:
         _require(
             self.profiles is None or self.format_version >= PROFILES_VERSION,
             f"profiles are not of format version {self.format_version}",
+        )
+        _require(
+            self.accuracy_floor is None or self.format_version >= FLOOR_VERSION,
+            f"accuracy_floor is not of format version {self.format_version}",
         )
         _check_members(self)
         _check_chain(self)
@@ -201,8 +208,12 @@ def digest(manifest: Manifest) -> str:
     return hashlib.sha256(canonical(manifest)).hexdigest()
 
 
-def least_format(points: Iterable[Point], profiles: Profiles | None = None) -> FormatVersion:
+def least_format(
+    points: Iterable[Point], profiles: Profiles | None = None, accuracy_floor: float | None = None
+) -> FormatVersion:
     """Return the oldest format version that can hold these, so that older readers take it."""
+    if accuracy_floor is not None:
+        return FLOOR_VERSION
     if profiles is not None:
         return PROFILES_VERSION
     return _least_format(itertools.chain.from_iterable(p.encodings for p in points))

@@ -247,9 +247,9 @@ def test_a_newer_format_is_refused_by_its_number(
 ) -> None:
     """Fields of the future do not matter: the version decides first."""
     contents = members(bundle_path)
-    raw = msgspec.json.decode(contents[MANIFEST]) | {"format_version": 4, "from_the_future": 1}
+    raw = msgspec.json.decode(contents[MANIFEST]) | {"format_version": 5, "from_the_future": 1}
     contents[MANIFEST] = msgspec.json.encode(raw, order="sorted")
-    with pytest.raises(FormatUnsupported, match="version 1 to 3, received 4; upgrade headtail"):
+    with pytest.raises(FormatUnsupported, match="version 1 to 4, received 5; upgrade headtail"):
         read_bundle(resign(bundle_path, contents, key_folder), trust)
 
 

@@ -27,7 +27,8 @@ class Unavailable(Exception):
 
 def say(text: str) -> None:
     """Print a line at once."""
-    print(text, flush=True)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def requirements_of(peer: str) -> Path:

@@ -1,28 +1,18 @@
 """A plain `tritonclient`, knowing nothing of us, gets the tail's answer."""
 
-import fcntl
-import hashlib
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from environments import Unavailable, environment
 from headtail.bundle import read_bundle
 from headtail.segment import Chain
 
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "tritonclient-requirements.txt"
-ENVIRONMENT = HERE.parents[1] / ".venv-tritonclient"
-# What pip says where there is no index to be reached.
-UNREACHABLE = (
-    "connection broken",
-    "Could not fetch URL",
-    "Failed to establish",
-    "Temporary failure",
-)
 
 
 @pytest.fixture(scope="module")
@@ -31,28 +21,10 @@ def triton_python() -> Path:
 
     tritonclient wants protobuf below 7, and our stubs 7.35 or above.
     """
-    python = ENVIRONMENT / "bin" / "python"
-    digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
-    ready = ENVIRONMENT / ".ready"
-    with REQUIREMENTS.open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once would break each other's
-        if not ready.exists() or ready.read_text() != digest:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], check=True)
-            install(python)
-            ready.write_text(digest)
-    return python
-
-
-def install(python: Path) -> None:
-    """Install the pinned packages; skip where there is no package index."""
-    done = subprocess.run(
-        [python, "-m", "pip", "install", "-q", "--no-compile", "--disable-pip-version-check", 
-         "--retries", "1", "--only-binary", ":all:", "--require-hashes", "-r", REQUIREMENTS],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode and any(text in done.stderr for text in UNREACHABLE):
-        pytest.skip("tritonclient cannot be installed: no package index can be reached")
-    assert done.returncode == 0, done.stderr
+    try:
+        return environment("tritonclient", REQUIREMENTS)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import msgspec
 
 from fog_server.admission import Admission
 from fog_server.capture.capture import Capture
+from fog_server.inflate import is_deflated
 from fog_server.metrics import UNKNOWN_MODEL, Metrics, Outcome, outcome_of
 from fog_server.quota import Quotas
 from fog_server.refusal import Cause, cause_of, refusal
@@ -81,7 +82,7 @@ class Inference:
             tail = self._store.tail(request.model, request.version)
             model = tail.name
             writer = tail.answer_writer(request.outputs)
-            activation = tail.decode(request.inputs, self._max_batch)
+            activation = tail.decode(request.inputs, self._max_batch, is_deflated(request))
             windows = tail.windows(activation)
             remaining_s = _earliest(request, caller)
             self._quotas.spend(caller.agent, windows)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fog_server.inflate import inflate
 from headtail.bundle.manifest import Manifest
 from headtail.errors import DTypeMismatch, ShapeMismatch, TensorInvalid
 from headtail.oip import RAW_OUTPUT_FIELD, InferWriter, Tensor
@@ -30,16 +31,19 @@ class Tail:
     chain: Chain
     writer: InferWriter
 
-    def decode(self, tensors: Sequence[Tensor], max_batch: int) -> dict[str, Array]:
-        """Return the activation that travelled as `tensors`.
+    def decode(
+        self, tensors: Sequence[Tensor], max_batch: int, is_deflated: bool = False
+    ) -> dict[str, Array]:
+        """Return the activation that travelled as `tensors`, each as a zlib stream or as it is.
 
         Raises:
             TensorError: If a tensor is missing, unknown or not as its spec says, or is not finite.
         """
         activation = {}
-        for spec, real, tensor in zip(
-            self.inputs, self.activation, self._ordered(tensors), strict=True
-        ):
+        tensors = self._ordered(tensors)
+        if is_deflated:
+            tensors = inflate(tensors, self.inputs, max_batch, self.name)
+        for spec, real, tensor in zip(self.inputs, self.activation, tensors, strict=True):
             if tensor.datatype != OIP_DATATYPES[spec.dtype]:
                 dtype = DTYPES.get(tensor.datatype, f"'{tensor.datatype[:16]}'")
                 raise DTypeMismatch(self._where(spec), spec.dtype, dtype)

@@ -87,7 +87,7 @@ def fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
     if len(shape) != len(expected):
         return False
     for n, e in zip(shape, expected, strict=True):  # noqa: SIM110 - takes half the time of `all`
-        if n != e and (e >= 0 or n <= 0):
+        if (n != e or n < 0) and (e >= 0 or n <= 0):
             return False
     return True
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from headtail.errors import DTypeMismatch, NotFinite, ShapeMismatch, TensorInvalid
-from headtail.tensor import OIP_DATATYPES, TensorSpec, check_finite, from_buffer, to_bytes
+from headtail.tensor import OIP_DATATYPES, TensorSpec, check_finite, fits, from_buffer, to_bytes
 
 SPEC = TensorSpec("x", "float32", (-1, 28, 28, 128))
 DTYPES = st.sampled_from([np.dtype(n) for n in OIP_DATATYPES])
@@ -85,3 +85,9 @@ def test_large_finite_values_are_not_called_infinite() -> None:
 def test_an_impossible_spec_is_refused(dtype: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="tensor 'x'"):
         TensorSpec("x", dtype, shape)
+
+
+def test_an_open_axis_takes_any_length_but_none_or_less() -> None:
+    """A shape from the wire may say -1 itself."""
+    assert [False, False, True, True] == [fits((n, 2), (-1, 2)) for n in (-1, 0, 1, 7)]
+    assert not fits((-1,), (1,))

@@ -86,7 +86,7 @@ def fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
     """Return whether `shape` is non-empty and equals `expected` on every fixed axis."""
     if len(shape) != len(expected):
         return False
-    for n, e in zip(shape, expected, strict=True):  # noqa: SIM110 - takes half the time of `all`
+    for n, e in zip(shape, expected, strict=True):  # in half the time of `all`
         if (n != e or n < 0) and (e >= 0 or n <= 0):
             return False
     return True

@@ -3,7 +3,7 @@
 import pytest
 from google.protobuf.descriptor import Descriptor, FileDescriptor
 
-from headtail.inference import grpc_service_pb2
+from headtail.inference import grpc_service_pb2, model_config_pb2
 from headtail.v1 import capture_pb2, control_pb2, jobs_pb2
 
 # Every number ever given out, by message; a removed field stays here with its old name.
@@ -236,6 +236,97 @@ INFERENCE = {
         5: "contents",
     },
     "ModelStreamInferResponse": {1: "error_message", 2: "infer_response"},
+    "ModelConfigRequest": {1: "name", 2: "version"},
+    "ModelConfigResponse": {1: "config"},
+    "ModelStatisticsRequest": {1: "name", 2: "version"},
+    "StatisticDuration": {1: "count", 2: "ns"},
+    "InferStatistics": {
+        1: "success",
+        2: "fail",
+        3: "queue",
+        4: "compute_input",
+        5: "compute_infer",
+        6: "compute_output",
+        7: "cache_hit",
+        8: "cache_miss",
+    },
+    "InferBatchStatistics": {
+        1: "batch_size",
+        2: "compute_input",
+        3: "compute_infer",
+        4: "compute_output",
+    },
+    "ModelStatistics": {
+        1: "name",
+        2: "version",
+        3: "last_inference",
+        4: "inference_count",
+        5: "execution_count",
+        6: "inference_stats",
+        7: "batch_stats",
+    },
+    "ModelStatisticsResponse": {1: "model_stats"},
+    "ModelRepositoryParameter": {
+        1: "bool_param",
+        2: "int64_param",
+        3: "string_param",
+        4: "bytes_param",
+    },
+    "RepositoryIndexRequest": {1: "repository_name", 2: "ready"},
+    "RepositoryIndexResponse": {1: "models"},
+    "RepositoryIndexResponse.ModelIndex": {1: "name", 2: "version", 3: "state", 4: "reason"},
+    "RepositoryModelLoadRequest": {1: "repository_name", 2: "model_name", 3: "parameters"},
+    "RepositoryModelLoadResponse": {},
+    "RepositoryModelUnloadRequest": {1: "repository_name", 2: "model_name", 3: "parameters"},
+    "RepositoryModelUnloadResponse": {},
+}
+# Triton's model configuration; the fields between are ones that we do not use.
+MODEL_CONFIG = {
+    "ModelInstanceGroup": {1: "name", 2: "count", 4: "kind"},
+    "ModelInput": {1: "name", 2: "data_type", 4: "dims"},
+    "ModelOutput": {1: "name", 2: "data_type", 3: "dims"},
+    "ModelVersionPolicy": {1: "latest", 2: "all", 3: "specific"},
+    "ModelVersionPolicy.Latest": {1: "num_versions"},
+    "ModelVersionPolicy.All": {},
+    "ModelVersionPolicy.Specific": {1: "versions"},
+    "ModelQueuePolicy": {
+        1: "timeout_action",
+        2: "default_timeout_microseconds",
+        3: "allow_timeout_override",
+        4: "max_queue_size",
+    },
+    "ModelDynamicBatching": {
+        1: "preferred_batch_size",
+        2: "max_queue_delay_microseconds",
+        3: "preserve_ordering",
+        4: "priority_levels",
+        5: "default_priority_level",
+        6: "default_queue_policy",
+        7: "priority_queue_policy",
+    },
+    "ModelParameter": {1: "string_value"},
+    "ModelWarmup": {1: "name", 2: "batch_size", 3: "inputs", 4: "count"},
+    "ModelWarmup.Input": {
+        1: "data_type",
+        2: "dims",
+        3: "zero_data",
+        4: "random_data",
+        5: "input_data_file",
+    },
+    "ModelConfig": {
+        1: "name",
+        2: "platform",
+        3: "version_policy",
+        4: "max_batch_size",
+        5: "input",
+        6: "output",
+        7: "instance_group",
+        8: "default_model_filename",
+        11: "dynamic_batching",
+        14: "parameters",
+        16: "model_warmup",
+        17: "backend",
+    },
 }
 
 
@@ -261,8 +352,9 @@ def numbers(file: FileDescriptor) -> dict[str, dict[int, str]]:
         (CONTROL, control_pb2.DESCRIPTOR),
         (JOBS, jobs_pb2.DESCRIPTOR),
         (INFERENCE, grpc_service_pb2.DESCRIPTOR),
+        (MODEL_CONFIG, model_config_pb2.DESCRIPTOR),
     ],
-    ids=["capture", "control", "jobs", "inference"],
+    ids=["capture", "control", "jobs", "inference", "model_config"],
 )
 def test_field_numbers_are_those_on_record(
     expected: dict[str, dict[int, str]], file: FileDescriptor

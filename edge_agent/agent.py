@@ -5,17 +5,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from edge_agent.course import Courses
 from edge_agent.guard import Begin, Guard, Keep
 from edge_agent.lane import Request
 from edge_agent.link import FogLink
 from edge_agent.meter import EnergyMeter
+from edge_agent.pilot import Pilot
 from edge_agent.plan import Plan
 from edge_agent.result import FAILED
 from edge_agent.sources.frame import Frame, FrameSource
-from edge_agent.sources.intake import stack
+from edge_agent.sources.intake import grouped, stack
 from edge_agent.stop import Stop
-from edge_agent.tail_codec import TailCodec, seconds
-from edge_agent.underway import Finish, Results, Underway
+from edge_agent.tail_codec import seconds
+from edge_agent.underway import Finish, Underway
 from edge_agent.writer import Writer
 from headtail.errors import (
     DeadlineExceeded,
@@ -60,6 +62,8 @@ class Agent:
 
     guard: Guard | None = None
     """Asked about every window, where there is one."""
+    pilot: Pilot | None = None
+    """Chooses the plan of every window; None: there is only one."""
 
     def __init__(
         self,
@@ -74,7 +78,7 @@ class Agent:
 
         Args:
             chain: The bundle's segments.
-            plan: Which of them run here.
+            plan: Which of them run here, where no pilot says otherwise.
             meter: Prices what they do.
             writer: Takes the results.
             stop: Set, by whomever, to end the run early.
@@ -87,8 +91,8 @@ class Agent:
         self._settings = settings
         self._clock = settings.clock
         self._is_batchable = plan.manifest.is_batchable
-        self._codec = TailCodec(plan, settings.name)
-        self._results = Results(plan, meter, settings.bundle)
+        self._courses = Courses(settings.name, meter, settings.bundle)
+        self._waited_s = 0.0
         self._refusal: RemoteError | None = None
         self._is_fog_failing = False
         self._underway: dict[str, Underway] = {}
@@ -118,7 +122,8 @@ class Agent:
 
     def run_with(self, source: FrameSource, begin: Begin, keep: Keep | None) -> None:
         """Run as `run` does, the windows begun by `begin`."""
-        limit = self._plan.batch(self._settings.batch)
+        # A pilot's plans have limits of their own: `begin` keeps them.
+        limit = self._settings.batch if self.pilot else self._plan.batch(self._settings.batch)
         try:
             for frames in () if self._stop.is_set else source.batches(limit):
                 self._reserved(begin, frames)
@@ -132,25 +137,40 @@ class Agent:
 
     def begin(self, frames: Sequence[Frame], link: FogLink | None, keep: Keep | None) -> None:
         """Run the head on windows for which there is room, keep them and send them on."""
-        work = Underway(frames, {}, self._clock(), 0.0)
+        if self.pilot is None:
+            self._begin(self._plan, frames, link, keep)
+            return
+        plan = self.pilot.next_plan(self._waited_s)
+        for some in grouped(frames, plan.batch(self._settings.batch)):
+            self._begin(plan, some, link, keep)
+
+    def _begin(
+        self, plan: Plan, frames: Sequence[Frame], link: FogLink | None, keep: Keep | None
+    ) -> None:
+        """Begin the windows of one message."""
+        work = Underway(plan, frames, {}, self._clock(), 0.0)
         try:
-            work = self._head(frames)
+            work = self._head(plan, frames)
         except Exception as fault:
             if self.guard is None:
                 raise
             self.guard.give_back(work, fault)
             return
         if keep is not None:
-            keep.put(frames, work.activation)
+            keep.put(frames, work.activation, plan)
         self._dispatch(work, link)
 
     def finish(self, work: Underway) -> None:
         """Answer windows here, from their inputs, whatever was done with them before."""
-        begun = self._head(work.frames)
+        begun = self._head(self._plan, work.frames)
         self._finish_here(replace(begun, arrived_s=work.arrived_s, tx_bytes=work.tx_bytes), None)
 
     def answer(
-        self, frames: Sequence[Frame], activation: Tensors | None, link: FogLink | None
+        self,
+        frames: Sequence[Frame],
+        activation: Tensors | None,
+        link: FogLink | None,
+        plan: Plan | None = None,
     ) -> None:
         """Answer windows of a run before this one, that are kept already.
 
@@ -158,18 +178,24 @@ class Agent:
             frames: The windows; their tensors only where `activation` is None.
             activation: Of all of them, where the head ran already.
             link: To the fog; None finishes them on the edge.
+            plan: Under which they were kept; None: the agent's own.
         """
+        under = plan or self._plan
 
         def begin(frames: Sequence[Frame]) -> None:
-            known = None if activation is None else Underway(frames, activation, self._clock(), 0.0)
-            self._dispatch(known or self._head(frames), link)
+            known = None
+            if activation is not None:
+                known = Underway(under, frames, activation, self._clock(), 0.0)
+            self._dispatch(known or self._head(under, frames), link)
 
         self._reserved(begin, frames)
         self.raise_refusal()
 
     def _reserved(self, begin: Callable[[Sequence[Frame]], None], frames: Sequence[Frame]) -> None:
         """Begin windows once there is room for them."""
+        asked_s = self._clock()
         self._writer.reserve(len(frames))
+        self._waited_s = self._clock() - asked_s
         try:
             begin(frames)
         except BaseException:
@@ -197,7 +223,7 @@ class Agent:
         """Take the fog's answer; one that is no answer is a failure of the fog, and of no use."""
         work = self._underway.pop(request.id)
         try:
-            outputs = self._codec.outputs(response, len(work.frames))
+            outputs = self._courses.of(work.plan).codec.outputs(response, len(work.frames))
         except TensorError as error:
             fault = RemoteFailed("fog", f"answered what is no output: {error}")
             self._finish_here(work, fault)
@@ -206,29 +232,37 @@ class Agent:
         tail_s = seconds(response, "compute_ns")
         queue_s = seconds(response, "queue_ns")
         network_s = max(0.0, received_s - request.sent_s - tail_s - queue_s)
-        self._deliver(work, outputs, Finish("fog", self._clock(), tail_s, network_s, queue_s))
+        finish = Finish("fog", self._clock(), tail_s, network_s, queue_s)
+        if self.pilot is not None:
+            self.pilot.answered(work, request.sent_s, received_s, finish)
+        self._deliver(work, outputs, finish)
         return True
 
     def failed(self, request: Request, error: RemoteError) -> None:
         """Finish on the edge what the fog did not."""
         self._finish_here(self._underway.pop(request.id), error)
 
-    def _head(self, frames: Sequence[Frame]) -> Underway:
+    def _head(self, plan: Plan, frames: Sequence[Frame]) -> Underway:
         """Run the head."""
         arrived_s = self._clock()
-        activation = self._chain.head(stack(frames, self._is_batchable), self._plan.point.index)
-        return Underway(frames, activation, arrived_s, self._clock() - arrived_s)
+        activation = self._chain.head(stack(frames, self._is_batchable), plan.point.index)
+        return Underway(plan, frames, activation, arrived_s, self._clock() - arrived_s)
 
     def _dispatch(self, work: Underway, link: FogLink | None) -> None:
         """Send the activation, or finish here."""
-        if link is None:
+        if link is None or work.plan.is_local:
+            if self.pilot is not None:
+                work = replace(work, predicted_s=self.pilot.predict_here(work))
             self._finish_here(work, None)
             return
         if not link.is_up:
             self._finish_here(work, FogUnavailable("", "away"))
             return
         request = self._request(work)
-        self._underway[request.id] = replace(work, tx_bytes=len(request.content))
+        work = replace(work, tx_bytes=len(request.content))
+        if self.pilot is not None:
+            work = replace(work, predicted_s=self.pilot.sent(work, request.sent_s))
+        self._underway[request.id] = work
         error = link.send(request)
         if error is not None:
             del self._underway[request.id]
@@ -237,7 +271,8 @@ class Agent:
     def _request(self, work: Underway) -> Request:
         now_s = self._clock()
         deadline_s = work.arrived_s + self._settings.deadline_s
-        return self._codec.request(work.frames, work.activation, now_s, deadline_s)
+        codec = self._courses.of(work.plan).codec
+        return codec.request(work.frames, work.activation, now_s, deadline_s)
 
     def _finish_here(self, work: Underway, error: RemoteError | None) -> None:
         """Run the rest of the chain; on any thread."""
@@ -246,7 +281,7 @@ class Agent:
             return
         start_s = self._clock()
         try:
-            outputs = self._chain.tail(work.activation, self._plan.point.index)
+            outputs = self._chain.tail(work.activation, work.plan.point.index)
         except Exception as fault:  # noqa: BLE001 - the border to onnxruntime; the run's thread ends
             if self.guard is None:
                 self._writer.fail(fault)
@@ -258,9 +293,12 @@ class Agent:
         if reason == FAILED and not self._is_fog_failing:
             self._is_fog_failing = True
             log.warning("fog failing: %s; finishing on the edge", error)
-        self._deliver(work, outputs, Finish("edge", stop_s, stop_s - start_s, fallback=reason))
+        finish = Finish("edge", stop_s, stop_s - start_s, fallback=reason)
+        if self.pilot is not None:
+            self.pilot.finished_here(work, finish)
+        self._deliver(work, outputs, finish)
 
     def _deliver(self, work: Underway, outputs: Tensors, finish: Finish) -> None:
         """Hand the results over, unless the guard takes their windows."""
         if self.guard is None or self.guard.allow(work, outputs, finish):
-            self._writer.add(self._results.of(work, outputs, finish))
+            self._writer.add(self._courses.of(work.plan).results.of(work, outputs, finish))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from edge_agent.plan import Plan
 from edge_agent.sources.frame import Frame
 from edge_agent.underway import Finish, Underway
 from headtail.errors import RemoteError
@@ -15,8 +16,8 @@ Begin = Callable[[Sequence[Frame]], None]
 class Keep(Protocol):
     """Where windows are kept until their results are in the sink; the spool's committer."""
 
-    def put(self, frames: Sequence[Frame], activation: Tensors) -> None:
-        """Take windows that went through the head together."""
+    def put(self, frames: Sequence[Frame], activation: Tensors, plan: Plan | None = None) -> None:
+        """Take windows that went through the head together, under `plan` where that changes."""
         ...
 
     def flush(self) -> None:

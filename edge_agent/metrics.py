@@ -23,6 +23,7 @@ from edge_agent.storage_metrics import StorageCollector
 from edge_agent.tally import PARTS, part_seconds
 from headtail.metrics import LATENCY_BUCKETS_S, LogLines
 from headtail.operations import Operations
+from headtail.wire import Encoding
 
 POINT_LABELS = ("model", "partition_point", "encoding")
 CLASSIFICATION = "classification"
@@ -112,8 +113,10 @@ class Metrics:
         )
         self._ways: dict[tuple[str, str, str], deque[float]] = {}
         self.registry.register(_WayCollector(self._ways))
-        self._own = self._counters(plan, meter)
-        self._others: dict[str, _Counters] = {}
+        self._digest = digest
+        self._bundles = {digest: (plan.manifest, meter)}
+        self._counted: dict[tuple[str, int, str], _Counters] = {}
+        self._find_counters(digest, plan.point.index, plan.encoding.value)
         self._running: Callable[[], tuple[Plan, str]] = lambda: (plan, digest)
         self.registry.register(_BundleCollector(lambda: self._running()))
 
@@ -147,7 +150,8 @@ class Metrics:
 
     def add_bundle(self, plan: Plan, digest: str, meter: EnergyMeter) -> None:
         """Count the windows that another bundle answers under its own labels."""
-        self._others[digest] = self._counters(plan, meter)
+        self._bundles[digest] = plan.manifest, meter
+        self._find_counters(digest, plan.point.index, plan.encoding.value)
 
     def watch_storage(
         self, source: FrameSource, spool: Spool | None, committer: Committer | None
@@ -158,7 +162,8 @@ class Metrics:
     def take(self, results: Sequence[Result]) -> None:
         """Count results."""
         for result in results:
-            counters = self._others.get(result.bundle, self._own)
+            key = (result.bundle, result.partition_point, result.encoding)
+            counters = self._counted.get(key) or self._find_counters(*key)
             for part, histogram in counters.latency.items():
                 seconds = part_seconds(result, part)
                 if seconds is not None:
@@ -175,6 +180,20 @@ class Metrics:
                 counters.energy, (result.compute_j, result.tx_j), strict=False
             ):
                 counter.inc(joules or 0.0)
+
+    def _find_counters(self, digest: str, point: int, encoding: str) -> "_Counters":
+        """Return the counters of the plan that a result names, made when it is first named.
+
+        There are no more than the points and encodings of the bundles that ran.
+        """
+        known = digest if digest in self._bundles else self._digest
+        manifest, meter = self._bundles[known]
+        key = known, point, encoding
+        if key not in self._counted:
+            plan = Plan(manifest, manifest.points[point], Encoding(encoding))
+            self._counted[key] = self._counters(plan, meter)
+        self._counted[digest, point, encoding] = self._counted[key]
+        return self._counted[key]
 
     def _counters(self, plan: Plan, meter: EnergyMeter) -> "_Counters":
         """Return a plan's counters, at zero where it is new."""

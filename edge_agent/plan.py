@@ -1,4 +1,4 @@
-"""What one run of the agent does: which point, which encoding, with what meaning on the wire."""
+"""One way to run a bundle: which point, which encoding, with what meaning on the wire."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,24 @@ MAX_PAYLOAD_BYTES = 3 << 20
 """Of a message of several windows: gRPC servers take 4 MiB unless told otherwise."""
 
 
+PlanKey = tuple[int, str, str]
+"""Partition point, encoding and compression: what tells two plans of one bundle apart."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A partition point of a manifest and an encoding that it offers."""
+    """A partition point of a manifest, an encoding that it offers, and a compression."""
 
     manifest: Manifest
     point: Point
     encoding: Encoding
+    compression: str = ""
+    """As the wire names it; empty: none."""
+
+    @property
+    def key(self) -> PlanKey:
+        """What tells it from the other plans of its bundle."""
+        return self.point.index, self.encoding.value, self.compression
 
     @property
     def is_local(self) -> bool:
@@ -38,7 +49,7 @@ class Plan:
 
     @property
     def payload_bytes(self) -> int:
-        """Bytes of one window's activation as it travels, without framing."""
+        """Bytes of one window's activation as it travels, without framing or compression."""
         wire = self.point.wire(self.encoding)
         assert wire is not None, "choose_plan offers nothing else"
         return wire.bytes

@@ -44,6 +44,8 @@ class Result:
     """The label's index as the source gives it, where it does."""
     bundle: str = ""
     """Digest of the bundle that answered, where it is not the one that the agent runs."""
+    predicted_s: float | None = None
+    """Latency that was predicted; None where the partition point is fixed."""
 
 
 class _Energy(msgspec.Struct):

@@ -59,7 +59,7 @@ def answer_kept(
                 if some[0].sequence != expected:  # the policy dropped those between
                     writer.jump(some[0].sequence)
                 frames, activation = restore(some, who.plan, storage.where)
-                who.agent.answer(frames, activation, who.link)
+                who.agent.answer(frames, activation, who.link, who.plan)
                 expected = some[-1].sequence + 1
     if expected != storage.start.sequence:
         writer.jump(storage.start.sequence)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from edge_agent.plan import Plan
 from edge_agent.result import Result
 from edge_agent.sources.frame import Frame
 from edge_agent.spool import Change, Spool
@@ -90,7 +91,7 @@ class Committer:
         self._sink = sink
         self._limits = limits
         self._lock = threading.Condition()
-        self._queue: list[tuple[Packer, Sequence[Frame], Tensors]] = []
+        self._queue: list[tuple[Packer, Sequence[Frame], Tensors, Plan | None]] = []
         self._queued_windows = self._queued_bytes = 0
         self._taken = self._removed = 0
         self._is_urgent = self._is_closed = False
@@ -107,27 +108,38 @@ class Committer:
         order.allow(first)
         self._thread.start()
 
-    def put(self, frames: Sequence[Frame], activation: Tensors) -> None:
+    def put(self, frames: Sequence[Frame], activation: Tensors, plan: Plan | None = None) -> None:
         """Hand over windows that went through the head together; waits only for room.
 
-        Raises:
-            SpoolError: Why the last commit failed.
-        """
-        self.put_under(self._packer, frames, activation)
-
-    def put_under(self, packer: Packer, frames: Sequence[Frame], activation: Tensors) -> None:
-        """Hand over windows of another plan than the one that the run began with.
+        Args:
+            frames: The windows.
+            activation: Theirs.
+            plan: Under which the head ran; None: the one that the run began with.
 
         Raises:
             SpoolError: Why the last commit failed.
         """
-        size = packer.size(frames)
+        self.put_under(self._packer, frames, activation, plan)
+
+    def put_under(
+        self,
+        packer: Packer,
+        frames: Sequence[Frame],
+        activation: Tensors,
+        plan: Plan | None = None,
+    ) -> None:
+        """Hand over windows of another bundle than the one that the run began with.
+
+        Raises:
+            SpoolError: Why the last commit failed.
+        """
+        size = packer.size(frames, plan)
         with self._lock:
             if self._limits.when_full == "stop" and not self._fits(size):
                 self._wait_for_room(size)
             if self._error:
                 raise self._error
-            self._queue.append((packer, frames, activation))
+            self._queue.append((packer, frames, activation, plan))
             self._queued_windows += len(frames)
             self._queued_bytes += size
             if len(self._queue) == 1 or self._queued_windows >= self._limits.windows:
@@ -199,7 +211,11 @@ class Committer:
             self._queued_windows = 0
             self._is_urgent = False
             taken, queued_bytes = self._taken, self._queued_bytes
-        entries = [e for packer, frames, tensors in batch for e in packer.pack(frames, tensors)]
+        entries = [
+            entry
+            for packer, frames, tensors, plan in batch
+            for entry in packer.pack(frames, tensors, plan)
+        ]
         # What the spool forgets must be on the sink's disk first.
         sink_bytes = self._sink.sync() if taken > self._removed else None
         if entries or taken > self._removed:

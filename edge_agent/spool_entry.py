@@ -41,7 +41,7 @@ class Entry:
 
 
 class Packer:
-    """Makes entries of windows under one plan: of activation and inputs, what is smaller."""
+    """Makes entries of a bundle's windows: of activation and inputs, what is smaller."""
 
     def __init__(
         self,
@@ -50,9 +50,9 @@ class Packer:
         clock: Callable[[], float] = time.time,
         only_inputs: bool = False,
     ) -> None:
-        """Remember the plan; `bundle` is the digest, `clock` the wall's.
+        """Remember the usual plan; `bundle` is the digest, `clock` the wall's.
 
-        With `only_inputs` the activation is never kept: it is another bundle's.
+        With `only_inputs` neither activation nor plan is kept: they are another bundle's.
         """
         self._only_inputs = only_inputs
         self._plan = plan
@@ -61,18 +61,20 @@ class Packer:
         self._names = [s.name for s in plan.manifest.inputs]
         self._is_batchable = plan.manifest.is_batchable
 
-    def size(self, frames: Sequence[Frame]) -> int:
-        """Return about how many bytes the payloads of `frames` will have."""
+    def size(self, frames: Sequence[Frame], plan: Plan | None = None) -> int:
+        """Return about how many bytes the payloads of `frames` will have, under `plan`."""
         inputs = _bytes(frames[0].tensors)
-        return len(frames) * (
-            inputs if self._only_inputs else min(self._plan.payload_bytes, inputs)
-        )
+        payload_bytes = self._under(plan).payload_bytes
+        return len(frames) * (inputs if self._only_inputs else min(payload_bytes, inputs))
 
-    def pack(self, frames: Sequence[Frame], activation: Tensors) -> list[Entry]:
-        """Return the entries of windows that went through the head together."""
-        is_smaller = self._plan.payload_bytes < _bytes(frames[0].tensors)
+    def pack(
+        self, frames: Sequence[Frame], activation: Tensors, plan: Plan | None = None
+    ) -> list[Entry]:
+        """Return the entries of windows that went through the head together, under `plan`."""
+        under = self._under(plan)
+        is_smaller = under.payload_bytes < _bytes(frames[0].tensors)
         is_activation = is_smaller and not self._only_inputs
-        rows = self._rows(activation) if is_activation else []
+        rows = self._rows(activation, under) if is_activation else []
         now_s = self._clock()
         return [
             Entry(
@@ -81,8 +83,8 @@ class Packer:
                 place=frame.place,
                 truth=frame.truth,
                 bundle=self._bundle,
-                point=self._plan.point.index,
-                encoding=self._plan.encoding.value,
+                point=under.point.index,
+                encoding=under.encoding.value,
                 is_activation=is_activation,
                 payload=_pack([r[i] for r in rows] if rows else self._inputs(frame)),
                 stored_s=now_s,
@@ -90,9 +92,13 @@ class Packer:
             for i, frame in enumerate(frames)
         ]
 
-    def _rows(self, activation: Tensors) -> list[Sequence[Array]]:
+    def _under(self, plan: Plan | None) -> Plan:
+        """Return the plan that entries name."""
+        return self._plan if plan is None or self._only_inputs else plan
+
+    def _rows(self, activation: Tensors, plan: Plan) -> list[Sequence[Array]]:
         """Return per tensor its windows, as they travel, without the batch axis."""
-        encoded = self._plan.encode(activation)
+        encoded = plan.encode(activation)
         return [[array] if not self._is_batchable else list(array) for array in encoded]
 
     def _inputs(self, frame: Frame) -> list[Array]:

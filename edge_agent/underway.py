@@ -14,12 +14,16 @@ from headtail.segment import Tensors
 class Underway:
     """Windows whose head has run, with all that is needed to finish them on the edge."""
 
+    plan: Plan
+    """Under which the head ran."""
     frames: Sequence[Frame]
     activation: Tensors
     arrived_s: float
     head_s: float
     tx_bytes: int = 0
     """Of the message that carries them; 0 where none was sent."""
+    predicted_s: float | None = None
+    """Latency that was predicted when they went on; None where nothing predicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,8 @@ class Results:
         compute_j = self._meter.compute_j(0, self._plan.point.index)
         if finish.where == "edge" and compute_j is not None:
             compute_j += self._meter.compute_j(self._plan.point.index, segments) or 0.0
-        sent_bytes = count * self._plan.payload_bytes if work.tx_bytes else 0
+        # A compressed activation is smaller than its tensors; the message is all that is known.
+        sent_bytes = min(count * self._plan.payload_bytes, work.tx_bytes)
         tx_j = self._meter.tx_j(sent_bytes)
         return [
             Result(
@@ -86,6 +91,7 @@ class Results:
                 fallback=finish.fallback,
                 truth=frame.truth,
                 bundle=self._bundle,
+                predicted_s=work.predicted_s,
             )
             for i, (frame, row) in enumerate(zip(work.frames, rows, strict=True))
         ]

@@ -36,9 +36,9 @@ class PlanKeep:
         self._committer = committer
         self._packer = packer
 
-    def put(self, frames: Sequence[Frame], activation: Tensors) -> None:
-        """Take windows that went through the head together."""
-        self._committer.put_under(self._packer, frames, activation)
+    def put(self, frames: Sequence[Frame], activation: Tensors, plan: Plan | None = None) -> None:
+        """Take windows that went through the head together, under `plan` where that changes."""
+        self._committer.put_under(self._packer, frames, activation, plan)
 
     def flush(self) -> None:
         """No more will come for now."""

@@ -12,6 +12,7 @@ from fog_server.inflate import is_deflated
 from fog_server.metrics import UNKNOWN_MODEL, Metrics, Outcome, outcome_of
 from fog_server.quota import Quotas
 from fog_server.refusal import Cause, cause_of, refusal
+from fog_server.statistics import Spans, Statistics
 from fog_server.store import BundleStore
 from headtail.errors import HeadtailError, RequestInvalid
 from headtail.oip import InferRequest, InferWriter
@@ -63,6 +64,7 @@ class Inference:
         self._metrics = metrics
         self._max_batch = max_batch
         self._clock_ns = clock_ns
+        self.statistics = Statistics()
 
     def answer(self, request: InferRequest, caller: Caller) -> Answer:
         """Run the tail a request asks for.
@@ -77,7 +79,8 @@ class Inference:
             Overloaded: If too many requests wait, or its agent is over its rate or quota.
             DeadlineExceeded: If its deadline passed before it could run; it is then not run.
         """
-        model, windows = UNKNOWN_MODEL, 1
+        model, windows, tail = UNKNOWN_MODEL, 1, None
+        came = self._clock_ns()
         try:
             tail = self._store.tail(request.model, request.version)
             model = tail.name
@@ -93,12 +96,17 @@ class Inference:
                 stopped = self._clock_ns()
             arrays = [outputs[s.name] for s in writer.specs]
             answer = Answer(writer, arrays, started - arrived, stopped - started)
-        except HeadtailError as error:
-            self._count_refused(error, model, windows, caller.agent)
+        except BaseException as error:
+            if tail is not None:
+                self.statistics.failed(tail, self._clock_ns() - came)
+            if isinstance(error, HeadtailError):
+                self._count_refused(error, model, windows, caller.agent)
+            else:
+                self._metrics.windows(model, Outcome.FAILED).inc(windows)
             raise
-        except BaseException:
-            self._metrics.windows(model, Outcome.FAILED).inc(windows)
-            raise
+        spans = Spans(answer.queue_ns, arrived - came, answer.compute_ns)
+        self.statistics.ran(tail, windows, spans._replace(queue_ns=0, input_ns=0))
+        self.statistics.answered(tail, windows, spans)
         self._metrics.queue(model).observe(answer.queue_ns / 1e9)
         self._metrics.compute(model).observe(answer.compute_ns / 1e9)
         self._metrics.windows(model, Outcome.OK).inc(windows)

@@ -1,0 +1,66 @@
+"""What a served model is in Triton's words: tensors and batching as a `ModelConfig` message."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from headtail.inference import model_config_pb2 as pb
+from headtail.tensor import OIP_DATATYPES, TensorSpec
+
+DATA_TYPES: Mapping[str, "pb.DataType"] = MappingProxyType(
+    {dtype: pb.DataType.Value(f"TYPE_{name}") for dtype, name in OIP_DATATYPES.items()}
+)
+"""Triton's data type by dtype."""
+
+
+def model_config(
+    name: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], max_batch: int
+) -> pb.ModelConfig:
+    """Return the configuration of one model, as far as its tensors make it.
+
+    Args:
+        name: Under which it is served.
+        inputs: As they travel.
+        outputs: As they travel.
+        max_batch: Windows of a request or batch at most; it only counts where every tensor has a
+            batch axis, which Triton's shapes then leave out.
+    """
+    is_batchable = all(spec.is_batchable for spec in (*inputs, *outputs))
+    return pb.ModelConfig(
+        name=name,
+        max_batch_size=max_batch if is_batchable else 0,
+        input=[
+            pb.ModelInput(name=s.name, data_type=DATA_TYPES[s.dtype], dims=s.shape[is_batchable:])
+            for s in inputs
+        ],
+        output=[
+            pb.ModelOutput(name=s.name, data_type=DATA_TYPES[s.dtype], dims=s.shape[is_batchable:])
+            for s in outputs
+        ],
+    )
+
+
+def parameters(values: Mapping[str, str]) -> dict[str, pb.ModelParameter]:
+    """Return free parameters of a configuration."""
+    return {name: pb.ModelParameter(string_value=value) for name, value in values.items()}
+
+
+def dynamic_batching(
+    preferred: Iterable[int] = (), max_queue_delay_s: float = 0.0, max_queue_size: int = 0
+) -> pb.ModelDynamicBatching:
+    """Return how requests become batches.
+
+    Args:
+        preferred: Batch sizes that are run as soon as they are reached.
+        max_queue_delay_s: How long a batch below them is waited with, in seconds.
+        max_queue_size: Requests that may wait; 0 means no limit.
+    """
+    policy = pb.ModelQueuePolicy(
+        timeout_action=pb.ModelQueuePolicy.REJECT,
+        allow_timeout_override=True,
+        max_queue_size=max_queue_size,
+    )
+    return pb.ModelDynamicBatching(
+        preferred_batch_size=preferred,
+        max_queue_delay_microseconds=round(1e6 * max_queue_delay_s),
+        default_queue_policy=policy,
+    )

@@ -12,6 +12,7 @@ from rich.table import Table
 from headtail.bundle import Bundle, Manifest, read_bundle
 from headtail.bundle.keys import read_trust
 from headtail.bundle.manifest import Segment
+from headtail.bundle.offers import keeps_floor
 from headtail.segment import Chain
 from headtail.tensor import TensorSpec
 from optimizer.package.table import format_amount, format_bytes, points_table
@@ -82,6 +83,7 @@ def _identity(bundle: Bundle, error: float) -> Table:
         "preprocess": ", ".join(s.name for s in manifest.preprocess) or "none",
         "default": f"partition point {manifest.default_point} of {len(manifest.segments)},"
         f" {manifest.default_encoding.value}",
+        "floor": _floor(manifest),
         "metrics": "; ".join(
             f"{m.name} {m.value:.4g} ({m.protocol} protocol, {m.split})" for m in manifest.metrics
         )
@@ -99,6 +101,16 @@ def _identity(bundle: Bundle, error: float) -> Table:
     for name, value in rows.items():
         table.add_row(name, value)
     return table
+
+
+def _floor(manifest: Manifest) -> str:
+    """Say which encodings agents may pick."""
+    floor = manifest.accuracy_floor
+    if floor is None:
+        return "none: agents may pick any encoding"
+    wires = [wire for point in manifest.points for wire in point.encodings]
+    left = sum(not keeps_floor(manifest, wire) for wire in wires)
+    return f"{floor:.1%}; below it {left} of {len(wires)} encodings, which agents never pick"
 
 
 def _segments(manifest: Manifest) -> Table:

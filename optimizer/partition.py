@@ -52,6 +52,12 @@ def within_device(bounds: Bounds, device: DeviceProfile) -> Bounds:
     )
 
 
+def with_floor(bounds: Bounds, accuracy_floor: float | None) -> Bounds:
+    """Return `bounds` with the accuracy of at least the floor: the chosen point keeps it too."""
+    floors = [n for n in (bounds.accuracy, accuracy_floor) if n is not None]
+    return msgspec.structs.replace(bounds, accuracy=max(floors, default=None))
+
+
 def before_training(bounds: Bounds) -> Bounds:
     """Return `bounds` without those on what only a trained model shows."""
     return msgspec.structs.replace(bounds, accuracy=None, wire_error=None)

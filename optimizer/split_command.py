@@ -98,6 +98,12 @@ def _add_contents(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help="how the activation may travel beside float32: float16, int8, int4 (all but int4)",
     )
+    parser.add_argument(
+        "--accuracy-floor",
+        type=float,
+        metavar="N",
+        help="least accuracy, 0 to 1, of an encoding that agents may pick; needs labels `y`",
+    )
     parser.add_argument("--labels", type=Path, metavar="FILE", help="class names, one a line")
     parser.add_argument("--name", help="bundle name (the file's name)")
     parser.add_argument("--version", dest="bundle_version", default="1", metavar="V", help="(1)")
@@ -139,6 +145,7 @@ def _request(arguments: argparse.Namespace) -> SplitRequest:
         bounds=_bounds({n: getattr(arguments, n) for n in limits}),
         objective=arguments.objective,
         encodings=parse_encodings(arguments.encodings),
+        accuracy_floor=_floor(arguments.accuracy_floor),
         samples=arguments.samples,
         labels=arguments.labels,
         key=arguments.key,
@@ -181,6 +188,12 @@ def _bounds(limits: dict[str, float | None]) -> Bounds:
         return msgspec.convert(limits, Bounds)
     except msgspec.ValidationError as error:
         raise ConfigError("bounds", str(error)) from error
+
+
+def _floor(value: float | None) -> float | None:
+    if value is not None and not 0 < value <= 1:
+        raise ConfigError("--accuracy-floor", f"expected an accuracy from 0 to 1, received {value}")
+    return value
 
 
 def _print_cuts(output: Console, graph: Graph, as_json: bool) -> None:

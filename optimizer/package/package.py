@@ -64,6 +64,8 @@ class Offer:
     default_encoding: Encoding
     profiles: Profiles | None = None
     """What the points were priced with; those that no device has by name go into the bundle."""
+    accuracy_floor: float | None = None
+    """Least accuracy of an encoding that an agent may pick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def pack(
     try:
         own = None if priced is None else not_shipped(priced.devices, priced.links)
         manifest = Manifest(
-            format_version=least_format(offer.points, own),
+            format_version=least_format(offer.points, own, offer.accuracy_floor),
             name=description.name,
             version=description.version,
             task=description.task,
@@ -123,6 +125,7 @@ def pack(
             metrics=description.metrics,
             lineage=description.lineage,
             profiles=own,
+            accuracy_floor=offer.accuracy_floor,
         )
         # Building a struct checks its rules, decoding one its fields' patterns as well.
         manifest = msgspec.convert(msgspec.to_builtins(manifest), Manifest)
@@ -142,6 +145,8 @@ def build_report(description: Description, offer: Offer) -> bytes:
         "default": {"point": offer.default_point, "encoding": offer.default_encoding.value},
         "rows": [row for point in offer.points for row in _rows(point)],
     }
+    if offer.accuracy_floor is not None:
+        report["accuracy_floor"] = offer.accuracy_floor
     return msgspec.json.format(msgspec.json.encode(report, order="sorted"), indent=2) + b"\n"
 
 

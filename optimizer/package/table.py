@@ -3,7 +3,9 @@
 from rich.table import Table
 
 from headtail.bundle.manifest import Cost, Manifest, Point
+from headtail.bundle.offers import keeps_floor
 
+BELOW_FLOOR = "!"
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"))
 
 
@@ -26,10 +28,16 @@ def points_table(manifest: Manifest) -> Table:
             is_default = (point.index, cost.encoding) == default
             cells = _cells(point, cost, has_accuracy)
             cells[0] += "*" if is_default else ""
+            wire = point.wire(cost.encoding)
+            if wire is not None and not keeps_floor(manifest, wire):
+                cells[-1] += BELOW_FLOOR
             cells += [_pair(cost)] if len(pairs) > 1 else []
             table.add_row(*cells, style="bold" if is_default else None)
         table.add_section()
     table.caption = "* the default; edge: modelled energy of one window, compute and sending"
+    if manifest.accuracy_floor is not None:
+        floor = f"below the accuracy floor of {manifest.accuracy_floor:.1%}"
+        table.caption += f"\n{BELOW_FLOOR} {floor}: agents never pick it"
     return table
 
 

@@ -12,7 +12,13 @@ from optimizer.data.dataset import DataConfig
 from optimizer.freeze.config import FreezeConfig, FreezeTrainConfig
 from optimizer.images.config import BackboneConfig, ImageTrainConfig
 from optimizer.recipe.prune import PruneConfig
-from optimizer.recipe.recipe import ExportConfig, PartitionConfig, Recipe, read_recipe
+from optimizer.recipe.recipe import (
+    ExportConfig,
+    PartitionConfig,
+    Recipe,
+    drop_unset_floor,
+    read_recipe,
+)
 from optimizer.recipe_section import Positive, Section
 
 IMAGE_SOURCES = ("images", "deepweeds", "cifar10_small")
@@ -148,6 +154,7 @@ def describe_image_recipe(recipe: ImageRecipe) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))
     plain["data"].pop("path")
     plain.pop("costs")
+    drop_unset_floor(plain)
     backbone = plain["backbone"]
     backbone["network"] = Path(backbone["network"]).name
     backbone["weights"] = Path(backbone["weights"]).name

@@ -117,6 +117,9 @@ class PartitionConfig(Section, frozen=True):
     as `optimizer split` counts them."""
     encodings: tuple[Encoding, ...] = USUAL_ENCODINGS
     """Wire encodings offered: float32 (always), float16, int8 and int4, which only where named."""
+    accuracy_floor: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    """Least accuracy on the validation windows of an encoding that agents may pick at a point; it
+    travels in the bundle, and the chosen point keeps it too. None lets them pick any."""
     bounds: Bounds = Bounds()
     """Section [partition.bounds]: limits that the chosen point must keep."""
 
@@ -276,6 +279,7 @@ def describe_recipe(
     plain["data"].pop("path")
     plain.pop("executor")
     plain.pop("compare")
+    drop_unset_floor(plain)
     if recipe.search is None:
         plain.pop("search")
     if recipe.field is None:
@@ -289,6 +293,12 @@ def describe_recipe(
             steps = msgspec.json.decode(msgspec.json.encode(recipe.steps(index)))
             plain["found"]["preprocess"] = steps
     return plain
+
+
+def drop_unset_floor(plain: dict[str, Any]) -> None:
+    """Leave out a floor that is not set, so that the digest is what it was before floors."""
+    if plain["partition"]["accuracy_floor"] is None:
+        plain["partition"].pop("accuracy_floor")
 
 
 def parse_seed(text: str) -> int:

@@ -69,6 +69,11 @@ def protocol_section(summary: RunSummary) -> str:
         "test": f"{describe_scores(training.test_scores)}; looked at once",
         "verified": f"segments equal Keras before softmax within {summary.verified_error:.1e} of"
         f" the largest output, on {summary.verified_windows} windows",
+        **(
+            {"accuracy floor": f"{floor:.1%} on the validation windows; agents pick nothing below"}
+            if (floor := summary.recipe.partition.accuracy_floor) is not None
+            else {}
+        ),
         "bundle": f"{summary.bundle}, {summary.packed.size_bytes} bytes",
         "digest": summary.packed.digest,
     }

@@ -21,6 +21,7 @@ from optimizer.partition import (
     before_training,
     choose,
     list_rows,
+    with_floor,
     within_device,
 )
 from optimizer.recipe.image import ImageRecipe
@@ -91,7 +92,9 @@ class ImagePricing:
 
     @property
     def _bounds(self) -> Bounds:
-        return within_device(self.recipe.partition.bounds, self.profiles.devices[0])
+        partition = self.recipe.partition
+        kept = with_floor(partition.bounds, partition.accuracy_floor)
+        return within_device(kept, self.profiles.devices[0])
 
     @property
     def _names(self) -> tuple[str, str]:

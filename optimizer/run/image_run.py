@@ -111,7 +111,8 @@ def _make(job: _Job, dataset: Dataset) -> tuple[ImageSummary, keras.Model]:
         points = pricing.points(cut, dataset.train, dataset.validation)
         choice = pricing.choose(points)
     with reporter.stage("write and test the bundle"):
-        offer = Offer(points, choice.point, choice.encoding, job.profiles)
+        floor = recipe.partition.accuracy_floor
+        offer = Offer(points, choice.point, choice.encoding, job.profiles, floor)
         verified = Verified(len(windows), f"{dataset.name}, validation split", "keras")
         described = describe_images(recipe, job.profiles, dataset, scores, verified)
         bundle = f"{recipe.name}-{recipe.version}.bundle"

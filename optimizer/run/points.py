@@ -21,6 +21,7 @@ from optimizer.partition import (
     before_training,
     choose_row,
     list_rows,
+    with_floor,
     within_device,
 )
 from optimizer.recipe.recipe import Recipe
@@ -39,8 +40,10 @@ class Pricing:
 
     @property
     def bounds(self) -> Bounds:
-        """The recipe's bounds, and the device's own memory where that is less."""
-        return within_device(self.recipe.partition.bounds, self.profiles.devices[0])
+        """The recipe's bounds and floor, and the device's own memory where that is less."""
+        partition = self.recipe.partition
+        kept = with_floor(partition.bounds, partition.accuracy_floor)
+        return within_device(kept, self.profiles.devices[0])
 
     @property
     def terms(self) -> Terms:

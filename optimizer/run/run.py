@@ -152,7 +152,8 @@ def _make(bench: _Bench) -> RunSummary:
         points = job.pricing.points(cut, inputs, inputs.validation)
         choice = job.pricing.choose(points)
     with reporter.stage("write and test the bundle"):
-        offer = Offer(points, choice.point, choice.encoding, job.profiles)
+        floor = recipe.partition.accuracy_floor
+        offer = Offer(points, choice.point, choice.encoding, job.profiles, floor)
         verified = Verified(len(windows), f"{dataset.name}, validation split", "keras")
         described = describe(job.recipe, job.profiles, dataset, record, found, verified)
         bundle = f"{recipe.name}-{recipe.version}.bundle"

@@ -19,7 +19,7 @@ from optimizer.cut.cut import Cut, Selection, cut_model, legal_cuts, select_cuts
 from optimizer.cut.graph import Graph, read_graph
 from optimizer.package.package import Description, Offer, Packed, Verified, pack, package_versions
 from optimizer.package.points import Profiles, Windows, build_points
-from optimizer.partition import Bounds, Objective, choose, within_device
+from optimizer.partition import Bounds, Objective, choose, with_floor, within_device
 from optimizer.progress import Reporter
 from optimizer.split.samples import SplitData, read_labels, read_samples
 from optimizer.verify import Reference, before_softmax, onnx_reference, verify
@@ -44,6 +44,8 @@ class SplitRequest:
     objective: Objective = "edge_energy"
     encodings: tuple[Encoding, ...] | None = None
     """Wire encodings to offer beside float32; None offers the usual ones that can be measured."""
+    accuracy_floor: float | None = None
+    """Least accuracy of an encoding that an agent may pick; needs labelled samples."""
     samples: Path | None = None
     labels: Path | None = None
     key: Path | None = None
@@ -94,6 +96,8 @@ def split_model(request: SplitRequest, reporter: Reporter) -> SplitResult:
     graph = source.graph
     data = read_samples(request.samples, graph, np.random.default_rng(SEED))
     labels = read_labels(request.labels, graph)
+    if request.accuracy_floor is not None and data.labels is None:
+        raise ConfigError("--accuracy-floor", "needs --samples with labels `y` to measure it on")
     with reporter.stage("cut"):
         legal = legal_cuts(graph)
         cuts = select_cuts(legal, request.points)
@@ -105,7 +109,7 @@ def split_model(request: SplitRequest, reporter: Reporter) -> SplitResult:
         points = build_points(model, windows, profiles, request.encodings or USUAL_ENCODINGS)
     choice = choose(
         points,
-        within_device(request.bounds, profiles.devices[0]),
+        within_device(with_floor(request.bounds, request.accuracy_floor), profiles.devices[0]),
         request.objective,
         profiles.devices[0].name,
         profiles.links[0].name,
@@ -121,7 +125,7 @@ def split_model(request: SplitRequest, reporter: Reporter) -> SplitResult:
             lineage=_lineage(request, source, data, profiles),
             verified=Verified(len(next(iter(data.windows.values()))), data.source, source.kind),
         )
-        offer = Offer(points, choice.point, choice.encoding, profiles)
+        offer = Offer(points, choice.point, choice.encoding, profiles, request.accuracy_floor)
         packed = pack(request.out, model, offer, description, windows.samples, signer)
     return SplitResult(packed, cuts, len(legal), error, data.source)
 
@@ -169,6 +173,8 @@ def _lineage(request: SplitRequest, source: Source, data: SplitData, profiles: P
     }
     if request.encodings is not None:
         recipe["encodings"] = list(request.encodings)
+    if request.accuracy_floor is not None:
+        recipe["accuracy_floor"] = request.accuracy_floor
     return Lineage(
         recipe=recipe,
         data=data.fingerprint,

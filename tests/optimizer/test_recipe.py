@@ -6,6 +6,7 @@ import pytest
 
 from headtail.errors import ConfigError
 from headtail.wire import Encoding
+from optimizer.partition import Bounds, with_floor
 from optimizer.recipe.image import read_any_recipe
 from optimizer.recipe.recipe import (
     NetworkConfig,
@@ -68,6 +69,16 @@ def test_lineage_does_not_hold_the_path_of_the_data(tmp_path: Path) -> None:
     described = describe_recipe(read_recipe(write(tmp_path, SMALL)))
     assert "path" not in described["data"]
     assert described["network"] == {"lengths": [16, 4], "channels": [1, 2]}
+
+
+def test_floor_is_in_the_lineage_only_where_it_is_set(tmp_path: Path) -> None:
+    """So that the digest without one is what it was; a bound on accuracy may be the stricter."""
+    assert "accuracy_floor" not in describe_recipe(read_recipe(write(tmp_path, SMALL)))["partition"]
+    recipe = read_recipe(write(tmp_path, SMALL + "\n[partition]\naccuracy_floor = 0.9"))
+    assert describe_recipe(recipe)["partition"]["accuracy_floor"] == 0.9
+    bounds = [Bounds(), Bounds(accuracy=0.95), Bounds(accuracy=0.8)]
+    assert [0.9, 0.95, 0.9] == [with_floor(b, 0.9).accuracy for b in bounds]
+    assert [None, 0.95, 0.8] == [with_floor(b, None).accuracy for b in bounds]
 
 
 def test_recipe_without_a_search_says_nothing_of_one(tmp_path: Path) -> None:

@@ -193,6 +193,11 @@ def _protocol(summary: ImageSummary) -> str:
         "test": f"{describe_scores(summary.training.test_scores)}; it decided nothing",
         "verified": f"segments equal Keras before softmax within {summary.verified_error:.1e} of"
         f" the largest output, on {summary.verified_windows} images",
+        **(
+            {"accuracy floor": f"{floor:.1%} on the validation images; agents pick nothing below"}
+            if (floor := recipe.partition.accuracy_floor) is not None
+            else {}
+        ),
         "bundle": f"{summary.bundle}, {summary.packed.size_bytes} bytes",
         "digest": summary.packed.digest,
     }

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnxruntime as ort
 import pytest
 from onnx import helper
 from run_case import PROGRAM
 
 from headtail.bundle import read_bundle
 from headtail.bundle.keys import Trust
+from headtail.bundle.offers import offered
 from headtail.errors import ConfigError
 from headtail.segment import Chain
 from optimizer.cli import main
@@ -134,6 +136,53 @@ def test_named_encodings_are_offered(
     keys = str(key_folder / "trust")
     assert main(["inspect", str(tmp_path / "out.bundle"), "--trust", keys]) == 0
     assert "int4" in capsys.readouterr().out
+
+
+def test_what_misses_the_accuracy_floor_is_not_for_agents_to_pick(
+    split: Run, model: Path, tmp_path: Path, key_folder: Path, trust: Trust,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Labels are the model's own answers, so float32 is right always and int4 not quite."""
+    x = 9 * np.random.default_rng(4).standard_normal((100, 3, 8, 8)).astype(np.float32)
+    (answers,) = ort.InferenceSession(model).run(["y"], {"x": x})
+    np.savez(tmp_path / "own.npz", x=x, y=answers.reshape(100, -1).argmax(axis=1))
+    flags = ["--samples", str(tmp_path / "own.npz"), "--encodings", "float16,int8,int4"]
+    assert split(model, *flags, "--points", "all") == 0
+    plain = read_bundle(tmp_path / "out.bundle", trust).manifest
+    accuracies = {(p.index, e.encoding): e.accuracy for p in plain.points for e in p.encodings}
+    floor = min(n for n in accuracies.values() if n is not None) + 0.005
+    assert floor < 1
+    capsys.readouterr()
+
+    assert split(model, *flags, "--points", "all", "--accuracy-floor", str(floor)) == 0
+
+    manifest = read_bundle(tmp_path / "out.bundle", trust).manifest
+    assert (manifest.format_version, manifest.accuracy_floor) == (4, floor)
+    kept = {
+        key for key, accuracy in accuracies.items() if accuracy is not None and accuracy >= floor
+    }
+    assert kept == set(offered(manifest))
+    assert (manifest.default_point, manifest.default_encoding) in kept
+    assert f"below the accuracy floor of {floor:.1%}" in " ".join(capsys.readouterr().out.split())
+    keys = str(key_folder / "trust")
+    assert main(["inspect", str(tmp_path / "out.bundle"), "--trust", keys]) == 0
+    assert f"{len(accuracies) - len(kept)} of {len(accuracies)}" in capsys.readouterr().out
+
+
+def test_a_floor_that_nothing_reaches_is_one_line(
+    split: Run, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor can a floor be kept that nothing is measured against."""
+    x = np.random.default_rng(4).standard_normal((100, 3, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "own.npz", x=x, y=np.arange(100) % 5)
+    flags = ["--samples", str(tmp_path / "own.npz")]
+    assert split(model, *flags, "--accuracy-floor", "0.999") == 1
+    assert "under its bound of 0.999" in capsys.readouterr().err
+    assert split(model, "--accuracy-floor", "0.9") == 1
+    assert "--accuracy-floor: needs --samples with labels `y`" in capsys.readouterr().err
+    assert split(model, *flags, "--accuracy-floor", "1.5") == 1
+    assert "expected an accuracy from 0 to 1, received 1.5" in capsys.readouterr().err
+    assert not (tmp_path / "out.bundle").exists()
 
 
 @pytest.mark.parametrize(

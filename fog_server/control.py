@@ -9,6 +9,7 @@ from fog_server.activity import Activity
 from fog_server.config import Config
 from fog_server.control_servicer import ControlServicer
 from fog_server.fleet import PlainFleet
+from fog_server.repository import FolderRepository, KeptRepository, Repository
 from fog_server.rollout.fleet import ManagedFleet, Source
 from fog_server.rollout.servicer import RolloutsServicer
 from fog_server.rollout.watchers import Watchers
@@ -20,6 +21,11 @@ from headtail.v1 import control_pb2, control_pb2_grpc
 
 _SERVICES = control_pb2.DESCRIPTOR.services_by_name
 CONTROL_SERVICES = (_SERVICES["Control"].full_name, _SERVICES["Rollouts"].full_name)
+
+UNDER_ROLLOUT = (
+    "bundles have states here, which decide what is served: publish, canary, promote, rollback and"
+    " retire of `fog-server` change them"
+)
 
 
 class Control:
@@ -39,13 +45,19 @@ class Control:
         )
         self.watchers = Watchers(config.wire.max_agents)
         self._managed: ManagedFleet | None = None
+        self.repository: Repository
         if not config.rollout.enabled:
             self.store = load_store(folder, trust, options, allow_older=config.allow_older)
+            self.repository = FolderRepository(
+                self.store, folder, trust, options, allow_older=config.allow_older
+            )
+            self.repository.notify = self.watchers.notify
             self._fleet: PlainFleet | ManagedFleet = PlainFleet(self.store, config.rollout.report_s)
             return
         if not folder.is_dir():
             raise ConfigError("bundles", f"'{folder}' is not a folder")
         self.store = BundleStore()
+        self.repository = KeptRepository(self.store, UNDER_ROLLOUT)
         source = Source(folder, trust, options)
         self._managed = ManagedFleet(
             config.rollout, source, self.store, self.watchers.notify, registry

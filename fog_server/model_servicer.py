@@ -6,25 +6,53 @@ from importlib.metadata import version
 import grpc
 
 from fog_server.activity import Activity
+from fog_server.config import Inference
+from fog_server.model_config import PLATFORM, tail_config
+from fog_server.statistics import Statistics
+from fog_server.statistics_message import statistics_message
 from fog_server.store import BundleStore
 from headtail.errors import ModelNotFound
 from headtail.inference import grpc_service_pb2 as oip
 from headtail.liveness import Check
 from headtail.tensor import OIP_DATATYPES, TensorSpec
 
-PLATFORM = "onnxruntime_onnx"
+EXTENSIONS = (
+    "model_stream_infer",
+    "model_configuration",
+    "statistics",
+    "model_repository",
+    "parameters",
+)
+"""What is answered beyond the protocol itself; all but the first are Triton's names."""
 
 
 class ModelServicer:
-    """Liveness, readiness and metadata."""
+    """Liveness, readiness, metadata, configuration and statistics."""
 
     def __init__(
-        self, store: BundleStore, activity: Activity, provider: str, check_live: Check
+        self,
+        store: BundleStore,
+        activity: Activity,
+        statistics: Statistics,
+        provider: str,
+        settings: Inference,
+        check_live: Check,
     ) -> None:
-        """Describe what is in `store`, run by `provider`; `check_live` finds what is stuck."""
+        """Describe what is served.
+
+        Args:
+            store: What is served.
+            activity: Knows whether the server drains.
+            statistics: What the models have done.
+            provider: The execution provider that runs them.
+            settings: How requests are run.
+            check_live: Finds what is stuck.
+        """
         self._store = store
         self._activity = activity
+        self._statistics = statistics
         self._provider = provider
+        self._settings = settings
         self._check_live = check_live
 
     def live(
@@ -56,7 +84,7 @@ class ModelServicer:
         return oip.ServerMetadataResponse(
             name="headtail-fog",
             version=version("headtail"),
-            extensions=["model_stream_infer", f"execution_provider:{self._provider}"],
+            extensions=[*EXTENSIONS, f"execution_provider:{self._provider}"],
         )
 
     def model_metadata(
@@ -71,6 +99,30 @@ class ModelServicer:
             inputs=_tensors(tail.inputs),
             outputs=_tensors(tail.outputs),
         )
+
+    def model_config(
+        self, request: oip.ModelConfigRequest, context: grpc.ServicerContext
+    ) -> oip.ModelConfigResponse:
+        """Say how one model is fed, run and batched."""
+        tail = self._store.tail(request.name, request.version)
+        config = tail_config(tail, self._settings, self._provider)
+        return oip.ModelConfigResponse(config=config)
+
+    def model_statistics(
+        self, request: oip.ModelStatisticsRequest, context: grpc.ServicerContext
+    ) -> oip.ModelStatisticsResponse:
+        """Say what models have done since they were loaded; no name means all of them."""
+        served = [tail for _, tails in self._store.loaded for tail in tails]
+        wanted = [
+            tail
+            for tail in served
+            if request.name in ("", tail.name) and request.version in ("", tail.version)
+        ]
+        if not wanted and request.name:
+            names = sorted({tail.name for tail in served})
+            raise ModelNotFound(request.name, request.version, names)
+        found = [statistics_message(tail, self._statistics.of(tail)) for tail in wanted]
+        return oip.ModelStatisticsResponse(model_stats=found)
 
 
 def _tensors(specs: Sequence[TensorSpec]) -> list[oip.ModelMetadataResponse.TensorMetadata]:

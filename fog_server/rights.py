@@ -16,6 +16,11 @@ RIGHTS: Mapping[str, frozenset[Right]] = MappingProxyType(
         f"{_DATA}ServerMetadata": _ANY,
         f"{_DATA}ModelReady": _ANY,
         f"{_DATA}ModelMetadata": _ANY,
+        f"{_DATA}ModelConfig": _ANY,
+        f"{_DATA}ModelStatistics": _ANY,
+        f"{_DATA}RepositoryIndex": _ANY,
+        f"{_DATA}RepositoryModelLoad": frozenset({Right.ADMINISTER}),
+        f"{_DATA}RepositoryModelUnload": frozenset({Right.ADMINISTER}),
         f"{_DATA}ModelInfer": frozenset({Right.INFER}),
         f"{_DATA}ModelStreamInfer": frozenset({Right.INFER}),
         # An agent that infers compares digests before it does.

@@ -23,12 +23,13 @@ from fog_server.inference_servicer import InferenceServicer
 from fog_server.liveness import SelfCall
 from fog_server.memory import HeapTrim
 from fog_server.metrics import Metrics
+from fog_server.model_handlers import model_handlers
 from fog_server.model_servicer import ModelServicer
 from fog_server.probe_port import ProbePort
 from fog_server.providers import choose_providers
 from fog_server.quota import Quotas
+from fog_server.repository_servicer import RepositoryServicer
 from fog_server.rights import RULES
-from fog_server.rpc import guarded
 from headtail.inference import grpc_service_pb2 as oip
 from headtail.liveness import STALL_S, Check, Progress, first_of
 from headtail.metrics import LIVE, READY, MetricsPage
@@ -181,8 +182,15 @@ class FogServer:
         servicer = InferenceServicer(
             inference, self.metrics, self._activity, config.wire.max_message_bytes
         )
-        models = ModelServicer(self._store, self._activity, provider, self._alive)
-        calls = _model_handlers(models)
+        models = ModelServicer(
+            self._store,
+            self._activity,
+            inference.statistics,
+            provider,
+            config.inference,
+            self._alive,
+        )
+        calls = model_handlers(models, RepositoryServicer(self._control.repository))
         calls["ModelInfer"] = grpc.stream_unary_rpc_method_handler(
             _InPool(servicer.infer, ThreadPoolExecutor(waiting + 1, "infer"))
         )
@@ -222,26 +230,3 @@ class _StreamInPool(_InPool):
     """
 
     experimental_non_blocking = True
-
-
-def _model_handlers(models: ModelServicer) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
-    methods: dict[str, tuple[Callable[[Any, grpc.ServicerContext], Any], Any]] = {
-        "ServerLive": (models.live, oip.ServerLiveRequest),
-        "ServerReady": (models.ready, oip.ServerReadyRequest),
-        "ModelReady": (models.model_ready, oip.ModelReadyRequest),
-        "ServerMetadata": (models.metadata, oip.ServerMetadataRequest),
-        "ModelMetadata": (models.model_metadata, oip.ModelMetadataRequest),
-    }
-    return {
-        name: grpc.unary_unary_rpc_method_handler(
-            guarded(behavior),
-            request_deserializer=request.FromString,
-            response_serializer=_serialize,
-        )
-        for name, (behavior, request) in methods.items()
-    }
-
-
-def _serialize(message: Any) -> bytes:
-    content: bytes = message.SerializeToString()
-    return content

@@ -1,5 +1,6 @@
 """What each served model has done since it was loaded, as Triton counts it."""
 
+import copy
 import threading
 import time
 import weakref
@@ -114,10 +115,10 @@ class Statistics:
             record.last_ms = int(1e3 * self._clock())
             record.fail.add(ns)
 
-    def read(self, tail: Tail, use: Callable[[ModelRecord], None]) -> None:
-        """Call `use` with what is known of a model; nobody changes it meanwhile."""
+    def of(self, tail: Tail) -> ModelRecord:
+        """Return what is known of a model now; it changes no more."""
         with self._lock:
-            use(self._record(tail))
+            return copy.deepcopy(self._record(tail))
 
     def _record(self, tail: Tail) -> ModelRecord:
         key = tail.name, tail.version

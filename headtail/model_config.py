@@ -6,7 +6,7 @@ from types import MappingProxyType
 from headtail.inference import model_config_pb2 as pb
 from headtail.tensor import OIP_DATATYPES, TensorSpec
 
-DATA_TYPES: Mapping[str, "pb.DataType"] = MappingProxyType(
+DATA_TYPES: Mapping[str, "pb.DataType.ValueType"] = MappingProxyType(
     {dtype: pb.DataType.Value(f"TYPE_{name}") for dtype, name in OIP_DATATYPES.items()}
 )
 """Triton's data type by dtype."""

@@ -6,7 +6,8 @@ import os
 import tempfile
 import tokenize
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,22 +133,47 @@ def read_bundle(path: Path, trust: Trust) -> Bundle:
         BundleError: One class per kind of fault, see `headtail.errors`.
     """
     where = str(path)
+    with _opened(path) as (archive, size):
+        return _read(archive, size, where, trust)
+
+
+def read_manifest(path: Path, trust: Trust) -> Manifest:
+    """Read and check a bundle's manifest and signature alone: its members may still be damaged.
+
+    Raises:
+        BundleError: As `read_bundle`.
+    """
+    with _opened(path) as (archive, _):
+        return _read_manifest(archive, _entries(archive, str(path)), str(path), trust)[0]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, int]]:
+    """Open a bundle's file; yield it with its size in bytes."""
     try:
         size = path.stat().st_size
         with zipfile.ZipFile(path) as archive:
-            return _read(archive, size, where, trust)
+            yield archive, size
     except OSError as error:
-        raise BundleUnreadable(where, f"cannot be read: {error.strerror or error}") from error
+        reason = f"cannot be read: {error.strerror or error}"
+        raise BundleUnreadable(str(path), reason) from error
     except ZIP_ERRORS as error:
-        raise BundleUnreadable(where, f"no readable zip file: {error}") from error
+        raise BundleUnreadable(str(path), f"no readable zip file: {error}") from error
+
+
+def _read_manifest(
+    archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], where: str, trust: Trust
+) -> tuple[Manifest, str]:
+    """Return the manifest and the id of the key that signed it."""
+    text = _content(archive, entries, MANIFEST, MAX_MANIFEST_BYTES, where)
+    signature = _content(archive, entries, SIGNATURE, MAX_SIGNATURE_BYTES, where)
+    key = trust.verify(text, signature, where)
+    return decode_manifest(text, where), key
 
 
 def _read(archive: zipfile.ZipFile, size: int, where: str, trust: Trust) -> Bundle:
     entries = _entries(archive, where)
-    text = _content(archive, entries, MANIFEST, MAX_MANIFEST_BYTES, where)
-    signature = _content(archive, entries, SIGNATURE, MAX_SIGNATURE_BYTES, where)
-    key = trust.verify(text, signature, where)
-    manifest = decode_manifest(text, where)
+    manifest, key = _read_manifest(archive, entries, where, trust)
     expected = {MANIFEST, SIGNATURE, *(m.path for m in manifest.members)}
     if entries.keys() != expected:
         odd = ", ".join(sorted(entries.keys() ^ expected)[:4])

@@ -1,0 +1,30 @@
+"""What Triton's ModelConfig says of a tail: how it is fed, run and batched here."""
+
+from fog_server.config import Inference
+from fog_server.tail import Tail
+from headtail.inference import model_config_pb2 as pb
+from headtail.model_config import model_config, parameters
+
+PLATFORM, BACKEND = "onnxruntime_onnx", "onnxruntime"
+_ON_CPU = "CPUExecutionProvider"
+
+
+def tail_config(tail: Tail, settings: Inference, provider: str) -> pb.ModelConfig:
+    """Return the configuration of a tail.
+
+    Args:
+        tail: What is served.
+        settings: How requests are run here.
+        provider: The execution provider that runs them.
+    """
+    config = model_config(tail.name, tail.inputs, tail.outputs, settings.max_batch)
+    config.platform, config.backend = PLATFORM, BACKEND
+    config.version_policy.all.SetInParent()  # every version in the folder is served
+    kind = "KIND_CPU" if provider == _ON_CPU else "KIND_GPU"
+    config.instance_group.add(
+        name=f"{tail.name}_0", kind=pb.ModelInstanceGroup.Kind.Value(kind), count=settings.running
+    )
+    known = {"version": tail.version, "partition_point": str(tail.point), "provider": provider}
+    for name, parameter in parameters(known).items():
+        config.parameters[name].CopyFrom(parameter)
+    return config

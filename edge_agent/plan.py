@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from headtail.bundle import Manifest
 from headtail.bundle.manifest import Point
+from headtail.bundle.offers import offered_encodings
 from headtail.errors import ConfigError
 from headtail.tensor import Array, TensorSpec
 from headtail.wire import Encoding, encode, wire_specs
@@ -80,19 +81,28 @@ def choose_plan(manifest: Manifest, point: str, encoding: str) -> Plan:
             encoding where that point offers it, otherwise float32.
 
     Raises:
-        ConfigError: If there is no such point, or it does not offer the encoding.
+        ConfigError: If there is no such point, or it does not offer the encoding, or that is below
+            the accuracy floor.
     """
     chosen = manifest.points[_index(manifest, point)]
-    offered = [e.encoding for e in chosen.encodings]
+    offered = offered_encodings(manifest, chosen)
     if encoding == AUTO:
         default = manifest.default_encoding
         return Plan(manifest, chosen, default if default in offered else Encoding.FLOAT32)
     if encoding not in offered:
-        names = ", ".join(e.value for e in offered)
-        raise ConfigError(
-            "--encoding", f"partition point {chosen.index} offers {names}, received '{encoding}'"
-        )
+        names = ", ".join(offered)
+        reason = f"partition point {chosen.index} offers {names}, received '{encoding}'"
+        raise ConfigError("--encoding", reason + _below(manifest, chosen, encoding))
     return Plan(manifest, chosen, Encoding(encoding))
+
+
+def _below(manifest: Manifest, point: Point, encoding: str) -> str:
+    """Say how far an encoding is below the floor; nothing where the point does not have it."""
+    wire = next((e for e in point.encodings if e.encoding == encoding), None)
+    if wire is None:
+        return ""
+    accuracy = "unknown" if wire.accuracy is None else f"{wire.accuracy:.4g}"
+    return f", whose accuracy is {accuracy}: the bundle's floor is {manifest.accuracy_floor:.4g}"
 
 
 def _index(manifest: Manifest, point: str) -> int:

@@ -35,10 +35,10 @@ def test_an_encoding_below_the_floor_is_refused(manifest: Manifest) -> None:
     said = r"point 2 offers float32, float16, received 'int8', whose accuracy is 0\.93: .* 0\.95"
     with pytest.raises(ConfigError, match=said):
         choose_plan(manifest, "2", "int8")
-    with pytest.raises(ConfigError, match="received 'int4', whose accuracy is unknown: .* 0.95"):
+    with pytest.raises(ConfigError, match=r"received 'int4', whose accuracy is unknown: .* 0.95"):
         choose_plan(manifest, "2", "int4")
     assert Encoding.FLOAT16 is choose_plan(manifest, "2", "float16").encoding
-    with pytest.raises(ConfigError, match="received 'int2'$"):
+    with pytest.raises(ConfigError, match=r"received 'int2'$"):
         choose_plan(manifest, "2", "int2")
 
 

@@ -1,0 +1,144 @@
+"""What fixed and live runs say: the best plan, regret, settling, switches, prediction errors."""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from regret_cost import PlanKey, Window
+
+SETTLE_WINDOWS = 20
+"""Windows after the start, or after a step, that count for settling and not for regret."""
+GOOD_RATIO, GOOD_RUN = 1.05, 5
+"""A plan is good where its cost is at most so many times the best one's; settled is who keeps to
+good plans for so many windows."""
+Cost = Callable[[Window], float]
+
+
+class Fixed(msgspec.Struct, frozen=True):
+    """What one fixed plan cost on one link."""
+
+    plan: PlanKey
+    windows: int
+    """That are in the means."""
+    costs: dict[str, float]
+    """Mean by objective; infinite where a window missed its deadline."""
+    left: str = ""
+    """Why it was left early; empty where it was measured to the end."""
+
+
+class Phase(msgspec.Struct, frozen=True):
+    """What a live run did from its start, or from a step of its link, on."""
+
+    best: PlanKey
+    best_cost: float
+    live_cost: float
+    """Mean over the windows after settling."""
+    windows: int
+    """After settling."""
+    seconds: float
+    """That those lasted."""
+    settled_after: int | None
+    """Windows until only good plans came; None: never."""
+    switches: int
+    """Of plan, after settling, where nothing had changed."""
+    shares: dict[str, float]
+    """Of the windows after settling, by plan."""
+    errors: tuple[float, ...]
+    """Of the prediction of each window after settling, relative to what was observed, signed."""
+
+    @property
+    def regret(self) -> float:
+        """By what share of the best fixed plan's cost the live choice cost more."""
+        return self.live_cost / self.best_cost - 1.0
+
+
+def plan_name(plan: PlanKey) -> str:
+    """Return what a plan is called in tables: `2 int8`."""
+    return " ".join(str(part) for part in plan if part != "")
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean; not a number where there is nothing."""
+    return sum(values) / len(values) if values else math.nan
+
+
+def best_of(fixed: Sequence[Fixed], objective: str) -> Fixed:
+    """Return the cheapest plan of those measured on one link."""
+    return min(fixed, key=lambda f: f.costs[objective])
+
+
+def good_plans(fixed: Sequence[Fixed], objective: str) -> frozenset[PlanKey]:
+    """Return the plans that cost little more than the best."""
+    limit = GOOD_RATIO * best_of(fixed, objective).costs[objective]
+    return frozenset(f.plan for f in fixed if f.costs[objective] <= limit)
+
+
+def is_plainly_bad(costs: Sequence[Mapping[str, float]], best: Mapping[str, float]) -> bool:
+    """Return whether no window of a plan came near the best one's mean, in any objective.
+
+    Args:
+        costs: Of each window, by objective.
+        best: The least mean so far, by objective.
+    """
+    return all(min(c[o] for c in costs) > 2.0 * best[o] for o in best)
+
+
+def settled_after(plans: Sequence[PlanKey], good: frozenset[PlanKey]) -> int | None:
+    """Return how many windows passed before the first run of good ones; None: there was none."""
+    for start in range(len(plans) - GOOD_RUN + 1):
+        if all(plan in good for plan in plans[start : start + GOOD_RUN]):
+            return start
+    return None
+
+
+def switches(plans: Sequence[PlanKey]) -> int:
+    """Return how often the plan changed from one window to the next."""
+    return sum(a != b for a, b in itertools.pairwise(plans))
+
+
+def prediction_errors(windows: Sequence[Window]) -> tuple[float, ...]:
+    """Return (predicted - observed) / observed of the latency of each window that has both.
+
+    A window that came back from its fog to the edge was predicted for another way: it is left out.
+    """
+    return tuple(
+        (w.predicted_s - w.latency_s) / w.latency_s
+        for w in windows
+        if w.predicted_s is not None and w.fallback is None
+    )
+
+
+def lost_and_repeated(windows: Sequence[Window], sent: int) -> tuple[int, int]:
+    """Return how many of the sequences 0 to `sent` - 1 never came, and how many came again."""
+    distinct = {w.sequence for w in windows if 0 <= w.sequence < sent}
+    return sent - len(distinct), len(windows) - len(distinct)
+
+
+def judge_phase(
+    windows: Sequence[Window], fixed: Sequence[Fixed], objective: str, cost: Cost
+) -> Phase:
+    """Return what a live run did in one phase.
+
+    Args:
+        windows: Those that began in it, in order.
+        fixed: What every plan cost on the same link.
+        objective: The one that the agent pursued.
+        cost: Prices a window in that objective.
+    """
+    best, after = best_of(fixed, objective), windows[SETTLE_WINDOWS:]
+    plans = [w.plan for w in after]
+    names = [plan_name(plan) for plan in plans]
+    seconds = after[-1].began_s + after[-1].latency_s - after[0].began_s if after else 0.0
+    return Phase(
+        best=best.plan,
+        best_cost=best.costs[objective],
+        live_cost=mean([cost(w) for w in after]),
+        windows=len(after),
+        seconds=seconds,
+        settled_after=settled_after([w.plan for w in windows], good_plans(fixed, objective)),
+        switches=switches(plans),
+        shares={name: names.count(name) / len(names) for name in sorted(set(names))},
+        errors=prediction_errors(after),
+    )

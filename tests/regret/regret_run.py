@@ -1,0 +1,192 @@
+"""One run of an agent over one link: closed loop, one window in flight, every window recorded."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import edge_agent.loaded
+from edge_agent.agent import Agent, Settings
+from edge_agent.config import Config
+from edge_agent.loaded import Loaded, load_bundle
+from edge_agent.meter import open_meter
+from edge_agent.result import Result
+from edge_agent.running import open_link
+from edge_agent.sources.frame import Frame, Start
+from edge_agent.stop import Stop
+from edge_agent.writer import Writer
+from headtail.bundle import Bundle, read_bundle
+from headtail.bundle.keys import read_trust
+from headtail.segment import Chain
+from headtail.wire import Encoding
+from proxy_link import LinkProxy, Trace
+from regret_bundle import images
+from regret_cost import PlanKey, Window
+from regret_device import DEVICE, LINK, SlowChain
+
+PERIOD_S = 0.1
+"""Least time between the arrivals of two windows: sensors have a pace, and two cores are few."""
+CONNECT_S = 20.0
+FIXED_DEADLINE_S, LIVE_DEADLINE_S = 1.0, 5.0
+"""Every link has a plan of a quarter of a second: a fixed one that misses its deadline is bad."""
+INPUTS, LARGEST_ERROR = 16, 0.05
+"""Of an output in any encoding, relative to the largest: another window's answer is farther off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where the agents find their bundle and their fog."""
+
+    bundle: Path
+    trust: Path
+    fog: str
+
+
+class Recorder:
+    """Takes results, and lets the source wait for them."""
+
+    def __init__(self, now_s: Callable[[], float], expected: NDArray[np.float32]) -> None:
+        self.windows: list[Window] = []
+        self.payloads: dict[tuple[int, str], int] = {}
+        self._now_s = now_s
+        self._expected = expected
+        self._taken = threading.Condition()
+
+    def take(self, results: Sequence[Result]) -> None:
+        """Take the next results."""
+        now_s = self._now_s()
+        with self._taken:
+            self.windows.extend(self._window(result, now_s) for result in results)
+            self._taken.notify_all()
+
+    def wait(self, count: int, seconds: float) -> None:
+        """Wait until so many windows are recorded."""
+        with self._taken:
+            self._taken.wait_for(lambda: len(self.windows) >= count, seconds)
+
+    def _window(self, result: Result, now_s: float) -> Window:
+        expected = self._expected[result.sequence % len(self._expected)]
+        error = np.abs(np.array(result.output) - expected).max() / np.abs(self._expected).max()
+        return Window(
+            began_s=now_s - result.latency_s,
+            sequence=result.sequence,
+            plan=(result.partition_point, result.encoding, getattr(result, "compression", "")),
+            where=result.where,
+            latency_s=result.latency_s,
+            head_s=result.head_s,
+            tail_s=result.tail_s,
+            tx_bytes=result.tx_bytes,
+            payload_bytes=self.payloads[result.partition_point, result.encoding],
+            network_s=result.network_s,
+            queue_s=result.queue_s,
+            predicted_s=result.predicted_s,
+            fallback=result.fallback,
+            is_right=bool(error <= LARGEST_ERROR),
+        )
+
+
+class ClosedLoop:
+    """A source whose next window comes once the last one is answered, and no faster than its pace."""
+
+    identity, is_replayed = "closed loop", False
+
+    def __init__(
+        self,
+        inputs: NDArray[np.float32],
+        recorder: Recorder,
+        is_over: Callable[[Sequence[Window]], bool],
+    ) -> None:
+        """Take the windows to repeat, who records them, and what tells the end by the record."""
+        self._inputs = inputs
+        self._recorder = recorder
+        self._is_over = is_over
+        self.sent = 0
+
+    def resume(self, start: Start) -> None:
+        """Begin at the first window: nothing is continued here."""
+
+    def batches(self, limit: int) -> Iterator[Sequence[Frame]]:
+        """Yield one frame at a time."""
+        while not self._is_over(self._recorder.windows):
+            next_s = time.monotonic() + PERIOD_S
+            tensors = {"x": self._inputs[self.sent % len(self._inputs)]}
+            self.sent += 1
+            yield [Frame(self.sent - 1, self.sent - 1, tensors)]
+            self._recorder.wait(self.sent, 2 * LIVE_DEADLINE_S)
+            time.sleep(max(0.0, next_s - time.monotonic()))
+
+    def close(self) -> None:
+        """Free nothing."""
+
+
+class Agents:
+    """Runs agents of one bundle, one after the other."""
+
+    def __init__(self, site: Site) -> None:
+        """Read the bundle; from now on every chain of this process is a slow one."""
+        edge_agent.loaded.Chain = SlowChain  # type: ignore[misc]
+        self._site = site
+        self._bundle: Bundle = read_bundle(site.bundle, read_trust(site.trust))
+        self._inputs = images(INPUTS, np.random.default_rng(3))
+        self._expected = Chain(self._bundle).tail({"x": self._inputs}, 0)["y"]
+        self._loaded: dict[PlanKey, Loaded] = {}
+        self.payloads = {
+            (p.index, e.encoding.value): e.bytes
+            for p in self._bundle.manifest.points
+            for e in p.encodings
+        }
+
+    def plans(self) -> tuple[PlanKey, ...]:
+        """Return every fixed plan, from all on the edge, where it is one, to all in the fog."""
+        points = self._bundle.manifest.points
+        cut = [(p.index, e.encoding.value, "") for p in points[:-1] for e in p.encodings]
+        return ((points[-1].index, Encoding.FLOAT32.value, ""), *reversed(cut))
+
+    def run_fixed(
+        self, trace: Trace, plan: PlanKey, is_over: Callable[[Sequence[Window]], bool]
+    ) -> list[Window]:
+        """Return what was observed with one plan until `is_over`."""
+        if plan not in self._loaded:
+            self._loaded[plan] = load_bundle(self._bundle, (str(plan[0]), plan[1]), 1)
+        return self._run(trace, self._loaded[plan], FIXED_DEADLINE_S, is_over)
+
+    def _run(
+        self,
+        trace: Trace,
+        loaded: Loaded,
+        deadline_s: float,
+        is_over: Callable[[Sequence[Window]], bool],
+    ) -> list[Window]:
+        with ExitStack() as stack:
+            proxy = stack.enter_context(LinkProxy(self._site.fog, trace))
+            recorder = Recorder(lambda: proxy.now_s, self._expected)
+            recorder.payloads = self.payloads
+            writer = Writer([recorder], 1)
+            stack.callback(writer.close)
+            config = Config(
+                fog=proxy.address, connect_s=CONNECT_S, deadline_s=deadline_s, agent="regret"
+            )
+            meter = open_meter(loaded.plan.manifest, DEVICE, LINK)
+            settings = Settings("regret", 1, deadline_s)
+            stop = stack.enter_context(_closing(Stop()))
+            agent = Agent(loaded.chain, loaded.plan, meter, writer, stop, settings)
+            link = None if loaded.plan.is_local else open_link(config, loaded, agent)
+            if link is not None:
+                stack.callback(link.close)
+                link.wait_first_attempt(CONNECT_S)
+                assert link.is_up, "the fog is there"
+            proxy.restart()
+            source = ClosedLoop(self._inputs, recorder, is_over)
+            agent.run(source, link)
+        return recorder.windows
+
+
+def _closing(stop: Stop):
+    from contextlib import closing
+
+    return closing(stop)

@@ -1,0 +1,122 @@
+"""What the regret grid makes of its windows, by hand."""
+
+import math
+
+import pytest
+
+from headtail.profile import read_device_profile, read_link_profile
+from regret_analysis import (
+    Fixed,
+    best_of,
+    good_plans,
+    is_plainly_bad,
+    judge_phase,
+    lost_and_repeated,
+    prediction_errors,
+    settled_after,
+    switches,
+)
+from regret_cost import Prices, Window
+from regret_device import DEVICE, LINK
+from regret_links import STEP_S, Link, Weather, grid, reduced, weathers
+
+A, B, C = (0, "int8", ""), (1, "int8", ""), (2, "float32", "")
+FIXED = [
+    Fixed(A, 10, {"latency": 0.100, "edge_energy": 3.0}),
+    Fixed(B, 10, {"latency": 0.104, "edge_energy": 1.0}),
+    Fixed(C, 3, {"latency": math.inf, "edge_energy": 9.0}, "late"),
+]
+
+
+def window(sequence: int, plan=A, latency_s=0.1, predicted_s=None, **more) -> Window:
+    """Return an observed window; one begins every fifth of a second."""
+    return Window(
+        0.2 * sequence, sequence, plan, "fog", latency_s, 0.02, 0.01, 500, 400,
+        predicted_s=predicted_s, **more,
+    )  # fmt: skip
+
+
+def test_best_and_good_plans_depend_on_the_objective():
+    assert [A, B] == [best_of(FIXED, o).plan for o in ("latency", "edge_energy")]
+    assert {A, B} == good_plans(FIXED, "latency")
+    assert {B} == good_plans(FIXED, "edge_energy")
+
+
+def test_plan_is_plainly_bad_where_its_cheapest_window_is_in_every_objective():
+    best = {"latency": 0.1, "edge_energy": 1.0}
+    dear = {"latency": 0.21, "edge_energy": 2.1}
+    assert is_plainly_bad([dear, dear], best)
+    assert not is_plainly_bad([dear, {"latency": 0.19, "edge_energy": 2.1}], best)
+
+
+def test_settled_after_the_first_run_of_good_plans():
+    good = frozenset({A})
+    assert 0 == settled_after([A] * 5, good)
+    assert 3 == settled_after([A, A, B, A, A, A, A, A], good)
+    assert settled_after([A, A, B, A, A], good) is None
+
+
+def test_switches_count_changes():
+    assert 0 == switches([])
+    assert 3 == switches([A, A, B, A, C, C])
+
+
+def test_prediction_errors_are_signed_and_leave_fallbacks_out():
+    seen = [window(0, predicted_s=0.09), window(1), window(2, predicted_s=1.0, fallback="deadline")]
+    assert [-0.1] == pytest.approx(prediction_errors(seen))
+
+
+def test_lost_and_repeated_windows_are_counted():
+    assert (0, 0) == lost_and_repeated([window(i) for i in range(5)], 5)
+    assert (2, 1) == lost_and_repeated([window(i) for i in (0, 1, 1)], 4)
+
+
+def test_phase_leaves_its_first_twenty_windows_to_settling():
+    """22 bad windows, then 18 at 0.11 s with the best plan: two bad ones are in the mean."""
+    windows = [window(i, C, 0.5) for i in range(22)]
+    windows += [window(i, A, 0.11, predicted_s=0.1) for i in range(22, 40)]
+    phase = judge_phase(windows, FIXED, "latency", lambda w: w.latency_s)
+    assert (A, 0.1, 20, 22, 1) == (
+        phase.best, phase.best_cost, phase.windows, phase.settled_after, phase.switches,
+    )  # fmt: skip
+    assert (2 * 0.5 + 18 * 0.11) / 20 == pytest.approx(phase.live_cost)
+    assert phase.live_cost / 0.1 - 1 == pytest.approx(phase.regret)
+    assert 0.2 * 19 + 0.11 == pytest.approx(phase.seconds)
+    assert {"0 int8": 0.9, "2 float32": 0.1} == phase.shares
+    assert [0.1 / 0.11 - 1] * 18 == pytest.approx(phase.errors)
+
+
+def test_energy_is_cpu_time_and_the_radio_until_the_answer():
+    """By hand: 600 B with headers of one packet are 694 B; 0.15 W a core, 0.322 W receiving."""
+    prices = Prices(read_device_profile(DEVICE), read_link_profile(LINK))
+    air_s = 8 * 694 / 65e6
+    radio_j = 0.594 * air_s + 0.322 * (0.08 - air_s)
+    assert 0.15 * 0.02 + radio_j == pytest.approx(prices.edge_j(window(0)))
+    here = Window(0.0, 0, C, "edge", 0.25, 0.2, 0.05, 0, 400)
+    assert 0.15 * 0.25 == pytest.approx(prices.edge_j(here))
+
+
+def test_grid_has_the_links_that_were_asked_for():
+    links = grid()
+    assert 60 <= len(links) == len(set(links))
+    assert {"steady", "noisy", "stepping"} == {link.kind for link in links}
+    every = weathers(links)
+    assert (20e3, 100e6) == (min(w.rate for w in every), max(w.rate for w in every))
+    assert (1e-3, 0.2) == (min(w.round_trip_s for w in every), max(w.round_trip_s for w in every))
+    assert (links[0], links[-1]) == (reduced(links, 12)[0], reduced(links, 12)[-1])
+
+
+def test_noise_repeats_and_keeps_its_mean_rate():
+    weather = Weather(1e6, 0.1, seed=4)
+    trace, again = weather.trace(), weather.trace()
+    states = [trace(0.25 * i) for i in range(16)]
+    assert states == [again(0.25 * i + 4.0) for i in range(16)]
+    assert 1e6 == pytest.approx(sum(s.up_bits_per_s for s in states) / 16)
+    assert len({s.delay_s for s in states}) > 10
+    assert all(0.05 <= s.delay_s <= 0.06 for s in states)
+
+
+def test_stepping_link_goes_from_phase_to_phase():
+    link = Link("stepping", (Weather(1e6, 0.1), Weather(2e6, 0.2)))
+    trace = link.trace()
+    assert [1e6, 2e6, 2e6] == [trace(t).up_bits_per_s for t in (0.0, STEP_S, 9 * STEP_S)]

@@ -38,6 +38,7 @@ Inference Protocol v2. SIGTERM drains: health says NOT_SERVING, windows in fligh
 """
 # Flag -> key of the configuration; a dotted key lies in that section.
 FLAGS = {
+    "workers": "workers",
     "bundles": "bundles",
     "listen": "listen",
     "metrics": "metrics",
@@ -75,6 +76,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def serve(config: Config) -> None:
     """Serve until told to stop, then drain."""
 
+    if config.workers > 1:
+        from fog_server.workers.supervisor import Supervisor
+
+        server_command.serve(
+            lambda watchdog_s, check: Supervisor(config, watchdog_s, [check]),
+            lambda supervisor: supervisor.drain(),
+        )
+        return
+
     def make(watchdog_s: float | None, check: Check) -> "FogServer":
         # Imported here: --help and a wrong flag need neither gRPC nor onnxruntime.
         from fog_server.server import FogServer
@@ -95,6 +105,7 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--version", action="version", version=f"%(prog)s {version('headtail')}")
     add("--config", type=Path, metavar="FILE.toml", help="the same settings as a file; flags win")
+    add("--workers", type=int, metavar="N", help="processes that serve on the port (default: 1)")
     add("--bundles", metavar="DIR", help="folder whose every *.bundle is served")
     add("--listen", metavar="HOST:PORT", help=f"gRPC address (default {Config().listen})")
     add("--metrics", metavar="HOST:PORT", help="address of the Prometheus page (default: none)")

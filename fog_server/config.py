@@ -102,6 +102,8 @@ class Capture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Config(ServerConfig, frozen=True):
     """Everything the fog server can be told, with what every server can."""
 
+    workers: Positive = 1
+    """Processes that serve on the one port; see docs/workers.md for what is each one's own."""
     bundles: str = ""
     """Folder whose every *.bundle is served."""
     listen: str = "127.0.0.1:8500"

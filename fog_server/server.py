@@ -53,7 +53,12 @@ class FogServer:
     """A fog server that serves from construction to `drain`."""
 
     def __init__(
-        self, config: Config, watchdog_s: float | None = None, checks: Sequence[Check] = ()
+        self,
+        config: Config,
+        watchdog_s: float | None = None,
+        checks: Sequence[Check] = (),
+        *,
+        is_shared: bool = False,
     ) -> None:
         """Load every bundle, then listen.
 
@@ -61,6 +66,7 @@ class FogServer:
             config: The rest.
             watchdog_s: Interval of the service manager's watchdog, if there is one.
             checks: What else must be well for the server to call itself live.
+            is_shared: Whether other workers listen on its ports too.
 
         Raises:
             HeadtailError: If a bundle, a key, the provider or an address is not usable.
@@ -87,14 +93,14 @@ class FogServer:
             files = tls_files(config.tls)
             if files is None:
                 check_plaintext(config.listen, is_allowed=config.insecure, where="--listen")
-            self._server = self._make_server(config, providers[0])
+            self._server = self._make_server(config, providers[0], is_shared=is_shared)
             self.check_live = self._alive
             if config.metrics or watchdog_s:
                 self_call = SelfCall(self._server, self._activity)
                 resources.callback(self_call.close)
                 self.check_live = first_of([self._alive, self_call.check])
             credentials = None if files is None else server_credentials(files)
-            self.address = bind(self._server, config.listen, credentials)
+            self.address = bind(self._server, config.listen, credentials, is_shared=is_shared)
             self.metrics_address = ""
             if config.metrics:
                 probes = {LIVE: self.check_live, READY: self.check_ready}
@@ -104,7 +110,7 @@ class FogServer:
             self._start(providers[0])
             self.health_address = ""
             if config.health:
-                port = ProbePort(config.health, self._health, config.wire)
+                port = ProbePort(config.health, self._health, config.wire, is_shared=is_shared)
                 resources.callback(port.close)
                 self.health_address = port.address
                 log.info("health checks on %s", port.address)
@@ -162,7 +168,7 @@ class FogServer:
         count = self.metrics.denied
         return [guard(Authorization(RULES, allowed.get, lambda denial: count(denial).inc()))]
 
-    def _make_server(self, config: Config, provider: str) -> grpc.Server:
+    def _make_server(self, config: Config, provider: str, *, is_shared: bool) -> grpc.Server:
         inference = Inference(
             self._store,
             self.admission,
@@ -175,7 +181,7 @@ class FogServer:
         server = grpc.server(
             ThreadPoolExecutor(_CONTROL_THREADS, "control"),
             interceptors=[*self._guards(config.tls), reader()],
-            options=server_options(config.wire),
+            options=server_options(config.wire, is_shared=is_shared),
             # One too many of each kind is let in to be told so; an agent streams and watches.
             maximum_concurrent_rpcs=2 * config.wire.max_agents + waiting + 2 + 8 * _CONTROL_THREADS,
         )

@@ -28,6 +28,7 @@ HeadtailError
 ├── JobError
 │   ├── JobNotFound           the optimizer service keeps no such job
 │   └── OptimizerUnavailable  the optimizer service cannot be reached, or is going away
+├── WorkerFailed              a process that was to serve could not
 ├── ConfigError               a wrong file, key, flag or environment
 ├── DataError                 missing or malformed data
 ├── SpoolError                a spool that is full, corrupt, in use, or of another run
@@ -44,6 +45,10 @@ from collections.abc import Sequence
 
 class HeadtailError(Exception):
     """Something the user can act on; its text is one line."""
+
+
+class WorkerFailed(HeadtailError):
+    """A process that was to serve could not; the text is what it said, or how it ended."""
 
 
 class BundleError(HeadtailError):

@@ -25,10 +25,16 @@ _CONTROLS = {i: f"\\x{i:02x}" for i in (*range(32), *range(127, 160))} | {
 }
 
 
-def configure(level: str = "info", form: Format = "text") -> None:
-    """Send the log to standard error; `level` is debug, info, warning or error."""
+def configure(level: str = "info", form: Format = "text", process: str = "") -> None:
+    """Send the log to standard error.
+
+    Args:
+        level: debug, info, warning or error.
+        form: Lines for people or machines.
+        process: Named in every line, where several processes share a log.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    handler.setFormatter(JsonFormatter(process) if form == "json" else TextFormatter(process))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     if form == "json":
         # Python would write both as text.
@@ -52,15 +58,18 @@ def report(error: Exception, form: Format) -> None:
 
 
 class TextFormatter(logging.Formatter):
-    """Time, severity, module, text and the request's id; a traceback follows, indented."""
+    """Time, severity, module, text, process and request's id; a traceback follows, indented."""
 
-    def __init__(self) -> None:
+    def __init__(self, process: str = "") -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+        self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         line = f"{self.formatTime(record)} {record.levelname:<7} {record.name}: "
         line += record.getMessage().translate(_CONTROLS)
+        if self._process:
+            line += f" [{self._process}]"
         if request := _request_id(record):
             line += f" [request {request.translate(_CONTROLS)}]"
         if record.exc_info:
@@ -70,7 +79,11 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """An object a line: time (UTC), level, logger, message; request_id and traceback if any."""
+    """An object a line: time (UTC), level, logger, message; process, request_id and traceback."""
+
+    def __init__(self, process: str = "") -> None:
+        super().__init__()
+        self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -81,6 +94,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if self._process:
+            fields["process"] = self._process
         if request := _request_id(record):
             fields["request_id"] = request
         if record.exc_info:

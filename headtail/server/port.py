@@ -1,22 +1,21 @@
 """The gRPC port: the options of the server behind it, and how it is opened."""
 
-import socket
-
 import grpc
 
 from headtail.config import parse_address
 from headtail.errors import ConfigError
 from headtail.server.config import Connections
+from headtail.server.reservation import check_free
 
 _LOOKAHEAD_BYTES = 1 << 20
 _PING_TIMEOUT_MS = 20_000  # grpcio 1.85 waits a minute unless both of its options say so
 
 
-def server_options(wire: Connections) -> list[tuple[str, int]]:
-    """Return the options of the gRPC server."""
+def server_options(wire: Connections, *, is_shared: bool = False) -> list[tuple[str, int]]:
+    """Return the options of the gRPC server; `is_shared` lets others listen on its port too."""
     return [
-        # Two servers on one port would share its connections at random.
-        ("grpc.so_reuseport", 0),
+        # Two servers that know nothing of each other would share a port's connections at random.
+        ("grpc.so_reuseport", int(is_shared)),
         # What an agent may have sent ahead, per stream. gRPC's own guess grows with the speed of
         # the link to tens of megabytes, which under overload is all of it memory; a mebibyte a
         # round trip is 20 MB/s at 50 ms.
@@ -40,8 +39,17 @@ def bind(
     listen: str,
     credentials: grpc.ServerCredentials | None,
     where: str = "--listen",
+    *,
+    is_shared: bool = False,
 ) -> str:
-    """Open the port and return its address with the number it got; `where` names the flag.
+    """Open the port and return its address with the number it got.
+
+    Args:
+        server: Not started yet.
+        listen: HOST:PORT.
+        credentials: Of TLS; None is plaintext.
+        where: Names the flag.
+        is_shared: Whether others may listen there: then whether it is free is not looked at.
 
     Raises:
         ConfigError: If the address is none, or is taken.
@@ -49,8 +57,8 @@ def bind(
     host, port = parse_address(listen, where)
     try:
         # gRPC says why it cannot listen only in a log line of its own; the system says it here.
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        socket.create_server((host, port), family=family).close()
+        if not is_shared:
+            check_free(host, port)
         if credentials is None:
             bound = server.add_insecure_port(listen)
         else:

@@ -1,7 +1,8 @@
 """Segments of a bundle run by onnxruntime, one after another or from any point on."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import onnxruntime as ort
 
 from headtail.bundle import Bundle
 from headtail.bundle.manifest import Segment
+from headtail.cut_cost import Halves, measure
 from headtail.errors import BundleUnreadable, ConfigError, SelfTestFailed
 from headtail.onnx_merge import MAX_BYTES, NotMergeable, merge_graphs
 from headtail.tensor import Array
@@ -45,6 +47,12 @@ class _Step:
     outputs: list[str]
     takes: frozenset[str]
     """The inputs again."""
+    call: Callable[[list[str], dict[str, Array], ort.RunOptions], list[Array]]
+    settings: ort.RunOptions
+
+    def run(self, tensors: dict[str, Array]) -> list[Array]:
+        """Return the outputs; `tensors` are just the inputs."""
+        return self.call(self.outputs, tensors, self.settings)
 
 
 class Chain:
@@ -90,8 +98,9 @@ class Chain:
         """
         known = {**_run(self._steps, bundle.samples.inputs), **bundle.samples.outputs}
         for start, stop in dict.fromkeys(ranges):
-            size = sum(map(len, bundle.segments[start:stop])) + _SESSION_BYTES
-            if stop - start < 2 or self._merged_bytes + size > MAX_BYTES:
+            size = self._merged_size(start, stop)
+            is_done = stop - start < 2 or (start, stop) in self._merged
+            if is_done or self._merged_bytes + size > MAX_BYTES:
                 continue
             try:
                 step = self._merge(bundle, start, stop)
@@ -103,6 +112,12 @@ class Chain:
                 continue
             self._merged[start, stop] = [step]
             self._merged_bytes += size
+
+    def release(self, ranges: Sequence[Range]) -> None:
+        """Let each of `ranges` run segment by segment again, and its memory go."""
+        for start, stop in ranges:
+            if self._merged.pop((start, stop), None) is not None:
+                self._merged_bytes -= self._merged_size(start, stop)
 
     def is_merged(self, start: int, stop: int) -> bool:
         """Return whether segments [start, stop) run in one call."""
@@ -120,6 +135,11 @@ class Chain:
         """
         return _run(self._range(start, stop), tensors)
 
+    def _merged_size(self, start: int, stop: int) -> int:
+        """Return about how much memory segments [start, stop) take as one graph, in bytes."""
+        segments = self.manifest.segments[start:stop]
+        return sum(s.member.bytes for s in segments) + _SESSION_BYTES
+
     def _range(self, start: int, stop: int) -> Sequence[_Step]:
         """Return the calls that run segments [start, stop)."""
         return self._merged.get((start, stop)) or self._steps[start:stop]
@@ -131,6 +151,26 @@ class Chain:
     def tail(self, activation: Mapping[str, Array], point: int) -> Tensors:
         """Return the model's outputs from the activation at `point`."""
         return _give(self._range(point, len(self._steps)), activation, self._outputs)
+
+    def measure(
+        self,
+        bundle: Bundle,
+        points: Sequence[int],
+        rounds: int = 5,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> dict[int, Halves]:
+        """Return how long head and tail of one window take here at each point, in seconds.
+
+        They run as they would in service: ranges that were merged in one call. At the last point
+        the head is the whole model, at the first the tail is.
+
+        Args:
+            bundle: The one this chain was made of; its first sample is timed.
+            points: Partition points.
+            rounds: Timed runs of each half, of which the least counts.
+            clock: In seconds.
+        """
+        return measure(self, first_window(bundle), points, rounds, clock)
 
     def self_test(self, bundle: Bundle) -> float:
         """Run the bundle's samples through the whole chain.
@@ -161,7 +201,7 @@ class Chain:
         session = load_session(content, self._options, where)
         _check_names(session, segment, where)
         inputs, outputs = [s.name for s in segment.inputs], [s.name for s in segment.outputs]
-        return _Step(session, inputs, outputs, frozenset(inputs))
+        return _step(session, inputs, outputs)
 
     def _merge(self, bundle: Bundle, start: int, stop: int) -> _Step:
         """Return segments [start, stop) as one graph: from what crosses `start` to `stop`."""
@@ -172,7 +212,7 @@ class Chain:
         content = merge_graphs(bundle.segments[start:stop], inputs, outputs)
         where = f"{self._where} segments {start} to {stop - 1} as one"
         session = load_session(content, self._options, where)
-        return _Step(session, inputs, outputs, frozenset(inputs))
+        return _step(session, inputs, outputs)
 
     def _check_merged(self, step: _Step, known: Mapping[str, Array]) -> None:
         """Run the samples, then one window of them, since other batches take other kernels."""
@@ -184,10 +224,23 @@ class Chain:
             self._worst_error({n: batch[n] for n in step.outputs}, actual)
 
 
+def _step(session: ort.InferenceSession, inputs: list[str], outputs: list[str]) -> _Step:
+    # What is around it in Python, and options made anew, take 6 of 15 us a call (measured). It
+    # also falls back to another provider where one fails, which would go unseen.
+    inner = getattr(session, "_sess", session)
+    return _Step(session, inputs, outputs, frozenset(inputs), inner.run, ort.RunOptions())
+
+
+def first_window(bundle: Bundle) -> Tensors:
+    """Return the first of a bundle's samples."""
+    first = slice(1) if bundle.manifest.is_batchable else slice(None)
+    return {name: array[first] for name, array in bundle.samples.inputs.items()}
+
+
 def _run(steps: Sequence[_Step], tensors: Mapping[str, Array]) -> Tensors:
     known = dict(tensors)
     for step in steps:
-        values = step.session.run(step.outputs, {n: known[n] for n in step.inputs})
+        values = step.run({n: known[n] for n in step.inputs})
         known.update(zip(step.outputs, values, strict=True))
     return known
 
@@ -197,7 +250,7 @@ def _give(steps: Sequence[_Step], tensors: Mapping[str, Array], names: list[str]
     if len(steps) == 1:
         step = steps[0]
         if names == step.outputs and tensors.keys() == step.takes and isinstance(tensors, dict):
-            return dict(zip(names, step.session.run(names, tensors), strict=True))
+            return dict(zip(names, step.run(tensors), strict=True))
     known = _run(steps, tensors)
     return {name: known[name] for name in names}
 

@@ -17,7 +17,8 @@ def tail_config(tail: Tail, settings: Inference, provider: str) -> pb.ModelConfi
         settings: How requests are run here.
         provider: The execution provider that runs them.
     """
-    config = model_config(tail.name, tail.inputs, tail.outputs, settings.max_batch)
+    max_batch = settings.max_batch if tail.is_batchable else 0
+    config = model_config(tail.name, tail.inputs, tail.outputs, max_batch)
     config.platform, config.backend = PLATFORM, BACKEND
     config.version_policy.all.SetInParent()  # every version in the folder is served
     kind = "KIND_CPU" if provider == _ON_CPU else "KIND_GPU"

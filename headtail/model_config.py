@@ -21,19 +21,19 @@ def model_config(
         name: Under which it is served.
         inputs: As they travel.
         outputs: As they travel.
-        max_batch: Windows of a request or batch at most; it only counts where every tensor has a
-            batch axis, which Triton's shapes then leave out.
+        max_batch: Windows of a request or batch at most; the first axis, which counts them, is then
+            not part of Triton's shapes. 0: a request is one window, whatever its axes mean.
     """
-    is_batchable = all(spec.is_batchable for spec in (*inputs, *outputs))
+    is_batched = max_batch > 0
     return pb.ModelConfig(
         name=name,
-        max_batch_size=max_batch if is_batchable else 0,
+        max_batch_size=max_batch,
         input=[
-            pb.ModelInput(name=s.name, data_type=DATA_TYPES[s.dtype], dims=s.shape[is_batchable:])
+            pb.ModelInput(name=s.name, data_type=DATA_TYPES[s.dtype], dims=s.shape[is_batched:])
             for s in inputs
         ],
         output=[
-            pb.ModelOutput(name=s.name, data_type=DATA_TYPES[s.dtype], dims=s.shape[is_batchable:])
+            pb.ModelOutput(name=s.name, data_type=DATA_TYPES[s.dtype], dims=s.shape[is_batched:])
             for s in outputs
         ],
     )

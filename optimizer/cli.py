@@ -15,6 +15,7 @@ COMMANDS = {
     "split": "optimizer.split_command",
     "rivals": "optimizer.rivals_command",
     "inspect": "optimizer.inspect_command",
+    "export-triton": "optimizer.export_triton_command",
     "data": "optimizer.data_command",
     "profiles": "optimizer.profiles_command",
     "profile-kit": "optimizer.profile_kit_command",
@@ -35,6 +36,7 @@ examples:
   optimizer run recipes/demo.toml --out runs/first
   optimizer split resnet50.onnx --out resnet50.bundle
   optimizer inspect runs/first/ecg-demo-2.bundle
+  optimizer export-triton runs/first/ecg-demo-2.bundle --out repository
   optimizer data fetch mitbih --to data
   optimizer learn --prometheus http://127.0.0.1:9090 --model ecg-demo \\
     --device-profile raspberry-pi-5 --link-profile ethernet

@@ -66,6 +66,8 @@ class LinkProxy:
         self._lock = threading.Lock()
         self._start_s = clock()
         self._free_s: dict[Side, float] = {"up": 0.0, "down": 0.0}
+        self.busy_s: dict[Side, float] = {"up": 0.0, "down": 0.0}
+        """Seconds for which the rate of each direction was in use."""
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -121,7 +123,9 @@ class LinkProxy:
             start_s = max(now_s, self._free_s[side])
             state = self._trace(start_s - self._start_s)
             rate = state.bits_per_s(side)
-            self._free_s[side] = start_s + (8 * count / rate if rate else 0.0)
+            busy_s = 8 * count / rate if rate else 0.0
+            self._free_s[side] = start_s + busy_s
+            self.busy_s[side] += busy_s
             return self._free_s[side] + state.delay_s
 
     def _accept(self) -> None:

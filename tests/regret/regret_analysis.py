@@ -75,14 +75,17 @@ def good_plans(fixed: Sequence[Fixed], objective: str) -> frozenset[PlanKey]:
     return frozenset(f.plan for f in fixed if f.costs[objective] <= limit)
 
 
-def is_plainly_bad(costs: Sequence[Mapping[str, float]], best: Mapping[str, float]) -> bool:
+def is_plainly_bad(
+    costs: Sequence[Mapping[str, float]], best: Mapping[str, float], ratio: float
+) -> bool:
     """Return whether no window of a plan came near the best one's mean, in any objective.
 
     Args:
         costs: Of each window, by objective.
         best: The least mean so far, by objective.
+        ratio: How near is near.
     """
-    return all(min(c[o] for c in costs) > 2.0 * best[o] for o in best)
+    return all(min(c[o] for c in costs) > ratio * best[o] for o in best)
 
 
 def settled_after(plans: Sequence[PlanKey], good: frozenset[PlanKey]) -> int | None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from headtail.constant import Constant
 from headtail.cost_model import CpuTime, PowerTime
 from headtail.energy import predict_cpu_j, predict_transmission
 from headtail.profile import DeviceProfile, LinkProfile
@@ -11,6 +12,8 @@ from headtail.profile import DeviceProfile, LinkProfile
 PlanKey = tuple[int, str, str]
 """Partition point, encoding, compression."""
 OBJECTIVES = ("latency", "edge_energy")
+LEAST_MESSAGE_BYTES = 100
+"""Less is HTTP/2's own: acknowledgements, window updates, pings."""
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -26,7 +29,11 @@ class Window(msgspec.Struct, frozen=True):
     tail_s: float
     tx_bytes: int
     payload_bytes: int
-    """Of its plan; 0 where nothing was sent."""
+    """Of its plan, before any compression."""
+    carried_bytes: int = 0
+    """That the uplink carried in its time, whatever they were."""
+    carried_s: float = 0.0
+    """For which the uplink was busy with them."""
     network_s: float | None = None
     queue_s: float | None = None
     predicted_s: float | None = None
@@ -45,21 +52,29 @@ class Prices:
     link: LinkProfile
 
     def edge_j(self, window: Window) -> float:
-        """Return the edge's energy for a window: its CPU time, and its radio until the answer.
+        """Return the edge's energy for a window: its CPU time, and what was sent meanwhile.
 
-        The radio's is `headtail.energy.predict_transmission` with the time that passed from the
-        head's end to the answer in the place of the time that the link's profile predicts.
+        Sending is priced by the link's profile with the throughput that the uplink really gave.
         """
-        cpu, radio = self.device.model, self.link.model
+        cpu = self.device.model
         assert isinstance(cpu, CpuTime)
-        assert isinstance(radio, PowerTime)
         cpu_s = window.head_s + (window.tail_s if window.where == "edge" else 0.0)
         joules = predict_cpu_j(cpu, cpu_s)
-        if window.tx_bytes:
-            sent = predict_transmission(self.link, min(window.payload_bytes, window.tx_bytes))
-            waited_s = window.latency_s - cpu_s
-            joules += sent.joules + radio.receive_power.si * (waited_s - sent.seconds)
-        return joules
+        if window.carried_bytes < LEAST_MESSAGE_BYTES:
+            return joules
+        # Without a message of its own what travelled was a probe.
+        payload = min(window.payload_bytes, window.tx_bytes) or window.carried_bytes
+        rate = 8.0 * window.carried_bytes / window.carried_s
+        return joules + predict_transmission(self._at_rate(rate), payload).joules
+
+    def _at_rate(self, bits_per_s: float) -> LinkProfile:
+        """Return the link with the throughput that was observed, up to its radio's rate."""
+        radio = self.link.model
+        assert isinstance(radio, PowerTime)
+        value = min(bits_per_s, radio.phy_rate.si)
+        seen = Constant(value=value, unit="bit/s", kind="measured", source="the shaping proxy")
+        model = msgspec.structs.replace(radio, throughput=seen)
+        return msgspec.structs.replace(self.link, model=model)
 
     def cost(self, window: Window, objective: str) -> float:
         """Return a window's seconds or joules, as the objective has it."""

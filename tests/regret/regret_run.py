@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,16 +50,34 @@ class Site:
 class Recorder:
     """Takes results, and lets the source wait for them."""
 
-    def __init__(self, now_s: Callable[[], float], expected: NDArray[np.float32]) -> None:
+    def __init__(
+        self,
+        proxy: LinkProxy,
+        expected: NDArray[np.float32],
+        payloads: Mapping[tuple[int, str], int],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            proxy: The link.
+            expected: Outputs of the inputs, which repeat.
+            payloads: Bytes by point and encoding.
+        """
         self.windows: list[Window] = []
-        self.payloads: dict[tuple[int, str], int] = {}
-        self._now_s = now_s
+        self._proxy = proxy
         self._expected = expected
+        self._payloads = payloads
+        self._carried: tuple[int, float] = (0, 0.0)
         self._taken = threading.Condition()
+
+    def begin(self) -> None:
+        """Begin the link's time; what it carried before is of no window."""
+        self._carried = self._proxy.counts["up_bytes"], self._proxy.busy_s["up"]
+        self._proxy.restart()
 
     def take(self, results: Sequence[Result]) -> None:
         """Take the next results."""
-        now_s = self._now_s()
+        now_s = self._proxy.now_s
         with self._taken:
             self.windows.extend(self._window(result, now_s) for result in results)
             self._taken.notify_all()
@@ -72,6 +90,8 @@ class Recorder:
     def _window(self, result: Result, now_s: float) -> Window:
         expected = self._expected[result.sequence % len(self._expected)]
         error = np.abs(np.array(result.output) - expected).max() / np.abs(self._expected).max()
+        carried_bytes, carried_s = self._proxy.counts["up_bytes"], self._proxy.busy_s["up"]
+        before, self._carried = self._carried, (carried_bytes, carried_s)
         return Window(
             began_s=now_s - result.latency_s,
             sequence=result.sequence,
@@ -81,7 +101,9 @@ class Recorder:
             head_s=result.head_s,
             tail_s=result.tail_s,
             tx_bytes=result.tx_bytes,
-            payload_bytes=self.payloads[result.partition_point, result.encoding],
+            payload_bytes=self._payloads[result.partition_point, result.encoding],
+            carried_bytes=carried_bytes - before[0],
+            carried_s=carried_s - before[1],
             network_s=result.network_s,
             queue_s=result.queue_s,
             predicted_s=result.predicted_s,
@@ -91,7 +113,7 @@ class Recorder:
 
 
 class ClosedLoop:
-    """A source whose next window comes once the last one is answered, and no faster than its pace."""
+    """A source whose next window comes once the last is answered, and no faster than its pace."""
 
     identity, is_replayed = "closed loop", False
 
@@ -135,7 +157,7 @@ class Agents:
         self._inputs = images(INPUTS, np.random.default_rng(3))
         self._expected = Chain(self._bundle).tail({"x": self._inputs}, 0)["y"]
         self._loaded: dict[PlanKey, Loaded] = {}
-        self.payloads = {
+        self._payloads = {
             (p.index, e.encoding.value): e.bytes
             for p in self._bundle.manifest.points
             for e in p.encodings
@@ -164,8 +186,7 @@ class Agents:
     ) -> list[Window]:
         with ExitStack() as stack:
             proxy = stack.enter_context(LinkProxy(self._site.fog, trace))
-            recorder = Recorder(lambda: proxy.now_s, self._expected)
-            recorder.payloads = self.payloads
+            recorder = Recorder(proxy, self._expected, self._payloads)
             writer = Writer([recorder], 1)
             stack.callback(writer.close)
             config = Config(
@@ -180,7 +201,7 @@ class Agents:
                 stack.callback(link.close)
                 link.wait_first_attempt(CONNECT_S)
                 assert link.is_up, "the fog is there"
-            proxy.restart()
+            recorder.begin()
             source = ClosedLoop(self._inputs, recorder, is_over)
             agent.run(source, link)
         return recorder.windows

@@ -45,8 +45,8 @@ def test_best_and_good_plans_depend_on_the_objective():
 def test_plan_is_plainly_bad_where_its_cheapest_window_is_in_every_objective():
     best = {"latency": 0.1, "edge_energy": 1.0}
     dear = {"latency": 0.21, "edge_energy": 2.1}
-    assert is_plainly_bad([dear, dear], best)
-    assert not is_plainly_bad([dear, {"latency": 0.19, "edge_energy": 2.1}], best)
+    assert is_plainly_bad([dear, dear], best, 2.0)
+    assert not is_plainly_bad([dear, {"latency": 0.19, "edge_energy": 2.1}], best, 2.0)
 
 
 def test_settled_after_the_first_run_of_good_plans():
@@ -86,12 +86,13 @@ def test_phase_leaves_its_first_twenty_windows_to_settling():
     assert [0.1 / 0.11 - 1] * 18 == pytest.approx(phase.errors)
 
 
-def test_energy_is_cpu_time_and_the_radio_until_the_answer():
-    """By hand: 600 B with headers of one packet are 694 B; 0.15 W a core, 0.322 W receiving."""
+def test_energy_is_cpu_time_and_the_radio_at_the_rate_that_was_given():
+    """By hand: 400 B with 200 and 94 of headers, 2 ms to begin; 0.15 W a core, 0.322 W receiving."""
     prices = Prices(read_device_profile(DEVICE), read_link_profile(LINK))
     air_s = 8 * 694 / 65e6
-    radio_j = 0.594 * air_s + 0.322 * (0.08 - air_s)
-    assert 0.15 * 0.02 + radio_j == pytest.approx(prices.edge_j(window(0)))
+    radio_j = 0.594 * air_s + 0.322 * (0.002 + 8 * 694 / 80e3 - air_s)
+    sent = window(0, carried_bytes=540, carried_s=0.054)
+    assert 0.15 * 0.02 + radio_j == pytest.approx(prices.edge_j(sent))
     here = Window(0.0, 0, C, "edge", 0.25, 0.2, 0.05, 0, 400)
     assert 0.15 * 0.25 == pytest.approx(prices.edge_j(here))
 

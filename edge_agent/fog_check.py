@@ -1,11 +1,13 @@
 """Is the fog's tail the very one that this agent's head belongs to, and is it ready."""
 
 import time
-from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import grpc
 from grpc import StatusCode
 
+from edge_agent.foreign_fog import Ask, Served, find_foreign
+from edge_agent.tail import SERVICE, Tail
 from headtail.errors import FogUnavailable, RequestInvalid
 from headtail.inference.grpc_service_pb2 import (
     ModelMetadataRequest,
@@ -13,36 +15,17 @@ from headtail.inference.grpc_service_pb2 import (
     ModelReadyRequest,
     ModelReadyResponse,
 )
-from headtail.tensor import OIP_DATATYPES, TensorSpec
-from headtail.v1.control_pb2 import ListBundlesRequest, ListBundlesResponse
+from headtail.tensor import OIP_DATATYPES
+from headtail.v1.control_pb2 import BundleInfo, ListBundlesRequest, ListBundlesResponse
 
-SERVICE = "/inference.GRPCInferenceService/"
+__all__ = ["CONTROL_SERVICE", "SERVICE", "Served", "Tail", "check_fog"]
+
 CONTROL_SERVICE = "/headtail.v1.Control/"
+Response = TypeVar("Response")
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """What the agent wants of the fog."""
-
-    name: str
-    """Under which the fog serves it."""
-    version: str
-    """The bundle's."""
-    inputs: tuple[TensorSpec, ...]
-    """As they travel."""
-    bundle: str
-    """The bundle's name."""
-    digest: str
-    """The bundle's."""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Name and version, as a request names them."""
-        return self.name, self.version
-
-
-def check_fog(channel: grpc.Channel, fog: str, tail: Tail, deadline_s: float) -> None:
-    """Raise unless the fog serves the very tail.
+def check_fog(channel: grpc.Channel, fog: str, tail: Tail, deadline_s: float) -> Served:
+    """Return what may be asked of the fog, if it serves the very tail.
 
     Args:
         channel: To the fog.
@@ -52,62 +35,57 @@ def check_fog(channel: grpc.Channel, fog: str, tail: Tail, deadline_s: float) ->
 
     Raises:
         FogUnavailable: If the tail is not ready.
+        ModelNotFound: If a fog that is not ours has the tail in other versions only.
         RequestInvalid: If another tail is served under its name.
         grpc.RpcError: If a call fails.
     """
-    _check_model(channel, fog, tail, deadline_s)
-    _check_digest(channel, fog, tail, deadline_s)
-    _check_ready(channel, fog, tail, deadline_s)
+
+    def ask(method: str, request: Any, kind: type[Response]) -> Response:
+        call = channel.unary_unary(
+            method,
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=kind.FromString,  # type: ignore[attr-defined] # a message's
+        )
+        answer: Response = call(request, timeout=max(0.001, deadline_s - time.monotonic()))
+        return answer
+
+    bundles = _bundles(ask)
+    served = Served(tail.version) if bundles is not None else find_foreign(ask, fog, tail)
+    _check_model(ask, fog, tail, served.version)
+    for bundle in bundles or ():
+        _check_digest(fog, tail, bundle)
+    request = ModelReadyRequest(name=tail.name, version=served.version)
+    if not ask(f"{SERVICE}ModelReady", request, ModelReadyResponse).ready:
+        raise FogUnavailable(fog, f"'{tail.name}' is not ready")
+    return served
 
 
-def _check_model(channel: grpc.Channel, fog: str, tail: Tail, deadline_s: float) -> None:
-    ask = channel.unary_unary(
-        SERVICE + "ModelMetadata",
-        request_serializer=ModelMetadataRequest.SerializeToString,
-        response_deserializer=ModelMetadataResponse.FromString,
-    )
-    request = ModelMetadataRequest(name=tail.name, version=tail.version)
-    model = ask(request, timeout=_remaining_s(deadline_s))
-    served = {t.name: t.datatype for t in model.inputs}
+def _check_model(ask: Ask[Any], fog: str, tail: Tail, version: str) -> None:
+    request = ModelMetadataRequest(name=tail.name, version=version)
+    model = ask(f"{SERVICE}ModelMetadata", request, ModelMetadataResponse)
+    there = {t.name: t.datatype for t in model.inputs}
     wanted = {s.name: OIP_DATATYPES[s.dtype] for s in tail.inputs}
-    if served != wanted:
-        text = f"'{tail.name}' takes {served} there, {wanted} here"
+    if there != wanted:
+        text = f"'{tail.name}' takes {there} there, {wanted} here"
         raise RequestInvalid(f"fog {fog}", text)
 
 
-def _check_digest(channel: grpc.Channel, fog: str, tail: Tail, deadline_s: float) -> None:
-    """Compare the bundles; a fog that is not ours (Triton, say) cannot be asked."""
-    ask = channel.unary_unary(
-        CONTROL_SERVICE + "ListBundles",
-        request_serializer=ListBundlesRequest.SerializeToString,
-        response_deserializer=ListBundlesResponse.FromString,
-    )
+def _bundles(ask: Ask[Any]) -> list[BundleInfo] | None:
+    """Return the fog's bundles; None where it is not ours (Triton, say) and cannot be asked."""
     try:
-        listed = ask(ListBundlesRequest(), timeout=_remaining_s(deadline_s)).bundles
+        answer = ask(f"{CONTROL_SERVICE}ListBundles", ListBundlesRequest(), ListBundlesResponse)
     except grpc.RpcError as error:
         if error.code() is StatusCode.UNIMPLEMENTED:
-            return
+            return None
         raise
-    for bundle in listed:
-        same = (bundle.name, bundle.version) == (tail.bundle, tail.version)
-        if same and bundle.digest != tail.digest:
-            raise RequestInvalid(
-                f"fog {fog}",
-                f"its {bundle.name} {bundle.version} is bundle {bundle.digest[:12]},"
-                f" this agent's is {tail.digest[:12]}",
-            )
+    return list(answer.bundles)
 
 
-def _check_ready(channel: grpc.Channel, fog: str, tail: Tail, deadline_s: float) -> None:
-    ask = channel.unary_unary(
-        SERVICE + "ModelReady",
-        request_serializer=ModelReadyRequest.SerializeToString,
-        response_deserializer=ModelReadyResponse.FromString,
-    )
-    request = ModelReadyRequest(name=tail.name, version=tail.version)
-    if not ask(request, timeout=_remaining_s(deadline_s)).ready:
-        raise FogUnavailable(fog, f"'{tail.name}' is not ready")
-
-
-def _remaining_s(deadline_s: float) -> float:
-    return max(0.001, deadline_s - time.monotonic())
+def _check_digest(fog: str, tail: Tail, bundle: BundleInfo) -> None:
+    same = (bundle.name, bundle.version) == (tail.bundle, tail.version)
+    if same and bundle.digest != tail.digest:
+        raise RequestInvalid(
+            f"fog {fog}",
+            f"its {bundle.name} {bundle.version} is bundle {bundle.digest[:12]},"
+            f" this agent's is {tail.digest[:12]}",
+        )

@@ -13,7 +13,8 @@ from types import MappingProxyType
 import grpc
 from grpc import StatusCode
 
-from edge_agent.fog_check import SERVICE, Tail, check_fog
+from edge_agent.fog_check import SERVICE, Served, Tail, check_fog
+from edge_agent.foreign_fog import version_field
 from headtail.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -123,8 +124,18 @@ def make_error(
 class FogStream:
     """A channel with one open ModelStreamInfer call."""
 
-    def __init__(self, channel: grpc.Channel, fog: str) -> None:
-        """Open the call on `channel`, which this object owns from now on."""
+    def __init__(self, channel: grpc.Channel, fog: str, version: str, served: Served) -> None:
+        """Open the call.
+
+        Args:
+            channel: To the fog; this object owns it from now on.
+            fog: HOST:PORT, for the texts.
+            version: Of the tails in the requests to be sent.
+            served: What the fog serves, and the version that it means by it.
+        """
+        # Of a field that comes twice the last one counts.
+        self._amendment = b"" if served.version == version else version_field(served.version)
+        self.serves = served.serves
         self._channel = channel
         self._fog = fog
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -135,7 +146,7 @@ class FogStream:
 
     def send(self, request: bytes) -> None:
         """Hand over one ModelInferRequest; never blocks."""
-        self._requests.put(request)
+        self._requests.put(request + self._amendment if self._amendment else request)
 
     def replies(self) -> Iterator[bytes]:
         """Yield each ModelStreamInferResponse as it arrives.
@@ -204,8 +215,8 @@ class FogClient:
             raise FogUnavailable(self.fog, str(error)) from error
         deadline_s = time.monotonic() + self._connect_s
         try:
-            check_fog(channel, self.fog, self.tail, deadline_s)
-            return FogStream(channel, self.fog)
+            served = check_fog(channel, self.fog, self.tail, deadline_s)
+            return FogStream(channel, self.fog, self.tail.version, served)
         except grpc.RpcError as error:
             channel.close()
             raise self._error(error) from error

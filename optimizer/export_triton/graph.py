@@ -50,7 +50,7 @@ def tail_graph(bundle: Bundle, point: Point, wire: WireEncoding) -> onnx.ModelPr
             strict=True)
     )  # fmt: skip
     decoded = [s for s in point.activation if travelling[s.name] != s]
-    nodes, constants = _decoders(decoded, wire)
+    nodes, constants = decoders(decoded, wire)
     real = {spec.name: _real(spec.name) for spec in decoded}
     for part in parts:
         nodes += [_reading(node, real) for node in part.graph.node]
@@ -120,10 +120,18 @@ def _value(spec: TensorSpec) -> onnx.ValueInfoProto:
     )
 
 
-def _decoders(
+def decoders(
     specs: Sequence[TensorSpec], wire: WireEncoding
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    """Return the nodes that decode, and their constants."""
+    """Return the nodes that make `NAME/decoded` of each tensor NAME as it travels.
+
+    Args:
+        specs: The tensors before they were encoded, each of float32.
+        wire: How they travel.
+
+    Returns:
+        The nodes in order, and their constants.
+    """
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
     for spec in specs:

@@ -5,14 +5,14 @@ persistent stream it is as fast as its asyncio sibling and far lighter.
 """
 
 import logging
-import queue
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 import grpc
 from grpc import StatusCode
 
+from edge_agent.bytes_call import open_call
 from edge_agent.fog_check import SERVICE, Served, Tail, check_fog
 from edge_agent.foreign_fog import version_field
 from headtail.errors import (
@@ -31,6 +31,7 @@ from headtail.errors import (
     WrongState,
 )
 from headtail.oip import InferResponse
+from headtail.protobuf import field as write_field
 from headtail.tls import ClientTls, secure_channel
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ ERROR_BY_STATUS: Mapping[StatusCode, type[HeadtailError]] = MappingProxyType(
 
 MAX_MESSAGE_BYTES = 256 << 20
 KEEPALIVE_S, KEEPALIVE_TIMEOUT_S, MAX_KEEPALIVE_S = 30.0, 10.0, 7200.0
+PADDING_FIELD, PING_S = 15, 10.0
 CALMED = "too many pings"
 """What gRPC says when a server hangs up on a client that pings more often than it permits."""
 DEFAULT_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.1, 3600.0
@@ -136,17 +138,15 @@ class FogStream:
         # Of a field that comes twice the last one counts.
         self._amendment = b"" if served.version == version else version_field(served.version)
         self.serves = served.serves
-        self._channel = channel
+        self.is_ours = served.tails is None
+        """Whether it is a fog of this project, and takes what only such a one takes."""
         self._fog = fog
-        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        call: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
-            SERVICE + "ModelStreamInfer", request_serializer=None, response_deserializer=None
-        )
-        self._call = call(iter(self._requests.get, None))
+        self._channel = channel
+        self._call = open_call(channel, SERVICE + "ModelStreamInfer")
 
     def send(self, request: bytes) -> None:
-        """Hand over one ModelInferRequest; never blocks."""
-        self._requests.put(request + self._amendment if self._amendment else request)
+        """Hand over one ModelInferRequest; never waits for the fog."""
+        self._call.send(request + self._amendment if self._amendment else request)
 
     def replies(self) -> Iterator[bytes]:
         """Yield each ModelStreamInferResponse as it arrives.
@@ -154,24 +154,45 @@ class FogStream:
         Raises:
             RemoteError: When the stream has ended: FogUnavailable unless the fog says otherwise.
         """
+        end = yield from self._call.messages()
+        if end.code is StatusCode.OK:
+            raise FogUnavailable(self._fog, "ended the stream")
+        told = [value for key, value in end.trailing if key == RETRY_DELAY]
+        delay_s = retry_delay_s(told[0]) if told else 0.0
+        text = _line(end.details, end.code)
+        raise make_error(end.code, text, self._fog, retry_delay_s=delay_s)
+
+    def ping(self, padding_bytes: int, done: Callable[[float | None], None]) -> bool:
+        """Call ServerLive on the same connection; return whether that could be begun.
+
+        Args:
+            padding_bytes: Of a field that no server knows, and every one skips.
+            done: Told on gRPC's thread how many seconds it took, or None where it failed.
+        """
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
+            SERVICE + "ServerLive", request_serializer=None, response_deserializer=None
+        )
+        start_s = time.monotonic()
+
+        def ended(answer: grpc.Future[bytes]) -> None:
+            took_s = time.monotonic() - start_s
+            is_answered = not answer.cancelled() and answer.exception() is None
+            done(took_s if is_answered else None)
+
         try:
-            yield from self._call
-        except grpc.RpcError as error:
-            told = [m.value for m in error.trailing_metadata() or () if m.key == RETRY_DELAY]
-            delay_s = retry_delay_s(told[0]) if told else 0.0
-            text = one_line(error)
-            raise make_error(error.code(), text, self._fog, retry_delay_s=delay_s) from error
-        raise FogUnavailable(self._fog, "ended the stream")
+            content = write_field(PADDING_FIELD, bytes(padding_bytes)) if padding_bytes else b""
+            call.future(content, timeout=PING_S).add_done_callback(ended)
+        except ValueError:  # the channel was closed
+            return False
+        return True
 
     def finish(self) -> None:
         """Say that no more requests come; those sent may still be answered."""
-        self._requests.put(None)
+        self._call.finish()
 
     def close(self) -> None:
         """End the stream and free the channel; `replies` then raises FogUnavailable."""
-        self._requests.put(None)
-        self._call.cancel()
-        self._channel.close()
+        self._call.close()
 
 
 class FogClient:
@@ -260,4 +281,8 @@ def call_error(error: grpc.RpcError, fog: str, model: tuple[str, str]) -> Remote
 
 def one_line(error: grpc.RpcError) -> str:
     """Return what gRPC says of a failed call, on one line."""
-    return " ".join((error.details() or error.code().name).split())[:300]
+    return _line(error.details(), error.code())
+
+
+def _line(details: str | None, code: StatusCode) -> str:
+    return " ".join((details or code.name).split())[:300]

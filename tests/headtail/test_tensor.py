@@ -91,3 +91,28 @@ def test_an_open_axis_takes_any_length_but_none_or_less() -> None:
     """A shape from the wire may say -1 itself."""
     assert [False, False, True, True] == [fits((n, 2), (-1, 2)) for n in (-1, 0, 1, 7)]
     assert not fits((-1,), (1,))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3, 5), (70_000,)])
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_one_bad_value_among_the_largest_is_found(
+    dtype: type, bad: float, shape: tuple[int, ...]
+) -> None:
+    """Anywhere, of either sign, whatever the others' signs."""
+    array = np.full(shape, np.finfo(dtype).max, dtype)
+    array.reshape(-1)[::2] *= dtype(-1)
+    check_finite(array, "window")
+    array.flat[array.size // 2] = bad
+    with pytest.raises(NotFinite, match=f"received 1 NaN or inf of {array.size}"):
+        check_finite(array, "window")
+
+
+@given(hnp.arrays(np.float16, hnp.array_shapes(max_side=4)))
+def test_halves_are_finite_where_numpy_says_so(array: np.ndarray) -> None:
+    try:
+        check_finite(array, "window")
+    except NotFinite:
+        assert not np.isfinite(array).all()
+    else:
+        assert np.isfinite(array).all()

@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("headtail", "edge_agent", "fog_server", "optimizer")
 # Library -> the modules that may import it.
 DOORS = {
+    "opentelemetry": {"headtail/spans.py"},
     "pygad": {"optimizer/search/evolution.py"},
     "tf2onnx": {"optimizer/keras_onnx.py"},
     "wfdb": {"optimizer/data/mitbih.py"},

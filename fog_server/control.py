@@ -27,6 +27,11 @@ UNDER_ROLLOUT = (
     " retire of `fog-server` change them"
 )
 
+OF_WORKERS = (
+    "several processes serve on this port, and a call reaches one of them: change the folder and"
+    " restart the server, or run it with --rollout"
+)
+
 
 class Control:
     """The bundles of a server, and who runs which; `store` is what is served."""
@@ -48,10 +53,11 @@ class Control:
         self.repository: Repository
         if not config.rollout.enabled:
             self.store = load_store(folder, trust, options, allow_older=config.allow_older)
-            self.repository = FolderRepository(
+            own = FolderRepository(
                 self.store, folder, trust, options, allow_older=config.allow_older
             )
-            self.repository.notify = self.watchers.notify
+            own.notify = self.watchers.notify
+            self.repository = own if config.workers == 1 else KeptRepository(self.store, OF_WORKERS)
             self._fleet: PlainFleet | ManagedFleet = PlainFleet(self.store, config.rollout.report_s)
             return
         if not folder.is_dir():

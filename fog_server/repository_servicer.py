@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import grpc
 
 from fog_server.repository import Repository, State
-from headtail.errors import RequestInvalid
+from headtail.errors import BundleError, ConfigError, RequestInvalid, WrongState
 from headtail.inference import grpc_service_pb2 as oip
 
 # Triton's: tails always go with their bundle.
@@ -44,10 +44,14 @@ class RepositoryServicer:
 
         Raises:
             RequestInvalid: If the request brings a configuration or files of its own.
+            WrongState: If what lies there is not fit to be served; what is served stays.
         """
         _check_repository(request.repository_name)
         _check_parameters(request.parameters)
-        self._repository.load(request.model_name)
+        try:
+            self._repository.load(request.model_name)
+        except (BundleError, ConfigError) as error:
+            raise WrongState(f"model '{request.model_name}'", str(error)) from error
         return oip.RepositoryModelLoadResponse()
 
     def unload(

@@ -98,6 +98,11 @@ class Agent:
         self._underway: dict[str, Underway] = {}
 
     @property
+    def plan(self) -> Plan:
+        """What is in use now."""
+        return self._plan if self.pilot is None else self.pilot.plan
+
+    @property
     def underway(self) -> int:
         """Messages that wait for the fog."""
         return len(self._underway)
@@ -252,7 +257,7 @@ class Agent:
         """Send the activation, or finish here."""
         if link is None or work.plan.is_local:
             if self.pilot is not None:
-                work = replace(work, predicted_s=self.pilot.predict_here(work))
+                work = replace(work, predicted=self.pilot.predict_here(work))
             self._finish_here(work, None)
             return
         if not link.is_up:
@@ -261,7 +266,7 @@ class Agent:
         request = self._request(work)
         work = replace(work, tx_bytes=len(request.content))
         if self.pilot is not None:
-            work = replace(work, predicted_s=self.pilot.sent(work, request.sent_s))
+            work = replace(work, predicted=self.pilot.sent(work, request.sent_s))
         self._underway[request.id] = work
         error = link.send(request)
         if error is not None:

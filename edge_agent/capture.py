@@ -96,7 +96,8 @@ class Capture:
         drawn = [frame for frame in frames if self._rng.random() < ratio]
         if not drawn:
             return
-        plan, _, digest = self._running()
+        loaded = self._running()
+        plan, digest = loaded.plan, loaded.digest
         if not brings_inputs(plan):
             for frame in drawn:
                 self.queue.put(Drawn(frame, plan, digest))
@@ -199,7 +200,12 @@ def open_capture(
     config: Config, running: Callable[[], Running], metrics: "Metrics | None", stack: ExitStack
 ) -> Capture:
     """Begin to draw windows; their counts are on the page where there is one."""
-    capture = Capture(config, lambda: running().loaded)
+
+    def find() -> Loaded:
+        now = running()
+        return now.loaded._replace(plan=now.agent.plan)
+
+    capture = Capture(config, find)
     stack.callback(capture.close)
     if metrics is not None:
         from edge_agent.capture_metrics import CaptureCollector

@@ -41,6 +41,24 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Partition point: the number of leading segments run here; auto: the manifest's default."""
     encoding: str = "auto"
     """How the activation travels: float32, float16, int8, int4; auto: the manifest's default."""
+    partition: Literal["fixed", "live"] = "fixed"
+    """Stay with `point` and `encoding`, or choose for every window anew, among all where these are
+    auto."""
+    partition_objective: Literal["latency", "edge_energy", "weighted", "deadline"] = "latency"
+    """What the live choice makes least: a window's latency, the edge's energy, both, or the energy
+    while `deadline_s` is kept."""
+    partition_latency_weight: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
+    """Share of latency where the objective is weighted."""
+    partition_max_latency_s: NotNegative = 0.0
+    """Latency that the live choice keeps where it can; 0: any."""
+    partition_max_energy_j: NotNegative = 0.0
+    """Energy of a window that the live choice keeps where it can; 0: any."""
+    partition_margin: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.02
+    """Least gain of a change of plan, as a share of the cost."""
+    partition_dwell_s: NotNegative = 1.0
+    """Shortest stay with a plan while link and device stay as they are."""
+    partition_probe_s: Seconds = 1.0
+    """Least time between two empty calls to a fog that gets no windows."""
     key: str = ""
     """Key file to trust (PEM, the public half or the pair), beside those of `trust`."""
     trust: str = ""

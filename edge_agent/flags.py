@@ -6,6 +6,7 @@ import argparse
 def add_run_flags(run: argparse.ArgumentParser) -> None:
     """Add every flag, in groups."""
     _add_what(run)
+    _add_partition(run)
     _add_where(run)
     _add_how(run)
     _add_spool(run)
@@ -35,6 +36,37 @@ def _add_what(run: argparse.ArgumentParser) -> None:
     group.add_argument("--link-profile", metavar="NAME", help="prices sending")
     group.add_argument("--threads", type=int, metavar="N", help="onnxruntime threads; default: 1")
     group.add_argument("--state", metavar="DIR", help="folder of fetched bundles")
+
+
+def _add_partition(run: argparse.ArgumentParser) -> None:
+    """Add the flags that say whether and how the partition point changes."""
+    group = run.add_argument_group("where the model is cut")
+    group.add_argument(
+        "--partition", choices=("fixed", "live"), help="once for all (default), or as the link is"
+    )
+    group.add_argument(
+        "--partition-objective",
+        choices=("latency", "edge_energy", "weighted", "deadline"),
+        help="what is made least; default: latency",
+    )
+    group.add_argument(
+        "--partition-latency-weight", type=float, metavar="W", help="of weighted; 0.5"
+    )
+    group.add_argument(
+        "--partition-max-latency-s", type=float, metavar="S", help="to be kept; 0: any"
+    )
+    group.add_argument(
+        "--partition-max-energy-j", type=float, metavar="J", help="to be kept; 0: any"
+    )
+    group.add_argument(
+        "--partition-margin", type=float, metavar="R", help="least gain of a change; 0.02"
+    )
+    group.add_argument(
+        "--partition-dwell-s", type=float, metavar="S", help="shortest stay with a plan"
+    )
+    group.add_argument(
+        "--partition-probe-s", type=float, metavar="S", help="between calls to an idle fog"
+    )
 
 
 def _add_where(run: argparse.ArgumentParser) -> None:

@@ -174,7 +174,7 @@ class FogStream:
         )
         start_s = time.monotonic()
 
-        def ended(answer: grpc.Future[bytes]) -> None:
+        def ended(answer: "grpc.Future[bytes]") -> None:
             took_s = time.monotonic() - start_s
             is_answered = not answer.cancelled() and answer.exception() is None
             done(took_s if is_answered else None)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from edge_agent.partition.offer import Option, measure_options, offered_plans
 from edge_agent.plan import Plan, choose_plan
 from headtail.bundle import Bundle
 from headtail.segment import Chain, SessionOptions
@@ -15,17 +16,29 @@ class Loaded(NamedTuple):
     """What runs; the bundle's own bytes are let go of."""
 
     plan: Plan
+    """In use first, or for ever."""
     chain: Chain
     digest: str
+    options: tuple[Option, ...] = ()
+    """What may be chosen from while it runs, the plan among them; none where that is fixed."""
+
+    @property
+    def needs_fog(self) -> bool:
+        """Whether any of its plans sends something."""
+        plans = [o.plan for o in self.options] or [self.plan]
+        return not all(plan.is_local for plan in plans)
 
 
-def load_bundle(bundle: Bundle, plan: tuple[str, str], threads: int) -> Loaded:
+def load_bundle(
+    bundle: Bundle, plan: tuple[str, str], threads: int, *, is_live: bool = False
+) -> Loaded:
     """Choose the plan, load the segments, test them, and merge them where that is faster.
 
     Args:
         bundle: Read.
         plan: Partition point and encoding, as in the configuration.
         threads: Of one onnxruntime operator.
+        is_live: Whether to make ready and measure every plan that these two leave open.
 
     Raises:
         ConfigError: If the bundle does not offer that point or encoding.
@@ -34,9 +47,15 @@ def load_bundle(bundle: Bundle, plan: tuple[str, str], threads: int) -> Loaded:
     chosen = choose_plan(bundle.manifest, *plan)
     chain = Chain(bundle, SessionOptions(threads=threads))
     chain.self_test(bundle)
-    middle = chosen.point.index
-    chain.merge(bundle, [(0, middle), (middle, len(bundle.segments))])
-    return Loaded(chosen, chain, bundle.digest)
+    middle, last = chosen.point.index, len(bundle.segments)
+    chain.merge(bundle, [(0, middle), (middle, last)])
+    if not is_live:
+        return Loaded(chosen, chain, bundle.digest)
+    plans = offered_plans(bundle.manifest, *plan)
+    points = sorted({p.point.index for p in plans})
+    # Heads run for every window, the whole for those that are finished here; tails rarely.
+    chain.merge(bundle, [(0, last), *((0, point) for point in points)])
+    return Loaded(chosen, chain, bundle.digest, measure_options(chain, bundle, plans))
 
 
 def warm_up(
@@ -46,7 +65,7 @@ def warm_up(
 
     The first run of a shape costs more than those after it, and windows mostly come one by one.
     """
-    plan, chain, _ = loaded
+    plan, chain = loaded.plan, loaded.chain
     first = slice(1) if plan.manifest.is_batchable else slice(None)
     one = {name: array[first] for name, array in bundle.samples.inputs.items()}
     heads_s = []

@@ -34,6 +34,12 @@ class Plan:
         return self.point.index, self.encoding.value, self.compression
 
     @property
+    def label(self) -> str:
+        """What it is called in logs and tables."""
+        words = (f"point {self.point.index}", self.encoding.value, self.compression)
+        return " ".join(words).strip()
+
+    @property
     def is_local(self) -> bool:
         """Whether the whole model runs on the edge."""
         return self.point.index == len(self.manifest.segments)

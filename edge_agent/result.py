@@ -44,8 +44,12 @@ class Result:
     """The label's index as the source gives it, where it does."""
     bundle: str = ""
     """Digest of the bundle that answered, where it is not the one that the agent runs."""
+    compression: str = ""
+    """Of the activation as it travelled; empty: none."""
     predicted_s: float | None = None
     """Latency that was predicted; None where the partition point is fixed."""
+    predicted_j: float | None = None
+    """Energy of the edge that was predicted; None also where no profile prices it."""
 
 
 class _Energy(msgspec.Struct):

@@ -17,7 +17,7 @@ from edge_agent.link import FogLink
 from edge_agent.loaded import Loaded, load_bundle
 from edge_agent.meter import EnergyMeter, open_meter
 from edge_agent.plan import Plan, choose_plan
-from edge_agent.running import Running, client_tls, open_link
+from edge_agent.running import Running, client_tls, open_link, open_partition
 from edge_agent.service import Service
 from edge_agent.sinks import is_stdout
 from edge_agent.sources.kinds import open_source
@@ -90,14 +90,16 @@ def _load(config: Config, updates: "Updates | None") -> Loaded:
         plan = choose_plan(bundle.manifest, config.point, config.encoding)
         if not config.fogs and not plan.is_local:
             raise ConfigError("--fog", f"needed at partition point {plan.point.index}")
-        return load_bundle(bundle, (config.point, config.encoding), config.threads)
+        # Without a fog there is nothing to choose.
+        is_live = config.partition == "live" and bool(config.fogs)
+        return load_bundle(bundle, (config.point, config.encoding), config.threads, is_live=is_live)
 
     return prepare(_open_bundle(config)) if updates is None else updates.load(read, prepare)
 
 
 def _run(config: Config, loaded: Loaded, frame: _Frame) -> None:
     """Run a plan."""
-    plan, chain, digest = loaded
+    plan, digest = loaded.plan, loaded.digest
     stop, service, stack, updates = frame.stop, frame.service, frame.stack, frame.updates
     meter = open_meter(plan.manifest, config.device_profile, config.link_profile)
     source = open_source(config.source, plan.manifest, stop, config.pace)
@@ -124,8 +126,8 @@ def _run(config: Config, loaded: Loaded, frame: _Frame) -> None:
         bundle=digest,
         ends_refused=updates is None,
     )
-    agent = Agent(chain, plan, meter, writer, stop, settings)
-    link = None if plan.is_local else _open_link(config, loaded, agent, stack)
+    agent = Agent(loaded.chain, plan, meter, writer, stop, settings)
+    link = _set_out(config, loaded, meter, agent, stack)
     first = Running(loaded, meter, agent, link, keep)
     now: Callable[[], Running] = partial(_only, first)
     begin: Begin = first.begin
@@ -154,7 +156,13 @@ def _run(config: Config, loaded: Loaded, frame: _Frame) -> None:
         log.info("done: %s", describe(tally.figures()))
 
 
-def _open_link(config: Config, loaded: Loaded, agent: Agent, stack: ExitStack) -> FogLink:
+def _set_out(
+    config: Config, loaded: Loaded, meter: EnergyMeter, agent: Agent, stack: ExitStack
+) -> FogLink | None:
+    """Give an agent its pilot and its link, where it needs them."""
+    agent.pilot = open_partition(config, loaded, meter)
+    if not loaded.needs_fog:
+        return None
     link = open_link(config, loaded, agent)
     stack.callback(link.close)
     return link
@@ -209,7 +217,7 @@ def _open_committer(
     spool = storage.spool
     if spool is None:
         return None
-    plan, _, digest = loaded
+    plan, digest = loaded.plan, loaded.digest
     Bundles(storage.bundles).keep(path, digest, spool.bundles())
     limits = Limits(
         windows=min(config.spool_windows, plan.batch(config.batch) * config.in_flight // 2 or 1),

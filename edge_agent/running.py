@@ -1,5 +1,6 @@
 """A bundle that takes windows: its agent, and its own link to the fogs."""
 
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -15,8 +16,11 @@ from edge_agent.lanes import Policy
 from edge_agent.link import FogLink
 from edge_agent.link_counts import LinkCounts
 from edge_agent.loaded import Loaded
-from edge_agent.meter import EnergyMeter
+from edge_agent.meter import EnergyMeter, ProfileMeter
+from edge_agent.partition.choose import Calm, Objective
+from edge_agent.partition.live import LivePartition, LiveSettings
 from edge_agent.sources.frame import Frame
+from headtail.errors import ConfigError
 from headtail.tls import ClientTls, choose_files
 
 
@@ -48,9 +52,11 @@ def open_link(
         outcome: Told what becomes of each request.
         counts: Where to go on counting; None: from zero.
     """
-    plan, _, digest = loaded
+    # Where plans change, any that sends will do to find out whether the fog is the right one.
+    sending = [o.plan for o in loaded.options if not o.plan.is_local]
+    plan = sending[0] if loaded.plan.is_local and sending else loaded.plan
     manifest = plan.manifest
-    tail = Tail(plan.tail_name, manifest.version, plan.wire_specs, manifest.name, digest)
+    tail = Tail(plan.tail_name, manifest.version, plan.wire_specs, manifest.name, loaded.digest)
     tls = client_tls(config)
     clients = [
         FogClient(fog, tail, config.connect_s, tls, config.keepalive_s) for fog in config.fogs
@@ -62,7 +68,33 @@ def open_link(
     link = FogLink(clients, outcome, policy, rng, time.monotonic)
     link.lanes.counts = counts or link.lanes.counts
     link.start()
+    if isinstance(outcome, Agent) and outcome.pilot is not None:
+        outcome.pilot.follow(link)
     return link
+
+
+def open_partition(config: Config, loaded: Loaded, meter: EnergyMeter) -> LivePartition | None:
+    """Return what chooses a bundle's plans while it runs; None where there is one plan.
+
+    Raises:
+        ConfigError: If the objective needs energies, and nothing prices them.
+    """
+    if not loaded.options:
+        return None
+    objective = Objective(
+        config.partition_objective,
+        config.partition_latency_weight,
+        config.partition_max_latency_s or math.inf,
+        config.partition_max_energy_j or math.inf,
+        config.deadline_s,
+    )
+    if objective.needs_energy and not isinstance(meter, ProfileMeter):
+        text = "this objective needs --device-profile and --link-profile"
+        raise ConfigError("--partition-objective", text)
+    calm = Calm(config.partition_margin, config.partition_dwell_s)
+    room = loaded.plan.batch(config.batch) * config.in_flight
+    settings = LiveSettings(objective, calm, config.partition_probe_s, room)
+    return LivePartition(loaded.options, loaded.plan, meter, settings)
 
 
 def client_tls(config: Config) -> ClientTls | None:

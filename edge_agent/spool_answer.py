@@ -9,6 +9,7 @@ import numpy as np
 from edge_agent.agent import Agent
 from edge_agent.config import Config
 from edge_agent.link import FogLink
+from edge_agent.loaded import Loaded
 from edge_agent.meter import open_meter
 from edge_agent.plan import Plan, choose_plan
 from edge_agent.sources.frame import Frame
@@ -71,17 +72,21 @@ class Answerers:
     def __init__(
         self,
         config: Config,
-        loaded: tuple[Plan, Chain, str],
+        loaded: Loaded,
         agent: Agent,
         link: FogLink | None,
         bundles: Bundles,
     ) -> None:
         """Begin with what runs; older bundles are loaded when a window needs them."""
         self._config = config
-        self._plan, self._chain, self._digest = loaded
+        self._loaded = loaded
         self._agent = agent
-        own = self._digest, self._plan.point.index, self._plan.encoding.value
-        self._found = {own: Answerer(agent, self._plan, link)}
+        # Where plans change, the fog in use answers those of all of them.
+        plans = [o.plan for o in loaded.options if not o.plan.compression] or [loaded.plan]
+        self._found = {
+            (loaded.digest, p.point.index, p.encoding.value): Answerer(agent, p, link)
+            for p in (*plans, loaded.plan)
+        }
         self._bundles = bundles
 
     def __call__(self, key: Key) -> Answerer:
@@ -97,8 +102,8 @@ class Answerers:
 
     def _make(self, digest: str, point: int, encoding: str) -> Answerer:
         config = self._config
-        chain = self._chain
-        if digest != self._digest:
+        chain = self._loaded.chain
+        if digest != self._loaded.digest:
             bundle = self._bundles.read(digest, open_trust(config.trust, config.key))
             chain = Chain(bundle, SessionOptions(threads=config.threads))
         plan = choose_plan(chain.manifest, str(point), encoding)

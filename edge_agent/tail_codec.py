@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from edge_agent.lane import Request
 from edge_agent.plan import Plan
 from edge_agent.sources.frame import Frame
+from headtail.compression import PARAMETER as COMPRESSION
+from headtail.compression import compress
 from headtail.errors import DTypeMismatch, ShapeMismatch, TensorInvalid
 from headtail.oip import RAW_INPUT_FIELD, InferResponse, InferWriter, Parameter
 from headtail.segment import Tensors
-from headtail.tensor import OIP_DATATYPES, from_buffer
+from headtail.tensor import OIP_DATATYPES, from_buffer, to_bytes
 from headtail.wire import encode
 
 
@@ -25,12 +27,15 @@ class TailCodec:
         self._wires = [
             (s.name, wire.affine.get(s.name), s.is_batchable) for s in plan.point.activation
         ]
+        fixed: dict[str, Parameter] = {"agent": agent}
+        if plan.compression:
+            fixed[COMPRESSION] = plan.compression
         self._writer = InferWriter(
             plan.tail_name,
             plan.manifest.version,
             plan.wire_specs,
             RAW_INPUT_FIELD,
-            {"agent": agent},
+            fixed,
         )
 
     def request(
@@ -55,7 +60,10 @@ class TailCodec:
         }
         encoding = self._plan.encoding
         arrays = [encode(activation[n], encoding, affine, rows) for n, affine, rows in self._wires]
-        content = self._writer.write(name, parameters, arrays)
+        contents = None
+        if self._plan.compression:
+            contents = [compress(to_bytes(array)) for array in arrays]
+        content = self._writer.write(name, parameters, arrays, contents)
         return Request(name, content, now_s, deadline_s)
 
     def outputs(self, response: InferResponse, windows: int) -> Tensors:

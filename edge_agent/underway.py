@@ -11,6 +11,15 @@ from headtail.segment import Tensors
 
 
 @dataclass(frozen=True, slots=True)
+class Prediction:
+    """What windows were expected to cost when they went on."""
+
+    latency_s: float
+    energy_j: float | None
+    """Of the edge, for one window; None where no profile prices it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Underway:
     """Windows whose head has run, with all that is needed to finish them on the edge."""
 
@@ -22,8 +31,8 @@ class Underway:
     head_s: float
     tx_bytes: int = 0
     """Of the message that carries them; 0 where none was sent."""
-    predicted_s: float | None = None
-    """Latency that was predicted when they went on; None where nothing predicts."""
+    predicted: Prediction | None = None
+    """None where nothing predicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,7 @@ class Results:
         # A compressed activation is smaller than its tensors; the message is all that is known.
         sent_bytes = min(count * self._plan.payload_bytes, work.tx_bytes)
         tx_j = self._meter.tx_j(sent_bytes)
+        predicted = work.predicted
         return [
             Result(
                 sequence=frame.sequence,
@@ -91,7 +101,9 @@ class Results:
                 fallback=finish.fallback,
                 truth=frame.truth,
                 bundle=self._bundle,
-                predicted_s=work.predicted_s,
+                compression=self._plan.compression,
+                predicted_s=None if predicted is None else predicted.latency_s,
+                predicted_j=None if predicted is None else predicted.energy_j,
             )
             for i, (frame, row) in enumerate(zip(work.frames, rows, strict=True))
         ]

@@ -52,7 +52,8 @@ class View:
         return Group(self._title(), self._latency(figures), *self._lines(figures))
 
     def _title(self) -> Text:
-        plan, _, digest = self._now().loaded
+        running = self._now()
+        plan, digest = running.agent.plan, running.loaded.digest
         manifest = plan.manifest
         title = Text()
         title.append(f"{manifest.name} {manifest.version} ", style="bold")

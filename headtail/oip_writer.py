@@ -47,6 +47,7 @@ class InferWriter:
         message_id: str,
         parameters: Mapping[str, Parameter],
         arrays: Sequence[Array],
+        contents: Sequence[Buffer] | None = None,
     ) -> bytes:
         """Return the message's bytes.
 
@@ -54,8 +55,9 @@ class InferWriter:
             message_id: Comes back in the response.
             parameters: Free map of the protocol, beside those of every message.
             arrays: One array per spec, of its dtype.
+            contents: What travels in the place of the arrays' bytes; None: those.
         """
-        return self._write(message_id, parameters, arrays, False)
+        return self._write(message_id, parameters, arrays, False, contents)
 
     def write_stream_response(
         self,
@@ -72,6 +74,7 @@ class InferWriter:
         parameters: Mapping[str, Parameter],
         arrays: Sequence[Array],
         is_stream: bool,
+        contents: Sequence[Buffer] | None = None,
     ) -> bytes:
         kinds: list[int] = []
         values: list[Buffer] = [message_id.encode()]
@@ -79,7 +82,7 @@ class InferWriter:
             kind, content = _value(value)
             kinds.append(kind)
             values.append(content)
-        values += [_content(array) for array in arrays]
+        values += [_content(array) for array in arrays] if contents is None else contents
         sizes, shapes = tuple(map(len, values)), [a.shape for a in arrays]
         key = (is_stream, *parameters, *kinds, *sizes, *shapes)
         frame = self._frames.get(key)

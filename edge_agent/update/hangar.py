@@ -12,7 +12,7 @@ from edge_agent.config import Config
 from edge_agent.loaded import Loaded, load_bundle, warm_up
 from edge_agent.meter import EnergyMeter, open_meter
 from edge_agent.plan import Plan
-from edge_agent.running import Running, open_link
+from edge_agent.running import Running, open_link, open_partition
 from edge_agent.sources.frame import Frame
 from edge_agent.spool import Spool
 from edge_agent.spool_bundles import Bundles
@@ -79,7 +79,9 @@ class Hangar:
         check_suits(before, bundle.manifest)
         config = self.config
         try:
-            loaded = load_bundle(bundle, (config.point, config.encoding), config.threads)
+            is_live = config.partition == "live" and bool(config.fogs)
+            plan = config.point, config.encoding
+            loaded = load_bundle(bundle, plan, config.threads, is_live=is_live)
         except ConfigError as error:
             raise UpdateFailed(Fault.BUNDLE, str(error)) from error
         if not loaded.plan.is_local and not config.fogs:
@@ -123,11 +125,12 @@ class Hangar:
         for page in self.pages:
             page.add_bundle(loaded.plan, loaded.digest, meter)
         agent = self.agent.other(loaded.chain, loaded.plan, meter, loaded.digest)
+        agent.pilot = open_partition(config, loaded, meter)
         return Running(loaded, meter, agent)
 
     def connect(self, running: Running) -> None:
         """Open the link of a bundle, unless it is open or none is needed."""
-        if running.link is not None or running.loaded.plan.is_local:
+        if running.link is not None or not running.loaded.needs_fog:
             return
         counts = next((r.link.lanes.counts for r in self.opened if r.link), None)
         running.link = open_link(self.config, running.loaded, running.agent, counts)

@@ -70,8 +70,8 @@ class Rotation:
 
     def name_active(self) -> tuple[Plan, str]:
         """Return its plan and digest."""
-        plan, _, digest = self.watch.running.loaded
-        return plan, digest
+        loaded = self.watch.running.loaded
+        return loaded.plan, loaded.digest
 
     @property
     def is_trial(self) -> bool:

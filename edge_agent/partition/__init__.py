@@ -1,0 +1,1 @@
+"""Where to cut, decided while the agent runs: what is estimated, predicted and chosen."""

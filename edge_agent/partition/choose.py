@@ -1,0 +1,130 @@
+"""Which option is best under the objective, and when a better one is worth a change."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from edge_agent.partition.predict import Costs, Vector
+
+ObjectiveName = Literal["latency", "edge_energy", "weighted", "deadline"]
+PENALTY = 100.0
+"""Weight of a bound that is broken, per share by which it is."""
+CALM_S, CALM_FACTOR = 20.0, 4.0
+"""Right after a change the margin is this much larger, and the surplus wears off in such a time."""
+DOUBT = 0.5
+"""Standard deviations of a gain that must be left of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What is to be least, and what is to be kept."""
+
+    name: ObjectiveName = "latency"
+    latency_weight: float = 0.5
+    """Of `weighted`: the share of latency, the rest is energy, each as a multiple of the least."""
+    max_latency_s: float = math.inf
+    max_energy_j: float = math.inf
+    deadline_s: float = math.inf
+    """Of `deadline`."""
+
+    @property
+    def needs_energy(self) -> bool:
+        """Whether it can do nothing without profiles."""
+        return self.name != "latency" or self.max_energy_j < math.inf
+
+    def scores(self, costs: Costs) -> Vector:
+        """Return one number an option, the least of them the best; above 0."""
+        latency, energy = costs.latency_s, costs.energy_j
+        max_latency_s = self.max_latency_s
+        if self.name == "latency":
+            scores = latency
+        elif self.name == "weighted":
+            share = self.latency_weight
+            scores = share * latency / latency.min() + (1.0 - share) * energy / _least(energy)
+        else:
+            scores = energy
+            if self.name == "deadline":
+                max_latency_s = min(max_latency_s, self.deadline_s)
+        excess = np.maximum(latency / max_latency_s - 1.0, 0.0)
+        if self.max_energy_j < math.inf:
+            excess = excess + np.maximum(energy / self.max_energy_j - 1.0, 0.0)
+        return scores + PENALTY * excess * float(scores.max())
+
+
+@dataclass(frozen=True, slots=True)
+class Calm:
+    """How reluctant the choice is."""
+
+    margin: float = 0.02
+    """Least gain of a change, as a share of the score."""
+    dwell_s: float = 1.0
+    """Shortest stay."""
+
+
+class Chooser:
+    """Holds the option in use, and leaves it only for one that is better beyond doubt."""
+
+    def __init__(self, first: int, calm: Calm) -> None:
+        """Begin with option `first`."""
+        self.current = first
+        self._calm = calm
+        self._since_s = -math.inf
+        self._has_jumped = True
+
+    def jumped(self) -> None:
+        """Note that link or device have changed: the option in use is no better than others."""
+        self._has_jumped = True
+
+    def choose(self, scores: Vector, doubts: Callable[[], Vector], now_s: float) -> bool:
+        """Take the best option where that is worth a change; return whether it was.
+
+        Args:
+            scores: Of every option, the least the best; infinite where one may not be used.
+            doubts: Returns the standard deviation of the difference between the score of the
+                option in use and that of each; asked only where a change may be worth it.
+            now_s: Monotonic seconds.
+        """
+        mine = float(scores[self.current])
+        if not math.isfinite(mine):
+            return self._turn(int(np.argmin(scores)), now_s)
+        stayed_s = now_s - self._since_s
+        if stayed_s < self._calm.dwell_s and not self._has_jumped:
+            return False
+        worth = mine - scores - self._needed(mine, stayed_s)
+        if worth.max() <= 0.0:
+            return False
+        worth -= DOUBT * doubts()
+        worth[self.current] = 0.0
+        best = int(np.argmax(worth))
+        return bool(worth[best] > 0.0) and self._turn(best, now_s)
+
+    def is_open(self, scores: Vector, doubts: Vector) -> bool:
+        """Return whether more knowledge could change the choice."""
+        mine = float(scores[self.current])
+        if not math.isfinite(mine):
+            return True
+        hopes = scores - doubts
+        hopes[self.current] = mine
+        return bool(hopes.min() < (1.0 - self._calm.margin) * mine)
+
+    def _needed(self, mine: float, stayed_s: float) -> float:
+        """Return the least gain of a change."""
+        fresh = 0.0 if self._has_jumped else CALM_FACTOR * math.exp(-stayed_s / CALM_S)
+        return self._calm.margin * (1.0 + fresh) * mine
+
+    def _turn(self, option: int, now_s: float) -> bool:
+        if option == self.current:
+            return False
+        self.current = option
+        self._since_s = now_s
+        self._has_jumped = False
+        return True
+
+
+def _least(values: Vector) -> float:
+    """Return the least value above zero, or 1 where there is none."""
+    positive = values[values > 0.0]
+    return float(positive.min()) if len(positive) else 1.0

@@ -1,0 +1,347 @@
+"""The partition point chosen while the agent runs: estimates in, predictions, a choice out.
+
+Several threads meet here: the run's thread asks for plans and sends, readers bring answers, gRPC's
+own thread brings what probes found. Each call holds the lock for microseconds.
+"""
+
+import logging
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge_agent.lane import Lane
+from edge_agent.link import FogLink
+from edge_agent.meter import EnergyMeter
+from edge_agent.partition.choose import Calm, Chooser, Objective
+from edge_agent.partition.device import DeviceEstimate
+from edge_agent.partition.fog_estimate import FogEstimate
+from edge_agent.partition.offer import Option
+from edge_agent.partition.predict import FRAMING_BYTES, Costs, Estimates, Predictor, Vector
+from edge_agent.partition.probing import Call, Probing
+from edge_agent.partition.uplink import Uplink
+from edge_agent.plan import Plan
+from edge_agent.underway import Finish, Prediction, Underway
+
+log = logging.getLogger(__name__)
+
+DECIDE_S = 0.1
+"""Least time between two decisions, unless something has jumped."""
+EXPLORE_S = 30.0
+"""Least time between two windows that are sent only to hear how the fog does."""
+EXPLORE_RATIO = 3.0
+"""Such a window may be predicted to cost so many times what the others cost."""
+REASONS = ("start", "link", "device", "fog", "drift", "explore", "unserved")
+"""Why the plan changes: what has jumped before, none of it, or to hear of the fog."""
+LATE = ("deadline",)
+"""Fallbacks that say how slow the link is, at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSettings:
+    """How a plan is chosen."""
+
+    objective: Objective = field(default_factory=Objective)
+    calm: Calm = field(default_factory=Calm)
+    probe_s: float = 1.0
+    """Least time between two empty calls to an idle fog."""
+    room: int = 1
+    """Windows that may be under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What stands behind the choice at one moment."""
+
+    estimates: Estimates
+    costs: Costs
+    scores: Vector
+    current: int
+
+
+class LivePartition:
+    """Chooses the plan of each window; an agent's pilot."""
+
+    def __init__(
+        self,
+        options: Sequence[Option],
+        first: Plan,
+        meter: EnergyMeter,
+        settings: LiveSettings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin with a plan.
+
+        Args:
+            options: Measured.
+            first: In use until there is reason for another; one of the options.
+            meter: Prices them.
+            settings: How to choose.
+            clock: Monotonic seconds.
+        """
+        self.predictor = Predictor(options, meter)
+        self._settings = settings
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._link: FogLink | None = None
+        self._lane: Lane | None = None
+        self._index = {o.plan.key: i for i, o in enumerate(options)}
+        self._chooser = Chooser(self._index[first.key], settings.calm)
+        self._is_served = np.ones(len(options), bool)
+        points = {o.plan.point.index: o.tail_s for o in options}
+        self.uplink, self.device, self.fog = Uplink(), DeviceEstimate(), FogEstimate(points)
+        self.probing = Probing(settings.probe_s)
+        self.switches: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
+        self._reason = "start"
+        self._decided_s = self._asked_s = self._explored_s = -math.inf
+        self._state = self._predict()
+
+    @property
+    def plan(self) -> Plan:
+        """The plan in use."""
+        return self.predictor.options[self._chooser.current].plan
+
+    def state(self) -> State:
+        """Return what would be decided from now."""
+        with self._lock:
+            return self._predict()
+
+    def next_plan(self, waited_s: float) -> Plan:
+        """Return the plan of the next windows; see `edge_agent.pilot`."""
+        now_s = self._clock()
+        self._look_at_link()
+        with self._lock:
+            if self._asked_s > -math.inf:
+                self.device.came(max(0.0, now_s - self._asked_s - waited_s))
+            self._asked_s = now_s
+            if now_s - self._decided_s >= DECIDE_S or self._reason:
+                explored = self._decide(now_s)
+                if explored is not None:
+                    return self.predictor.options[explored].plan
+            return self.plan
+
+    def sent(self, work: Underway, sent_s: float) -> Prediction:
+        """Take note of a message; see `edge_agent.pilot`."""
+        i, count = self._index[work.plan.key], len(work.frames)
+        bits = _bits(work)
+        with self._lock:
+            waits_s = self.uplink.sent(bits, sent_s)
+            e = self._state.estimates
+            here_s = count * (self.predictor.head_s[i] + self.predictor.encode_s[i]) * e.head_ratio
+            moving_s = bits * self.uplink.estimate.seconds_per_bit
+            fog_s = self.fog.queue_s + self.fog.tail_s(work.plan.point.index)
+            way_s = self.uplink.estimate.round_trip_s + moving_s
+        return self._prediction(i, float(here_s + waits_s + way_s + fog_s + e.overhead_s))
+
+    def predict_here(self, work: Underway) -> Prediction:
+        """Predict windows that are finished on the edge; see `edge_agent.pilot`."""
+        i = self._index[work.plan.key]
+        head_s = self.predictor.head_s[i] + self.predictor.tail_s[i]
+        return self._prediction(i, float(len(work.frames) * head_s * self.device.head_ratio))
+
+    def answered(self, work: Underway, sent_s: float, received_s: float, finish: Finish) -> None:
+        """Take note of the fog's answer; see `edge_agent.pilot`."""
+        queue_s = finish.queue_s or 0.0
+        with self._lock:
+            self._observe_head(work, received_s)
+            arrived_s = received_s - queue_s - finish.tail_s
+            if self.uplink.answered(_bits(work), sent_s, arrived_s, received_s):
+                self._jumped("link")
+            point = work.plan.point.index
+            if self.fog.observe(point, finish.tail_s, queue_s, received_s):
+                self._jumped("fog")
+            i = self._index[work.plan.key]
+            here_s = self.predictor.encode_s[i] * self.device.head_ratio
+            all_s = finish.stop_s - work.arrived_s
+            self.device.spent(all_s - work.head_s - here_s - (received_s - sent_s))
+        self.probe(received_s)
+
+    def finished_here(self, work: Underway, finish: Finish) -> None:
+        """Take note of windows that were finished on the edge; see `edge_agent.pilot`."""
+        now_s = finish.stop_s
+        with self._lock:
+            self._observe_head(work, now_s)
+            if finish.fallback is not None:
+                self.fog.failed()
+            if work.tx_bytes:
+                waited_s = 0.0
+                if finish.fallback in LATE:
+                    waited_s = now_s - finish.tail_s - work.arrived_s - work.head_s
+                if self.uplink.failed(_bits(work), waited_s, now_s):
+                    self._jumped("link")
+        self.probe(now_s)
+
+    def probe(self, now_s: float) -> None:
+        """Call the fog where it is idle and that could tell something that matters."""
+        with self._lock:
+            if self.uplink.messages:
+                return
+            padding = self.probing.wanted(
+                now_s, self.uplink.estimate, self.device.interval_s, self._is_idle, self._is_open
+            )
+        if padding is not None:
+            self.probing.call(padding, self._probed)
+
+    def follow(self, link: FogLink) -> None:
+        """Send over this link from now on."""
+        self._link = link
+
+    def _look_at_link(self) -> None:
+        """Take note where another stream is in use."""
+        lane = None if self._link is None else self._link.lanes.active
+        if lane is not None and lane is not self._lane:
+            self._lane = lane
+            stream = lane.stream
+            self.connected(
+                lambda p: stream.serves(p.tail_name) and (stream.is_ours or not p.compression),
+                stream.ping,
+            )
+
+    def connected(self, serves: Callable[[Plan], bool], ping: Call) -> None:
+        """Take note of another stream to a fog.
+
+        Args:
+            serves: Whether it answers what a plan sends.
+            ping: Calls it.
+        """
+        plans = [o.plan for o in self.predictor.options]
+        is_served = [p.is_local or serves(p) for p in plans]
+        self.probing.connect(ping)
+        with self._lock:
+            self._is_served = np.array(is_served)
+            self.uplink.reset()
+            self.fog.forget()
+            self._jumped("link")
+        self.probe(self._clock())
+
+    def _prediction(self, option: int, latency_s: float) -> Prediction:
+        energy_j = float(self._state.costs.energy_j[option])
+        return Prediction(latency_s, None if math.isnan(energy_j) else energy_j)
+
+    def _probed(self, padding_bytes: int, took_s: float | None) -> None:
+        if took_s is None:
+            return
+        now_s = self._clock()
+        with self._lock:
+            if self.uplink.probed(padding_bytes, took_s, now_s):
+                self._jumped("link")
+        self.probe(now_s)
+
+    def _is_idle(self) -> bool:
+        """Whether nothing that is sent tells of the link."""
+        return not self.predictor.is_sent[self._chooser.current]
+
+    def _is_open(self) -> bool:
+        """Whether to know more of the link could change the choice."""
+        state = self._state
+        return self._chooser.is_open(state.scores, self._link_doubts(state))
+
+    def _observe_head(self, work: Underway, now_s: float) -> None:
+        i = self._index.get(work.plan.key)
+        if i is None:
+            return
+        per_window_s = work.head_s / len(work.frames)
+        if self.device.observe(float(self.predictor.head_s[i]), per_window_s, now_s):
+            self._jumped("device")
+
+    def _jumped(self, what: str) -> None:
+        self._reason = what
+        self._chooser.jumped()
+        if what == "link":
+            self.probing.again()
+
+    def _decide(self, now_s: float) -> int | None:
+        """Choose; return an option for the next windows alone, where one is to be tried."""
+        self._decided_s = now_s
+        if not self.uplink.estimate.samples:
+            return None
+        reason, self._reason = self._reason, ""
+        self.uplink.estimate.age(now_s)
+        state = self._state = self._predict()
+        before = self._chooser.current
+        if self._chooser.choose(state.scores, lambda: self._doubts(state, now_s), now_s):
+            self._note(before, reason or "drift")
+            self._state = self._predict()
+            return None
+        return self._explore(state, now_s)
+
+    def _note(self, before: int, reason: str) -> None:
+        """Count and log a change of plan."""
+        if not self._is_served[before]:
+            reason = "unserved"
+        self.switches[reason] += 1
+        was, now = (self.predictor.options[i].plan for i in (before, self._chooser.current))
+        log.info("plan changed: %s to %s (%s)", was.label, now.label, reason)
+
+    def _explore(self, state: State, now_s: float) -> int | None:
+        """Return an option worth a window, where all run here and the fog is long unheard of."""
+        if not self._is_idle() or now_s - self._explored_s < EXPLORE_S:
+            return None
+        if not self.uplink.estimate.samples or not self.predictor.is_sent.any():
+            return None
+        mine = state.scores[self._chooser.current]
+        hopes = np.where(self._is_served & (self.predictor.is_sent > 0), state.scores, np.inf)
+        hopes = np.maximum(0.0, hopes - self._fog_doubts(state, now_s))
+        best = int(np.argmin(np.where(state.scores <= EXPLORE_RATIO * mine, hopes, np.inf)))
+        if not math.isfinite(hopes[best]) or hopes[best] >= mine:
+            return None
+        if state.scores[best] > EXPLORE_RATIO * mine:
+            return None
+        self._explored_s = now_s
+        self.switches["explore"] += 1
+        return best
+
+    def _predict(self, **changes: float) -> State:
+        """Predict every option from the estimates as they are, or with some changed."""
+        link, device, fog = self.uplink.estimate, self.device, self.fog
+        factor = changes.get("fog", 1.0)
+        estimates = Estimates(
+            link.round_trip_s * changes.get("round_trip", 1.0),
+            link.seconds_per_bit * changes.get("bit", 1.0),
+            fog.queue_s * factor,
+            device.head_ratio * changes.get("head", 1.0),
+            fog.tail_ratio * factor,
+            device.overhead_s,
+            fog.failed_ratio,
+            device.interval_s,
+            self._settings.room,
+        )
+        tails = [fog.tail_s(o.plan.point.index) * factor for o in self.predictor.options]
+        costs = self.predictor.predict(estimates, np.array(tails))
+        scores = self._settings.objective.scores(costs)
+        scores = np.where(self._is_served, scores, np.inf)
+        return State(estimates, costs, scores, self._chooser.current)
+
+    def _doubts(self, state: State, now_s: float) -> Vector:
+        """Return the standard deviation of each option's score less that of the one in use."""
+        head = self._difference(state, head=math.exp(self.device.doubt))
+        link, fog = self._link_doubts(state), self._fog_doubts(state, now_s)
+        return np.sqrt(link**2 + head**2 + fog**2)
+
+    def _link_doubts(self, state: State) -> Vector:
+        aa, ab, bb = self.uplink.estimate.covariance
+        first, mixed = math.sqrt(aa), ab / math.sqrt(aa)
+        second = math.sqrt(max(0.0, bb - mixed * mixed))
+        # Towards the better: that is what there is to hope for, and logarithms are not symmetric.
+        along = self._difference(state, round_trip=math.exp(-first), bit=math.exp(-mixed))
+        across = self._difference(state, bit=math.exp(-second))
+        return np.sqrt(along**2 + across**2)
+
+    def _fog_doubts(self, state: State, now_s: float) -> Vector:
+        return self._difference(state, fog=math.exp(-self.fog.doubt(now_s)))
+
+    def _difference(self, state: State, **changes: float) -> Vector:
+        """Return by how much scores move against that of the option in use."""
+        moved = self._predict(**changes).scores
+        np.subtract(moved, state.scores, out=moved, where=self._is_served)
+        moved[~self._is_served] = 0.0
+        difference: Vector = np.abs(moved - moved[state.current])
+        return difference
+
+
+def _bits(work: Underway) -> float:
+    return 8.0 * (work.tx_bytes + FRAMING_BYTES)

@@ -1,0 +1,91 @@
+"""Rare empty calls to a fog that is idle: when, and how large."""
+
+import math
+from collections.abc import Callable
+
+from edge_agent.partition.link_estimate import LinkEstimate
+
+Call = Callable[[int, Callable[[float | None], None]], bool]
+"""Calls the fog with so many bytes more than none, and tells how many seconds that took, or None;
+returns whether it could be called."""
+MAX_PADDING_BYTES = 8 << 10
+WAY_RATIO = 0.5
+"""A probe may take so much longer than an empty one: what it says of the rate can then be seen."""
+INTERVAL_RATIO = 0.2
+"""Nor may it take more of the time between two windows."""
+FIRST = 3
+"""Probes that may follow one another without a pause: the first says how large the next may be."""
+
+
+class Probing:
+    """Decides on probes and has them made; no more than one is under way."""
+
+    def __init__(self, probe_s: float) -> None:
+        """Begin; `probe_s` is the least time between two, in seconds."""
+        self._probe_s = probe_s
+        self._call: Call | None = None
+        self._last_s = -math.inf
+        self._samples = -1
+        self._left = FIRST
+        self._is_under_way = False
+        self.made = 0
+        """Probes that were answered."""
+
+    def connect(self, call: Call) -> None:
+        """Call so from now on."""
+        self._call = call
+        self._left = FIRST
+
+    def again(self) -> None:
+        """Allow a few probes without a pause: something has jumped."""
+        self._left = FIRST
+
+    def wanted(
+        self,
+        now_s: float,
+        estimate: LinkEstimate,
+        interval_s: float,
+        is_idle: Callable[[], bool],
+        is_open: Callable[[], bool],
+    ) -> int | None:
+        """Return how many bytes to send with a probe now; None: there shall be none.
+
+        Args:
+            now_s: Now.
+            estimate: Of the link.
+            interval_s: Between two windows.
+            is_idle: Whether no window goes to the fog at present.
+            is_open: Whether to know more could change the choice.
+        """
+        if self._call is None or self._is_under_way:
+            return None
+        if self._left <= 0 and now_s - self._last_s < self._probe_s:
+            return None
+        if not estimate.samples:
+            padding = 0
+        elif is_idle() or is_open():
+            padding = _padding(estimate, interval_s)
+        else:
+            return None
+        self._last_s = now_s
+        self._left -= 1
+        self._is_under_way = True
+        return padding
+
+    def call(self, padding_bytes: int, probed: Callable[[int, float | None], None]) -> None:
+        """Make a probe; `probed` is told its size and how long it took."""
+
+        def done(took_s: float | None) -> None:
+            self._is_under_way = False
+            self.made += took_s is not None
+            probed(padding_bytes, took_s)
+
+        call = self._call
+        if call is None or not call(padding_bytes, done):
+            self._is_under_way = False
+
+
+def _padding(estimate: LinkEstimate, interval_s: float) -> int:
+    """Return how many bytes show the rate without standing in a window's way."""
+    longer_s = min(WAY_RATIO * estimate.round_trip_s, INTERVAL_RATIO * interval_s)
+    return int(min(MAX_PADDING_BYTES, longer_s / estimate.seconds_per_bit / 8.0))

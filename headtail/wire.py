@@ -17,16 +17,15 @@ from types import MappingProxyType
 import msgspec
 import numpy as np
 
+from headtail.half import from_half, to_half
 from headtail.tensor import Array, TensorSpec
 
 INT8_MIN, INT8_MAX = -128, 127
 INT4_MIN, INT4_MAX = -8, 7
-# Arrays without axes: the quickest operands that NumPy takes.
-_LOWEST_8, _HIGHEST_8 = np.array(INT8_MIN, np.float32), np.array(INT8_MAX, np.float32)
-_LOWEST_4, _HIGHEST_4 = np.array(INT4_MIN, np.float32), np.array(INT4_MAX, np.float32)
 _NIBBLES, _NIBBLE_BITS = np.array(0x0F0F, np.uint16), np.array(4, np.uint16)
 _PAIR, _FLOAT32 = np.dtype("<u2"), np.dtype(np.float32)  # a pair's first value in the low byte
 _TABLE_VALUES = 1024  # up to here looking values up costs less than working them out (measured)
+_BLOCK_VALUES = 1 << 14  # cut off at once
 # Keyed by the two numbers: they hash faster than the record.
 _AFFINES = 256  # tables kept, of 1 or 2 KiB each; more only means that they are made again
 
@@ -126,12 +125,11 @@ def encode(
     if array.dtype != np.float32 or encoding is Encoding.FLOAT32:
         return array
     if encoding is Encoding.FLOAT16:
-        limit = np.finfo(np.float16).max
-        return np.clip(array, -limit, limit).astype(np.float16)
+        return to_half(array)
     assert affine is not None, "the manifest reader demands an affine"
     if encoding is Encoding.INT8:
-        return _stored(array, affine, _LOWEST_8, _HIGHEST_8)
-    return _pack(_stored(array, affine, _LOWEST_4, _HIGHEST_4), is_batchable)
+        return _stored(array, affine, INT8_MIN, INT8_MAX)
+    return _pack(_stored(array, affine, INT4_MIN, INT4_MAX), is_batchable)
 
 
 def decode(array: Array, spec: TensorSpec, affine: Affine | None = None) -> Array:
@@ -146,7 +144,7 @@ def decode(array: Array, spec: TensorSpec, affine: Affine | None = None) -> Arra
     if spec.dtype != "float32" or kind == "f":
         return array
     if kind == "e":
-        return array.astype(np.float32)
+        return from_half(array)
     assert affine is not None, "the manifest reader demands an affine"
     if kind == "B":
         return _unpack(array, spec, affine)
@@ -155,16 +153,28 @@ def decode(array: Array, spec: TensorSpec, affine: Affine | None = None) -> Arra
     return _real(array, affine)
 
 
-def _stored(array: Array, affine: Affine, lowest: Array, highest: Array) -> Array:
+def _stored(array: Array, affine: Affine, least: int, largest: int) -> Array:
     inverse, zero_point = _scaling(affine.scale, affine.zero_point)
     # Without `out` an array without axes becomes a scalar.
     scaled = np.multiply(array, inverse, out=np.empty(array.shape, np.float32))
     np.add(scaled, zero_point, out=scaled)
     np.rint(scaled, out=scaled)
+    if scaled.size <= _TABLE_VALUES:
+        _cut_off(scaled, *_ends(least, largest, 0))
+    else:
+        # NumPy takes one number as the limit of many values ten times as slowly as an array.
+        lowest, highest = _ends(least, largest, _BLOCK_VALUES)
+        flat = scaled.reshape(-1)
+        for start in range(0, flat.size, _BLOCK_VALUES):
+            part = flat[start : start + _BLOCK_VALUES]
+            _cut_off(part, lowest[: part.size], highest[: part.size])
+    return scaled.astype(np.int8)
+
+
+def _cut_off(scaled: Array, lowest: Array, highest: Array) -> None:
     # np.clip does the same in more calls.
     np.maximum(scaled, lowest, out=scaled)
     np.minimum(scaled, highest, out=scaled)
-    return scaled.astype(np.int8)
 
 
 def _pack(stored: Array, is_batchable: bool) -> Array:
@@ -208,6 +218,13 @@ def _real(array: Array, affine: Affine) -> Array:
 def _table(scale: float, zero_point: int) -> Array:
     """Return the real value of each int8; the negative ones are counted from the end."""
     return _real(np.arange(256, dtype=np.uint8).view(np.int8), Affine(scale, zero_point))
+
+
+@lru_cache(4)
+def _ends(least: int, largest: int, values: int) -> tuple[Array, Array]:
+    """Return the ends of a stored range, repeated; for no values without axes, which is quick."""
+    shape = (values,) if values else ()
+    return np.full(shape, least, np.float32), np.full(shape, largest, np.float32)
 
 
 @lru_cache(_AFFINES)

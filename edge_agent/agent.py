@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from edge_agent.course import Courses
 from edge_agent.guard import Begin, Guard, Keep
@@ -30,6 +31,9 @@ from headtail.errors import (
 from headtail.oip import InferResponse
 from headtail.segment import Chain, Tensors
 
+if TYPE_CHECKING:
+    from edge_agent.traces import Traces
+
 log = logging.getLogger(__name__)
 
 FALLBACK_REASONS = {
@@ -55,6 +59,8 @@ class Settings:
     """Digest that results name, where it is not the one of the sink."""
     ends_refused: bool = True
     """Whether the run ends where every fog refuses the bundle; False: another may come."""
+    traces: "Traces | None" = None
+    """Makes spans of the windows, where something is traced."""
 
 
 class Agent:
@@ -263,6 +269,8 @@ class Agent:
         if not link.is_up:
             self._finish_here(work, FogUnavailable("", "away"))
             return
+        if self._settings.traces is not None:
+            work = self._settings.traces.sent(work)
         request = self._request(work)
         work = replace(work, tx_bytes=len(request.content))
         if self.pilot is not None:
@@ -277,7 +285,8 @@ class Agent:
         now_s = self._clock()
         deadline_s = work.arrived_s + self._settings.deadline_s
         codec = self._courses.of(work.plan).codec
-        return codec.request(work.frames, work.activation, now_s, deadline_s)
+        more = None if work.trace is None else work.trace.parameters
+        return codec.request(work.frames, work.activation, now_s, deadline_s, more)
 
     def _finish_here(self, work: Underway, error: RemoteError | None) -> None:
         """Run the rest of the chain; on any thread."""
@@ -305,5 +314,7 @@ class Agent:
 
     def _deliver(self, work: Underway, outputs: Tensors, finish: Finish) -> None:
         """Hand the results over, unless the guard takes their windows."""
+        if self._settings.traces is not None:
+            self._settings.traces.finished(work, finish)
         if self.guard is None or self.guard.allow(work, outputs, finish):
             self._writer.add(self._courses.of(work.plan).results.of(work, outputs, finish))

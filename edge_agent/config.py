@@ -131,6 +131,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     capture_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     """Share of the windows whose inputs are sent to the fog for its sample, where it captures any;
     0 sends none. At partition point 0 in float32 requests bring the inputs anyway."""
+    trace_endpoint: str = ""
+    """URL of an OpenTelemetry collector; empty: that of OTEL_EXPORTER_OTLP_ENDPOINT, or none."""
+    trace_protocol: Literal["", "grpc", "http/protobuf"] = ""
+    """How it is spoken to; empty: as OTEL_EXPORTER_OTLP_PROTOCOL says, or grpc."""
+    trace_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    """Share of the windows that is traced; 1: all, or as OTEL_TRACES_SAMPLER says."""
     view: Literal["auto", "off"] = "auto"
     """The live view: auto shows it where standard output is a terminal and not the sink."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -94,6 +94,9 @@ def _add_where(run: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--metrics", metavar="HOST:PORT", help="serve a Prometheus page")
     group.add_argument("--agent", metavar="NAME", help="name to the fog; default: the host's")
+    group.add_argument("--trace-endpoint", metavar="URL", help="collector of traces; none")
+    group.add_argument("--trace-protocol", choices=("grpc", "http/protobuf"), help="spoken to it")
+    group.add_argument("--trace-ratio", type=float, metavar="R", help="windows that are traced; 1")
     group.add_argument(
         "--capture-ratio", type=float, metavar="R", help="windows sent for the fog's sample; 0"
     )

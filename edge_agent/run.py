@@ -1,6 +1,7 @@
 """One run of the agent: everything opened and checked, then the loop, then everything closed."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -34,9 +35,11 @@ from headtail.bundle import Bundle, Manifest, read_bundle
 from headtail.errors import ConfigError
 from headtail.systemd import Notifier
 from headtail.tls import check_plaintext
+from headtail.tracing import Tracing, open_tracer
 
 if TYPE_CHECKING:
     from edge_agent.metrics import Metrics
+    from edge_agent.traces import Traces
     from edge_agent.update.session import Updates
 
 log = logging.getLogger(__name__)
@@ -125,6 +128,7 @@ def _run(config: Config, loaded: Loaded, frame: _Frame) -> None:
         config.deadline_s,
         bundle=digest,
         ends_refused=updates is None,
+        traces=_open_traces(config, stack),
     )
     agent = Agent(loaded.chain, plan, meter, writer, stop, settings)
     link = _set_out(config, loaded, meter, agent, stack)
@@ -166,6 +170,19 @@ def _set_out(
     link = open_link(config, loaded, agent)
     stack.callback(link.close)
     return link
+
+
+def _open_traces(config: Config, stack: ExitStack) -> "Traces | None":
+    """Return what makes spans of windows, where something is to be traced."""
+    settings = Tracing(config.trace_endpoint, config.trace_protocol, config.trace_ratio)
+    instance = config.agent_name or os.uname().nodename
+    tracer = open_tracer(settings, "edge-agent", instance, os.environ)
+    if tracer is None:
+        return None
+    from edge_agent.traces import Traces
+
+    stack.callback(tracer.close)
+    return Traces(tracer, config.agent_name)
 
 
 def _with_capture(

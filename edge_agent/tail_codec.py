@@ -1,6 +1,6 @@
 """What the tail is asked and what it answers, as messages of the Open Inference Protocol."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edge_agent.lane import Request
 from edge_agent.plan import Plan
@@ -39,7 +39,12 @@ class TailCodec:
         )
 
     def request(
-        self, frames: Sequence[Frame], activation: Tensors, now_s: float, deadline_s: float
+        self,
+        frames: Sequence[Frame],
+        activation: Tensors,
+        now_s: float,
+        deadline_s: float,
+        more: Mapping[str, Parameter] | None = None,
     ) -> Request:
         """Return the message that asks for the outputs of `frames`.
 
@@ -49,6 +54,7 @@ class TailCodec:
             now_s: Now, on the holder's monotonic clock.
             deadline_s: Until when the answer is wanted, on the same clock; the wire carries the
                 milliseconds that remain.
+            more: Parameters of the request beside its own.
         """
         sequences = [str(f.sequence) for f in frames]
         name = f"{self._agent}/{sequences[0]}"
@@ -58,6 +64,8 @@ class TailCodec:
             # From any origin: the fog compares how late windows come with how late others came.
             "sent_ms": int(1e3 * now_s),
         }
+        if more:
+            parameters |= more
         encoding = self._plan.encoding
         arrays = [encode(activation[n], encoding, affine, rows) for n, affine, rows in self._wires]
         contents = None

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edge_agent.meter import EnergyMeter
 from edge_agent.plan import Plan
 from edge_agent.result import Result, Where
 from edge_agent.sources.frame import Frame
 from headtail.segment import Tensors
+
+if TYPE_CHECKING:
+    from edge_agent.traces import WindowTrace
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class Underway:
     """Of the message that carries them; 0 where none was sent."""
     predicted: Prediction | None = None
     """None where nothing predicts."""
+    trace: "WindowTrace | None" = None
+    """None where nothing is traced, or nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class OtlpTracer:
         if not environment.get("OTEL_SERVICE_NAME"):
             described[SERVICE_NAME] = service
         sampler = None
-        if settings.ratio is not None:
+        if settings.ratio < 1:
             sampler = ParentBased(TraceIdRatioBased(settings.ratio))
         self._exporter = _Reporting(_exporter(settings, environment))
         self._provider = TracerProvider(

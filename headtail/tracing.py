@@ -61,9 +61,9 @@ class Tracing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     OTEL_EXPORTER_OTLP_ENDPOINT, and without it nothing is traced."""
     protocol: Literal["", "grpc", "http/protobuf"] = ""
     """How it is spoken to; empty means OTEL_EXPORTER_OTLP_PROTOCOL, and without it grpc."""
-    ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    """Share of the traces begun here that is recorded; none means OTEL_TRACES_SAMPLER, and without
-    it all. A request that brings a context follows that."""
+    ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    """Share of the traces begun here that is recorded; 1 leaves it to OTEL_TRACES_SAMPLER, and
+    without that all are. A request that brings a context follows that."""
 
 
 class Span(Protocol):

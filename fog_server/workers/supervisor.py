@@ -139,7 +139,6 @@ class Supervisor:
             listen=self.address,
             health=self.health_address,
             metrics="",
-            workers=1,
             inference=inference,
         )
         return lambda number: Begin(own, number, watchdog_s)

@@ -75,7 +75,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def serve(config: Config) -> None:
     """Serve until told to stop, then drain."""
-
     if config.workers > 1:
         from fog_server.workers.supervisor import Supervisor
 

@@ -49,8 +49,20 @@ test-runtime: .venv-runtime/.ready  ## Edge and fog alone, in an environment wit
 test-arm64: setup  ## The edge agent in an emulated 64-bit ARM user land (root, ten minutes)
 	deploy/arm64/run-in-userland.sh -s -q
 
-bench: setup  ## Speed and size, as ratios within one run
-	$(BIN)/pytest -m bench -s -q tests/benchmarks
+bench: setup  ## Fog and agent against the floors, ten minutes: docs/benchmarks
+	$(BIN)/python tests/benchmarks/bench.py
+	$(BIN)/pytest -m bench -s -q tests/benchmarks/test_programs.py tests/benchmarks/test_stream.py \
+	  tests/benchmarks/test_spool.py
+
+bench-peers: setup  ## Fog against Triton, MLServer and KServe, a quarter of an hour: docs/benchmarks
+	$(BIN)/python tests/benchmarks/bench_peers.py
+
+bench-training: setup  ## Time and energy of training: our trainers, the frozen prefix, images
+	$(BIN)/pytest -m bench -s -q tests/benchmarks/test_trainer.py \
+	  tests/benchmarks/test_frozen_prefix.py tests/benchmarks/test_images.py
+
+regret: setup  ## The live choice against every fixed plan on 60 emulated links (20 minutes)
+	$(BIN)/python tests/regret/regret.py
 
 chaos: setup  ## Kills, a bad network, malformed messages, full disks: prints what it counted
 	$(BIN)/python tests/chaos/disk.py
@@ -64,4 +76,4 @@ soak: setup  ## Half an hour of load: memory, descriptors and threads over time
 demo: setup  ## Optimise, cut, serve, stream and measure on this machine
 	$(BIN)/python deploy/demo.py
 
-.PHONY: help setup lock proto check test test-all test-runtime test-arm64 bench chaos soak demo
+.PHONY: help setup lock proto check test test-all test-runtime test-arm64 bench bench-peers bench-training chaos soak regret demo

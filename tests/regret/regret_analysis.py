@@ -28,6 +28,19 @@ class Fixed(msgspec.Struct, frozen=True):
     """Why it was left early; empty where it was measured to the end."""
 
 
+class Prediction(msgspec.Struct, frozen=True):
+    """Latencies of windows after settling as they were predicted and observed, in seconds."""
+
+    predicted_s: float
+    """Mean."""
+    observed_s: float
+    """Mean."""
+    error: float
+    """Mean of |predicted - observed| / observed."""
+    bias: float
+    """The same mean, signed."""
+
+
 class Phase(msgspec.Struct, frozen=True):
     """What a live run did from its start, or from a step of its link, on."""
 
@@ -45,8 +58,8 @@ class Phase(msgspec.Struct, frozen=True):
     """Of plan, after settling, where nothing had changed."""
     shares: dict[str, float]
     """Of the windows after settling, by plan."""
-    errors: tuple[float, ...]
-    """Of the prediction of each window after settling, relative to what was observed, signed."""
+    prediction: "Prediction | None"
+    """None where nothing was predicted."""
 
     @property
     def regret(self) -> float:
@@ -101,15 +114,24 @@ def switches(plans: Sequence[PlanKey]) -> int:
     return sum(a != b for a, b in itertools.pairwise(plans))
 
 
-def prediction_errors(windows: Sequence[Window]) -> tuple[float, ...]:
-    """Return (predicted - observed) / observed of the latency of each window that has both.
+def judge_prediction(windows: Sequence[Window]) -> Prediction | None:
+    """Return how well the latencies of windows were predicted; None where none was.
 
     A window that came back from its fog to the edge was predicted for another way: it is left out.
     """
-    return tuple(
-        (w.predicted_s - w.latency_s) / w.latency_s
+    pairs = [
+        (w.predicted_s, w.latency_s)
         for w in windows
         if w.predicted_s is not None and w.fallback is None
+    ]
+    if not pairs:
+        return None
+    errors = [(predicted - observed) / observed for predicted, observed in pairs]
+    return Prediction(
+        predicted_s=mean([p for p, _ in pairs]),
+        observed_s=mean([o for _, o in pairs]),
+        error=mean([abs(e) for e in errors]),
+        bias=mean(errors),
     )
 
 
@@ -143,5 +165,5 @@ def judge_phase(
         settled_after=settled_after([w.plan for w in windows], good_plans(fixed, objective)),
         switches=switches(plans),
         shares={name: names.count(name) / len(names) for name in sorted(set(names))},
-        errors=prediction_errors(after),
+        prediction=judge_prediction(after),
     )

@@ -1,33 +1,37 @@
 """One run of an agent over one link: closed loop, one window in flight, every window recorded."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 import edge_agent.loaded
 from edge_agent.agent import Agent, Settings
-from edge_agent.config import Config
+from edge_agent.config import Config, read_config
 from edge_agent.loaded import Loaded, load_bundle
 from edge_agent.meter import open_meter
+from edge_agent.partition.offer import Option
+from edge_agent.plan import AUTO, Plan
 from edge_agent.result import Result
-from edge_agent.running import open_link
+from edge_agent.running import open_link, open_partition
 from edge_agent.sources.frame import Frame, Start
 from edge_agent.stop import Stop
 from edge_agent.writer import Writer
 from headtail.bundle import Bundle, read_bundle
 from headtail.bundle.keys import read_trust
 from headtail.segment import Chain
-from headtail.wire import Encoding
 from proxy_link import LinkProxy, Trace
 from regret_bundle import images
-from regret_cost import PlanKey, Window
+from regret_cost import Window
 from regret_device import DEVICE, LINK, SlowChain
+from regret_links import Weather
 
 PERIOD_S = 0.1
 """Least time between the arrivals of two windows: sensors have a pace, and two cores are few."""
@@ -95,7 +99,7 @@ class Recorder:
         return Window(
             began_s=now_s - result.latency_s,
             sequence=result.sequence,
-            plan=(result.partition_point, result.encoding, getattr(result, "compression", "")),
+            plan=(result.partition_point, result.encoding, result.compression),
             where=result.where,
             latency_s=result.latency_s,
             head_s=result.head_s,
@@ -107,6 +111,7 @@ class Recorder:
             network_s=result.network_s,
             queue_s=result.queue_s,
             predicted_s=result.predicted_s,
+            predicted_j=result.predicted_j,
             fallback=result.fallback,
             is_right=bool(error <= LARGEST_ERROR),
         )
@@ -150,53 +155,72 @@ class Agents:
     """Runs agents of one bundle, one after the other."""
 
     def __init__(self, site: Site) -> None:
-        """Read the bundle; from now on every chain of this process is a slow one."""
+        """Read the bundle; from now on every chain that this process loads is a slow one."""
         edge_agent.loaded.Chain = SlowChain  # type: ignore[misc]
+        logging.getLogger("edge_agent").setLevel(logging.ERROR)  # slow links are lost on purpose
         self._site = site
         self._bundle: Bundle = read_bundle(site.bundle, read_trust(site.trust))
         self._inputs = images(INPUTS, np.random.default_rng(3))
-        self._expected = Chain(self._bundle).tail({"x": self._inputs}, 0)["y"]
-        self._loaded: dict[PlanKey, Loaded] = {}
+        quick = Chain(self._bundle)
+        self._expected = quick.tail({"x": self._inputs}, 0)["y"]
+        self._loaded = load_bundle(self._bundle, (AUTO, AUTO), 1, is_live=True)
         self._payloads = {
             (p.index, e.encoding.value): e.bytes
             for p in self._bundle.manifest.points
             for e in p.encodings
         }
 
-    def plans(self) -> tuple[PlanKey, ...]:
-        """Return every fixed plan, from all on the edge, where it is one, to all in the fog."""
-        points = self._bundle.manifest.points
-        cut = [(p.index, e.encoding.value, "") for p in points[:-1] for e in p.encodings]
-        return ((points[-1].index, Encoding.FLOAT32.value, ""), *reversed(cut))
+    def plans(self, weather: Weather) -> tuple[Plan, ...]:
+        """Return every plan that an agent may choose, those first that promise least latency.
+
+        Compressed ones are among them where the agent itself would offer them.
+        """
+
+        def promised_s(option: Option) -> float:
+            sent = option.message_bytes
+            way_s = weather.round_trip_s + 8 * sent / weather.rate if sent else 0.0
+            return option.head_s + way_s
+
+        return tuple(option.plan for option in sorted(self._loaded.options, key=promised_s))
 
     def run_fixed(
-        self, trace: Trace, plan: PlanKey, is_over: Callable[[Sequence[Window]], bool]
+        self, trace: Trace, plan: Plan, is_over: Callable[[Sequence[Window]], bool]
     ) -> list[Window]:
         """Return what was observed with one plan until `is_over`."""
-        if plan not in self._loaded:
-            self._loaded[plan] = load_bundle(self._bundle, (str(plan[0]), plan[1]), 1)
-        return self._run(trace, self._loaded[plan], FIXED_DEADLINE_S, is_over)
+        loaded = self._loaded._replace(plan=plan, options=())
+        return self._run(trace, loaded, Config(deadline_s=FIXED_DEADLINE_S), is_over)[0]
+
+    def run_live(
+        self, trace: Trace, objective: str, is_over: Callable[[Sequence[Window]], bool]
+    ) -> tuple[list[Window], int]:
+        """Return what was observed of the live choice until `is_over`, and the windows sent."""
+        flags = {
+            "partition": "live",
+            "partition_objective": objective,
+            "deadline_s": LIVE_DEADLINE_S,
+        }
+        return self._run(trace, self._loaded, read_config(None, flags), is_over)
 
     def _run(
         self,
         trace: Trace,
         loaded: Loaded,
-        deadline_s: float,
+        patience: Config,
         is_over: Callable[[Sequence[Window]], bool],
-    ) -> list[Window]:
+    ) -> tuple[list[Window], int]:
         with ExitStack() as stack:
             proxy = stack.enter_context(LinkProxy(self._site.fog, trace))
             recorder = Recorder(proxy, self._expected, self._payloads)
             writer = Writer([recorder], 1)
             stack.callback(writer.close)
-            config = Config(
-                fog=proxy.address, connect_s=CONNECT_S, deadline_s=deadline_s, agent="regret"
-            )
+            more = {"fog": proxy.address, "connect_s": CONNECT_S, "batch": 1, "in_flight": 1}
+            config = msgspec.structs.replace(patience, **more)
             meter = open_meter(loaded.plan.manifest, DEVICE, LINK)
-            settings = Settings("regret", 1, deadline_s)
-            stop = stack.enter_context(_closing(Stop()))
+            settings = Settings("regret", 1, config.deadline_s)
+            stop = stack.enter_context(closing(Stop()))
             agent = Agent(loaded.chain, loaded.plan, meter, writer, stop, settings)
-            link = None if loaded.plan.is_local else open_link(config, loaded, agent)
+            agent.pilot = open_partition(config, loaded, meter)
+            link = open_link(config, loaded, agent) if loaded.needs_fog else None
             if link is not None:
                 stack.callback(link.close)
                 link.wait_first_attempt(CONNECT_S)
@@ -204,10 +228,4 @@ class Agents:
             recorder.begin()
             source = ClosedLoop(self._inputs, recorder, is_over)
             agent.run(source, link)
-        return recorder.windows
-
-
-def _closing(stop: Stop):
-    from contextlib import closing
-
-    return closing(stop)
+        return recorder.windows, source.sent

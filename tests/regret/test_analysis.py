@@ -11,8 +11,8 @@ from regret_analysis import (
     good_plans,
     is_plainly_bad,
     judge_phase,
+    judge_prediction,
     lost_and_repeated,
-    prediction_errors,
     settled_after,
     switches,
 )
@@ -61,9 +61,14 @@ def test_switches_count_changes():
     assert 3 == switches([A, A, B, A, C, C])
 
 
-def test_prediction_errors_are_signed_and_leave_fallbacks_out():
+def test_prediction_is_judged_window_by_window_without_fallbacks():
     seen = [window(0, predicted_s=0.09), window(1), window(2, predicted_s=1.0, fallback="deadline")]
-    assert [-0.1] == pytest.approx(prediction_errors(seen))
+    seen.append(window(3, latency_s=0.2, predicted_s=0.26))
+    judged = judge_prediction(seen)
+    assert judged is not None
+    figures = (judged.predicted_s, judged.observed_s, judged.error, judged.bias)
+    assert (0.175, 0.15, 0.2, 0.1) == pytest.approx(figures)
+    assert judge_prediction(seen[1:3]) is None
 
 
 def test_lost_and_repeated_windows_are_counted():
@@ -83,11 +88,12 @@ def test_phase_leaves_its_first_twenty_windows_to_settling():
     assert phase.live_cost / 0.1 - 1 == pytest.approx(phase.regret)
     assert 0.2 * 19 + 0.11 == pytest.approx(phase.seconds)
     assert {"0 int8": 0.9, "2 float32": 0.1} == phase.shares
-    assert [0.1 / 0.11 - 1] * 18 == pytest.approx(phase.errors)
+    assert phase.prediction is not None
+    assert 0.1 / 0.11 - 1 == pytest.approx(phase.prediction.bias)
 
 
 def test_energy_is_cpu_time_and_the_radio_at_the_rate_that_was_given():
-    """By hand: 400 B with 200 and 94 of headers, 2 ms to begin; 0.15 W a core, 0.322 W receiving."""
+    """By hand: 400 B with 200 and 94 of headers after 2 ms; 0.15 W a core, 0.322 W receiving."""
     prices = Prices(read_device_profile(DEVICE), read_link_profile(LINK))
     air_s = 8 * 694 / 65e6
     radio_j = 0.594 * air_s + 0.322 * (0.002 + 8 * 694 / 80e3 - air_s)

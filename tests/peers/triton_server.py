@@ -3,10 +3,16 @@
 The wheel holds Triton's core, its Python backend and a stub of that backend for each Python; the
 C++ backends, onnxruntime's among them, are not in it. So a model is a `model.py`, and that runs
 onnxruntime from the same environment.
+
+Run as a program, it serves a repository at 127.0.0.1:8001 until Ctrl-C:
+
+    PYTHONPATH=deploy python tests/peers/triton_server.py REPOSITORY
 """
 
+import os
 import shutil
 import socket
+import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -110,3 +116,15 @@ def _command(
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def main(repository: str) -> None:
+    """Become a Triton that serves a repository."""
+    packages = _packages(triton_python())
+    backends = _backends(packages / "pytriton" / "tritonserver", packages.parent / "backends")
+    command = _command(packages, backends, Path(repository).resolve(), 8001, ())
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edge_agent.flags import add_run_flags
 from headtail import telemetry
 from headtail.errors import HeadtailError
+from headtail.grpc_polling import poll_in_place
 from headtail.log import Format, configure, report
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def _run(config: "Config") -> None:
         from headtail.tls import require_tls13
 
         require_tls13()
+    poll_in_place()
     from edge_agent.run import run
     from headtail.systemd import notifier
 

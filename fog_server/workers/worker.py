@@ -27,6 +27,7 @@ from fog_server.workers.channel import (
 from headtail import log as logs
 from headtail import telemetry
 from headtail.errors import HeadtailError
+from headtail.grpc_polling import poll_in_place
 from headtail.liveness import Check, Threads
 from headtail.server.signals import Signals
 from headtail.tls import require_tls13
@@ -50,6 +51,7 @@ def main() -> int:
     signals, threads = Signals(), Threads()
     with signals.handled(), threads.watched():
         require_tls13()
+        poll_in_place()
         return _serve(channel, begin, signals, threads.check)
 
 

@@ -11,6 +11,7 @@ import msgspec
 from headtail import log as logs
 from headtail.config import read_toml
 from headtail.errors import ConfigError, HeadtailError
+from headtail.grpc_polling import poll_in_place
 from headtail.liveness import Check, Heartbeat, Threads
 from headtail.server.config import ServerConfig
 from headtail.server.signals import Signals
@@ -116,6 +117,7 @@ def serve(make: Callable[[float | None, Check], S], end: Callable[[S], object]) 
     manager = notifier(os.environ, os.getpid())
     with signals.handled(), threads.watched():
         require_tls13()
+        poll_in_place()
         server = make(manager.watchdog_s, threads.check)
         manager.ready(server.status())
         with Heartbeat(manager, server.check_live, server.status):

@@ -58,6 +58,8 @@ _CONTENTS = {
     "FP32": "fp32_contents", "FP64": "fp64_contents",
 }  # fmt: skip
 _DTYPES = {datatype: dtype for dtype, datatype in OIP_DATATYPES.items()}
+# What Triton's extensions make of an output: class names, or a place outside the message.
+_OTHER_OUTPUTS = ("classification", "shared_memory_region")
 TensorHeader = tuple[str, str, tuple[int, ...], bool]  # name, datatype, shape, has contents
 Message = TypeVar("Message", ModelInferRequest, ModelInferResponse)
 _requests: Layouts[InferRequest] = Layouts(RAW_INPUT_FIELD)
@@ -85,7 +87,7 @@ def read_request(data: bytes, walk_from: int = WALK_FROM_BYTES) -> InferRequest:
         id=header.id,
         parameters=_parameters(header.parameters),
         inputs=_tensors(header.inputs, raw, "input"),
-        outputs=tuple(o.name for o in header.outputs) if header.outputs else (),
+        outputs=_wanted(header) if header.outputs else (),
     )
     if is_small:
         _requests.learn(data, 0, structs.replace(request, inputs=()), request.inputs)
@@ -203,6 +205,16 @@ def _response(header: ModelInferResponse, raw: Sequence[Buffer], error: str = ""
         outputs=_tensors(header.outputs, raw, "output"),
         error=error,
     )
+
+
+def _wanted(header: ModelInferRequest) -> tuple[str, ...]:
+    """Return the names of the outputs that are asked for, as they are."""
+    for output in header.outputs:
+        for name in _OTHER_OUTPUTS:
+            if name in output.parameters:
+                where = f"output '{output.name[:64]}' parameter '{name}'"
+                raise RequestInvalid(where, "expected none: outputs come whole, in the message")
+    return tuple(output.name for output in header.outputs)
 
 
 def _parameters(parameters: Mapping[str, InferParameter]) -> Mapping[str, Parameter]:

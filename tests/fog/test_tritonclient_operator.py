@@ -74,6 +74,7 @@ def test_every_call_gives_the_tails_answer(way, report):
 def test_errors_have_their_status(report):
     assert report["worthless"].startswith("StatusCode.DEADLINE_EXCEEDED")
     assert report["output"].startswith("StatusCode.INVALID_ARGUMENT: model 'chain-tail2-float32'")
+    assert report["classes"].startswith("StatusCode.INVALID_ARGUMENT: output 'y' parameter 'class")
     assert report["unknown"].startswith("StatusCode.NOT_FOUND: model 'nobody'")
 
 

@@ -82,6 +82,9 @@ def inferred(client, inputs: list) -> dict:
         "async_version": result.get_response().model_version,
         "urgent": urgent.as_numpy("y").tolist(),
         "worthless": refusal(lambda: client.infer(MODEL, inputs, parameters={"deadline_ms": 0})),
+        "classes": refusal(
+            lambda: client.infer(MODEL, inputs, outputs=[triton.InferRequestedOutput("y", 2)])
+        ),
         "output": refusal(
             lambda: client.infer(MODEL, inputs, outputs=[triton.InferRequestedOutput("z")])
         ),

@@ -7,6 +7,10 @@ from dataclasses import dataclass, replace
 from edge_agent.underway import Finish, Underway
 from headtail.tracing import Attribute, Span, Tracer, to_parameters
 
+MEASURE_S = 60.0
+"""How old the difference of the two clocks may be: Unix time may be set anew."""
+_LOOKS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class WindowTrace:
@@ -33,6 +37,7 @@ class Traces:
         self._agent = agent
         self._clock = clock
         self._unix_ns = unix_ns
+        self._offset_ns, self._measured_s = 0, float("-inf")
 
     def sent(self, work: Underway) -> Underway:
         """Return windows that are about to be sent, with their spans."""
@@ -68,8 +73,20 @@ class Traces:
 
     def _at(self, moment_s: float | None = None) -> int:
         """Return a moment of the agent's clock, or now, in Unix nanoseconds."""
-        ago_s = 0.0 if moment_s is None else self._clock() - moment_s
-        return self._unix_ns() - round(1e9 * ago_s)
+        now_s = self._clock()
+        if now_s - self._measured_s >= MEASURE_S:
+            self._measured_s, self._offset_ns = now_s, self._measure()
+        return self._offset_ns + round(1e9 * (now_s if moment_s is None else moment_s))
+
+    def _measure(self) -> int:
+        """Return what Unix time is ahead of the clock; the quickest of some looks is the best."""
+        looks = []
+        for _ in range(_LOOKS):
+            before_s = self._clock()
+            unix_ns = self._unix_ns()
+            after_s = self._clock()
+            looks.append((after_s - before_s, unix_ns - round(5e8 * (before_s + after_s))))
+        return min(looks)[1]
 
     def _describe(self, work: Underway, finish: Finish) -> dict[str, Attribute]:
         plan = work.plan

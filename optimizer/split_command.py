@@ -15,6 +15,7 @@ from headtail.profile import list_device_profiles, list_link_profiles
 from headtail.wire import Encoding
 from optimizer.cut.cut import Cut, Selection, legal_cuts
 from optimizer.cut.graph import Graph
+from optimizer.package.cuts import cuts_table
 from optimizer.package.table import format_bytes, points_table
 from optimizer.partition import Bounds
 from optimizer.progress import Terminal
@@ -212,6 +213,8 @@ def _print_cuts(output: Console, graph: Graph, as_json: bool) -> None:
 def _print_result(output: Console, request: SplitRequest, result: SplitResult) -> None:
     manifest = result.packed.manifest
     output.print(points_table(manifest))
+    if result.costs:
+        output.print(cuts_table(result.costs))
     output.print(
         f"{len(result.cuts)} of {result.legal} legal cuts offered; verified on {result.windows}"
         f" windows: largest error {result.error:.1e} of the largest output",
@@ -247,6 +250,7 @@ def _record(request: SplitRequest, result: SplitResult) -> dict[str, Any]:
         "default_point": manifest.default_point,
         "default_encoding": manifest.default_encoding.value,
         "points": [msgspec.to_builtins(p) for p in manifest.points],
+        "cut_costs": [msgspec.to_builtins(c) for c in result.costs],
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from optimizer.package.cuts import CAPTION, HEAD, cut_rows
 from optimizer.report.captured import captured_text
 from optimizer.report.comparison import noise
 from optimizer.report.summary import RunSummary, Summary
@@ -112,4 +113,12 @@ def time_section(summary: Summary) -> str:
         "Time spent",
         "Of stages that an interrupted run finished earlier it is what reading them took.",
         beside(shown),
+        *_cut_costs(summary),
     )
+
+
+def _cut_costs(summary: Summary) -> Iterator[str]:
+    if summary.cut_costs:
+        yield "<h3>Cost of the cuts</h3>"
+        yield f"<p>{escape(CAPTION)}</p>"
+        yield beside(table(Table("cuts", HEAD, cut_rows(summary.cut_costs))))

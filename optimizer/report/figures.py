@@ -98,6 +98,8 @@ def figures(summary: RunSummary) -> bytes:
         told["field"] = field_figures(summary.field)
     if summary.seconds:
         told["seconds"] = summary.seconds
+    if summary.cut_costs:
+        told["cut_costs"] = summary.cut_costs
     return msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n"
 
 

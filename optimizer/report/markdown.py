@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from optimizer.package.cuts import CAPTION, HEAD, cut_rows
 from optimizer.report.captured import captured_text
 from optimizer.report.comparison import comparison_table, noise
 from optimizer.report.facts import kept_epoch
@@ -78,6 +79,10 @@ def _time(summary: RunSummary) -> Iterator[str]:
         yield "## Time spent"
         rows = [[name, f"{seconds:.1f} s"] for name, seconds in summary.seconds.items()]
         yield markdown_table(["stage", "time"], rows)
+    if summary.cut_costs:
+        yield "## Cost of the cuts"
+        yield f"{CAPTION}."
+        yield markdown_table(HEAD, cut_rows(summary.cut_costs))
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from optimizer.compare.compare import ComparisonRecord
 from optimizer.field.outcome import FieldOutcome
+from optimizer.package.cuts import CutCost
 from optimizer.package.package import Packed
 from optimizer.partition import Choice, Row
 from optimizer.recipe.recipe import Recipe
@@ -35,6 +36,8 @@ class Summary:
     """Largest error of the chain of segments against Keras, relative to the largest output."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Time that each stage took, in the order of the stages."""
+    cut_costs: tuple[CutCost, ...] = ()
+    """What head and tail at each point take here, against the whole model."""
 
     @property
     def chosen(self) -> Row:

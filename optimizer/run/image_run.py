@@ -13,6 +13,7 @@ from optimizer.images.evaluate import evaluate
 from optimizer.inputs import draw_test_windows
 from optimizer.keras_file import write_keras_file
 from optimizer.keras_onnx import export_keras
+from optimizer.package.cuts import measure_cuts
 from optimizer.package.package import Offer, Verified, pack
 from optimizer.package.points import Profiles
 from optimizer.progress import Reporter, StageClock
@@ -118,6 +119,8 @@ def _make(job: _Job, dataset: Dataset) -> tuple[ImageSummary, keras.Model]:
         bundle = f"{recipe.name}-{recipe.version}.bundle"
         samples = {graph.inputs[0].name: as_inputs(in_turns(dataset.validation, 8).x)}
         packed = pack(folder.path / bundle, cut, offer, described, samples, job.signer)
+    with reporter.stage("time the cuts"):
+        cut_costs = measure_cuts(folder.path / bundle, job.signer, graph)
     summary = ImageSummary(
         recipe=recipe,
         data=described.lineage.data,
@@ -131,6 +134,7 @@ def _make(job: _Job, dataset: Dataset) -> tuple[ImageSummary, keras.Model]:
         parameters=model.count_params(),
         verified_windows=len(windows),
         verified_error=error,
+        cut_costs=cut_costs,
         adapted=adapted,
         freezing=freezing,
         pruned=pruned,

@@ -19,6 +19,7 @@ from optimizer.field.lesson import Lesson
 from optimizer.inputs import Inputs, build_every_input, draw_test_windows
 from optimizer.keras_onnx import export_keras
 from optimizer.latency import FogTime
+from optimizer.package.cuts import measure_cuts
 from optimizer.package.package import Offer, Verified, pack
 from optimizer.package.points import Profiles
 from optimizer.progress import Reporter, StageClock
@@ -159,6 +160,8 @@ def _make(bench: _Bench) -> RunSummary:
         bundle = f"{recipe.name}-{recipe.version}.bundle"
         samples = {graph.inputs[0].name: inputs.samples}
         packed = pack(job.folder.path / bundle, cut, offer, described, samples, job.signer)
+    with reporter.stage("time the cuts"):
+        costs = measure_cuts(job.folder.path / bundle, job.signer, graph)
     return RunSummary(
         recipe=job.recipe,
         data=described.lineage.data,
@@ -172,6 +175,7 @@ def _make(bench: _Bench) -> RunSummary:
         parameters=model.count_params(),
         verified_windows=len(windows),
         verified_error=error,
+        cut_costs=costs,
         found=found,
         statistics=_repeat(bench, task),
         comparison=_compare(bench, found, teacher),

@@ -17,6 +17,7 @@ from headtail.segment import Tensors
 from headtail.wire import STORED_RANGES, USUAL_ENCODINGS, Encoding
 from optimizer.cut.cut import Cut, Selection, cut_model, legal_cuts, select_cuts
 from optimizer.cut.graph import Graph, read_graph
+from optimizer.package.cuts import CutCost, measure_cuts
 from optimizer.package.package import Description, Offer, Packed, Verified, pack, package_versions
 from optimizer.package.points import Profiles, Windows, build_points
 from optimizer.partition import Bounds, Objective, choose, with_floor, within_device
@@ -63,6 +64,8 @@ class SplitResult:
     """Largest error found by the verification, relative to the largest output."""
     windows: str
     """What it was verified on."""
+    costs: tuple[CutCost, ...]
+    """What head and tail at each point take here, against the whole model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,9 @@ def split_model(request: SplitRequest, reporter: Reporter) -> SplitResult:
         )
         offer = Offer(points, choice.point, choice.encoding, profiles, request.accuracy_floor)
         packed = pack(request.out, model, offer, description, windows.samples, signer)
-    return SplitResult(packed, cuts, len(legal), error, data.source)
+    with reporter.stage("time the cuts"):
+        costs = measure_cuts(request.out, signer, graph)
+    return SplitResult(packed, cuts, len(legal), error, data.source, costs)
 
 
 def read_source(path: Path) -> Source:

@@ -48,6 +48,8 @@ def image_figures(summary: ImageSummary) -> bytes:
         told["costs"] = summary.costs
     if summary.seconds:
         told["seconds"] = summary.seconds
+    if summary.cut_costs:
+        told["cut_costs"] = summary.cut_costs
     return msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n"
 
 

@@ -12,9 +12,9 @@ from edge_agent.partition.predict import Costs, Vector
 ObjectiveName = Literal["latency", "edge_energy", "weighted", "deadline"]
 PENALTY = 100.0
 """Weight of a bound that is broken, per share by which it is."""
-CALM_S, CALM_FACTOR = 20.0, 4.0
+CALM_S, CALM_FACTOR = 10.0, 3.0
 """Right after a change the margin is this much larger, and the surplus wears off in such a time."""
-DOUBT = 0.5
+DOUBT = 1.0
 """Standard deviations of a gain that must be left of it."""
 
 

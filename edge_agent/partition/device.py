@@ -2,8 +2,9 @@
 
 from edge_agent.partition.ratio_estimate import RatioEstimate
 
-LEAST_S = 5e-5
-"""Added to both sides of a ratio: heads shorter than this say little."""
+LEAST_S, LEAST_SHARE = 5e-5, 0.05
+"""Added to both sides of a ratio, in seconds and as a share of the whole model: heads as short as
+this say little, and shorter ones nothing."""
 SHARE = 0.1
 """Share of a new window in what is averaged."""
 
@@ -11,9 +12,10 @@ SHARE = 0.1
 class DeviceEstimate:
     """Heat and load slow all heads alike, so one ratio serves every partition point."""
 
-    def __init__(self) -> None:
-        """Begin with a device that is as quick as when the bundle was loaded."""
-        self._ratio = RatioEstimate(1.0, spread=0.1)
+    def __init__(self, whole_s: float) -> None:
+        """Begin with a device that takes `whole_s` for the whole model, as when it was loaded."""
+        self._least_s = LEAST_S + LEAST_SHARE * whole_s
+        self._ratio = RatioEstimate(1.0, spread=0.03, drift=0.01)
         self.overhead_s = 0.0
         """Of the agent for each window that the fog answers, beyond head and message."""
         self.interval_s = float("inf")
@@ -31,9 +33,10 @@ class DeviceEstimate:
 
     def observe(self, expected_s: float, took_s: float, now_s: float) -> bool:
         """Take the time of a head that took `expected_s` at load; return whether it has jumped."""
-        if expected_s < LEAST_S:
+        if expected_s < self._least_s:
             return False
-        return self._ratio.observe((took_s + LEAST_S) / (expected_s + LEAST_S), now_s)
+        ratio = (took_s + self._least_s) / (expected_s + self._least_s)
+        return self._ratio.observe(ratio, now_s)
 
     def spent(self, seconds: float) -> None:
         """Take what a window took beyond all that is accounted for."""

@@ -2,40 +2,34 @@
 
 A message of x bits whose transfer began on a free link arrives, and its answer comes back, after
 a + b x seconds, without the fog's own time: a is the round trip with all that every message costs,
-b the inverse of the rate. Both are positive and range over decades, so the filter holds their
-logarithms; its noise is a share of the time, whatever the time.
+b the inverse of the rate.
 """
 
 import math
 
-from edge_agent.partition.ratio_estimate import STEP_VARIANCE, Surprises
+from edge_agent.partition.ratio_estimate import Surprises
 
-ITERATIONS = 4
-"""Linearisations of one sample; a jump needs more than one."""
-MIN_S, MAX_S = 1e-5, 60.0
-"""Bounds of a round trip."""
-MIN_RATE, MAX_RATE = 1e2, 1e11
-"""Bounds of a rate, in bits a second."""
-DRIFT = 0.05
-"""How far each of the two wanders in a second, as a standard deviation of its logarithm."""
-MAX_VARIANCE = 9.0
-"""Of either logarithm: nothing is known of it."""
+FIRST_ROUND_TRIP_S, FIRST_RATE = 0.02, 2e6
+"""Guesses, in seconds and bits a second, that the first sample replaces."""
+LEAST_S, LEAST_S_PER_BIT = 1e-5, 1e-11
+"""Below these neither can be told from nothing."""
+DRIFT = 0.01
+"""How far each of the two wanders in a second, as a share of itself (standard deviation)."""
 
 
 class LinkEstimate:
-    """An extended Kalman filter on log a and log b, with a guard against outliers."""
+    """A Kalman filter on a and b, with a guard against outliers.
 
-    def __init__(self, round_trip_s: float = 0.02, rate: float = 2e6) -> None:
-        """Begin with guesses that the first samples replace.
+    Messages of one size tell only the sum of both parts; the covariance then says so, and what a
+    jump of the sum is due to is left open until another size comes along.
+    """
 
-        Args:
-            round_trip_s: In seconds.
-            rate: Of the uplink, in bits a second.
-        """
-        self._a, self._b = math.log(round_trip_s), -math.log(rate)
-        self._paa = self._pbb = MAX_VARIANCE
-        self._pab = 0.0
+    def __init__(self) -> None:
+        """Begin with guesses."""
+        self._a, self._b = FIRST_ROUND_TRIP_S, 1.0 / FIRST_RATE
+        self._paa, self._pab, self._pbb = self._a**2, 0.0, self._b**2
         self._surprises = Surprises(0.1)
+        self._odd: list[tuple[float, float, float]] = []
         self._now_s: float | None = None
         self.samples = 0
         self.jumps = 0
@@ -43,39 +37,50 @@ class LinkEstimate:
     @property
     def round_trip_s(self) -> float:
         """Time of a message without bits, in seconds."""
-        return math.exp(self._a)
+        return self._a
 
     @property
     def seconds_per_bit(self) -> float:
         """Inverse of the uplink's rate."""
-        return math.exp(self._b)
+        return self._b
 
     @property
     def noise(self) -> float:
-        """Standard deviation of one sample's logarithm."""
+        """Standard deviation of one sample, as a share of it."""
         return math.sqrt(self._surprises.noise_variance)
 
     @property
+    def is_surprised(self) -> bool:
+        """Whether the last sample may be the first one after a jump."""
+        return bool(self._odd)
+
+    @property
     def covariance(self) -> tuple[float, float, float]:
-        """Variance of log a, covariance, variance of log b."""
+        """Variance of a, covariance, variance of b."""
         return self._paa, self._pab, self._pbb
 
     def predict(self, bits: float) -> float:
         """Return the expected time of a message of so many bits on a free link, in seconds."""
-        return math.exp(self._a) + math.exp(self._b) * bits
+        return self._a + self._b * bits
 
     def age(self, now_s: float) -> None:
         """Let time pass: what was known wears off."""
         if self._now_s is not None:
             drift = DRIFT * DRIFT * max(0.0, now_s - self._now_s)
-            self._paa = min(self._paa + drift, MAX_VARIANCE)
-            self._pbb = min(self._pbb + drift, MAX_VARIANCE)
+            self._paa += drift * self._a**2
+            self._pbb += drift * self._b**2
         self._now_s = now_s
 
-    def doubt(self) -> None:
-        """Forget how sure both are: something has happened, another fog for one."""
-        self._paa = min(self._paa + STEP_VARIANCE, MAX_VARIANCE)
-        self._pbb = min(self._pbb + STEP_VARIANCE, MAX_VARIANCE)
+    def doubt(self, bits: float = 0.0, seconds: float = 0.0) -> None:
+        """Forget how sure both are: something has happened, another fog for one.
+
+        Args:
+            bits: Of a message that shows it, where one does.
+            seconds: That it took.
+        """
+        self._paa = max(self._paa, self._a**2, seconds**2)
+        self._pbb = max(self._pbb, self._b**2, (seconds / bits) ** 2 if bits else 0.0)
+        self._pab = 0.0
 
     def observe(self, bits: float, seconds: float, now_s: float, doubt: float = 0.0) -> bool:
         """Take a sample; return whether it made a jump believed.
@@ -84,48 +89,74 @@ class LinkEstimate:
             bits: Of the message.
             seconds: From the moment the link was free for it, without the fog's own time.
             now_s: Now, in monotonic seconds.
-            doubt: Standard deviation of its logarithm beyond that of other samples.
+            doubt: Standard deviation beyond that of other samples, as a share of it.
         """
+        seconds = max(seconds, 1e-6)
         self.age(now_s)
         self.samples += 1
-        target = math.log(max(seconds, 1e-6))
-        expected, wa, wb = self._linearise(self._a, self._b, bits)
-        variance = self._variance(wa, wb) + doubt * doubt
-        believed, has_jumped = self._surprises.judge(target - expected, variance)
+        if self.samples == 1:
+            self.doubt(bits, seconds)
+        expected = self.predict(bits)
+        spread = math.sqrt(self._variance(bits)) / expected
+        error = math.log(seconds / expected)
+        believed, has_jumped = self._surprises.judge(error, spread**2 + doubt**2)
         if has_jumped:
-            self.jumps += 1
-            self.doubt()
-        self._update(bits, expected + believed, self._surprises.noise_variance + doubt * doubt)
+            self._jump([*self._odd, (bits, seconds, doubt)])
+        elif believed == error:
+            self._odd.clear()
+            self._update(bits, seconds, doubt)
+        else:
+            self._odd = [*self._odd[-1:], (bits, seconds, doubt)]
+            self._nudge(bits, expected * math.exp(believed), doubt)
         return has_jumped
 
-    def _update(self, bits: float, target: float, noise_variance: float) -> None:
-        """Move towards log-time `target`: an iterated update, linearised where it ends."""
-        a0, b0, paa, pab, pbb = self._a, self._b, self._paa, self._pab, self._pbb
-        a, b = a0, b0
-        ka = kb = wa = wb = 0.0
-        for _ in range(ITERATIONS):
-            expected, wa, wb = self._linearise(a, b, bits)
-            ca, cb = paa * wa + pab * wb, pab * wa + pbb * wb
-            total = wa * ca + wb * cb + noise_variance
-            ka, kb = ca / total, cb / total
-            error = target - expected - wa * (a0 - a) - wb * (b0 - b)
-            last_a, last_b = a, b
-            a, b = a0 + ka * error, b0 + kb * error
-            if abs(a - last_a) + abs(b - last_b) < 1e-3:
-                break
-        self._a = min(max(a, math.log(MIN_S)), math.log(MAX_S))
-        self._b = min(max(b, -math.log(MAX_RATE)), -math.log(MIN_RATE))
-        ca, cb = paa * wa + pab * wb, pab * wa + pbb * wb
-        self._paa = max(paa - ka * ca, 1e-8)
-        self._pab = pab - ka * cb
-        self._pbb = max(pbb - kb * cb, 1e-8)
+    def _jump(self, samples: list[tuple[float, float, float]]) -> None:
+        """Begin anew from the samples that showed it."""
+        self.jumps += 1
+        for bits, seconds, _ in samples:
+            self.doubt(bits, seconds)
+        for bits, seconds, doubt in samples:
+            self._update(bits, seconds, doubt)
+        self._odd.clear()
 
-    def _variance(self, wa: float, wb: float) -> float:
-        return wa * wa * self._paa + 2.0 * wa * wb * self._pab + wb * wb * self._pbb
+    def _update(self, bits: float, seconds: float, doubt: float) -> None:
+        ca, cb, total = self._gains(bits, seconds, doubt)
+        error = seconds - self.predict(bits)
+        self._a += ca / total * error
+        self._b += cb / total * error
+        self._paa -= ca * ca / total
+        self._pab -= ca * cb / total
+        self._pbb -= cb * cb / total
+        self._keep_sane()
 
-    @staticmethod
-    def _linearise(a: float, b: float, bits: float) -> tuple[float, float, float]:
-        """Return the logarithm of the expected time, and its slopes by log a and log b."""
-        fixed, moving = math.exp(a), math.exp(b) * bits
-        total = fixed + moving
-        return math.log(total), fixed / total, moving / total
+    def _nudge(self, bits: float, seconds: float, doubt: float) -> None:
+        """Move towards an outlier without becoming surer by it."""
+        ca, cb, total = self._gains(bits, seconds, doubt)
+        error = seconds - self.predict(bits)
+        self._a += ca / total * error
+        self._b += cb / total * error
+        self._keep_sane()
+
+    def _gains(self, bits: float, seconds: float, doubt: float) -> tuple[float, float, float]:
+        """Return the covariances of a and b with a sample, and the sample's variance."""
+        ca, cb = self._paa + self._pab * bits, self._pab + self._pbb * bits
+        scale = max(seconds, self.predict(bits))
+        noise = (self._surprises.noise_variance + doubt * doubt) * scale * scale
+        return ca, cb, ca + cb * bits + noise
+
+    def _variance(self, bits: float) -> float:
+        return max(0.0, self._paa + 2.0 * self._pab * bits + self._pbb * bits * bits)
+
+    def _keep_sane(self) -> None:
+        """Keep both positive, and the covariance one; what one gives up the other gets."""
+        self._paa = max(self._paa, (1e-4 * self._a) ** 2, 1e-14)
+        self._pbb = max(self._pbb, (1e-4 * self._b) ** 2, 1e-26)
+        most = 0.999 * math.sqrt(self._paa * self._pbb)
+        self._pab = min(max(self._pab, -most), most)
+        if self._b < LEAST_S_PER_BIT:
+            self._a += self._pab / self._pbb * (LEAST_S_PER_BIT - self._b)
+            self._b = LEAST_S_PER_BIT
+        if self._a < LEAST_S:
+            self._b += self._pab / self._paa * (LEAST_S - self._a)
+            self._a = LEAST_S
+        self._b = max(self._b, LEAST_S_PER_BIT)

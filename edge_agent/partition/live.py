@@ -92,8 +92,9 @@ class LivePartition:
         self._index = {o.plan.key: i for i, o in enumerate(options)}
         self._chooser = Chooser(self._index[first.key], settings.calm)
         self._is_served = np.ones(len(options), bool)
-        points = {o.plan.point.index: o.tail_s for o in options}
-        self.uplink, self.device, self.fog = Uplink(), DeviceEstimate(), FogEstimate(points)
+        whole_s = max(o.head_s + o.tail_s for o in options)
+        self.uplink, self.device = Uplink(), DeviceEstimate(whole_s)
+        self.fog = FogEstimate({o.plan.point.index: o.tail_s for o in options})
         self.probing = Probing(settings.probe_s)
         self.switches: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
         self._reason = "start"
@@ -183,6 +184,8 @@ class LivePartition:
             padding = self.probing.wanted(
                 now_s, self.uplink.estimate, self.device.interval_s, self._is_idle, self._is_open
             )
+            if padding is not None:
+                self.uplink.probing(padding, now_s)
         if padding is not None:
             self.probing.call(padding, self._probed)
 
@@ -229,6 +232,8 @@ class LivePartition:
         with self._lock:
             if self.uplink.probed(padding_bytes, took_s, now_s):
                 self._jumped("link")
+            elif self.uplink.estimate.is_surprised:
+                self.probing.again()
         self.probe(now_s)
 
     def _is_idle(self) -> bool:
@@ -323,12 +328,16 @@ class LivePartition:
         return np.sqrt(link**2 + head**2 + fog**2)
 
     def _link_doubts(self, state: State) -> Vector:
-        aa, ab, bb = self.uplink.estimate.covariance
+        estimate = self.uplink.estimate
+        aa, ab, bb = estimate.covariance
         first, mixed = math.sqrt(aa), ab / math.sqrt(aa)
         second = math.sqrt(max(0.0, bb - mixed * mixed))
-        # Towards the better: that is what there is to hope for, and logarithms are not symmetric.
-        along = self._difference(state, round_trip=math.exp(-first), bit=math.exp(-mixed))
-        across = self._difference(state, bit=math.exp(-second))
+        a, b = estimate.round_trip_s, estimate.seconds_per_bit
+        # Towards the better: that is what there is to hope for.
+        along = self._difference(
+            state, round_trip=max(0.0, 1.0 - first / a), bit=max(0.0, 1.0 - mixed / b)
+        )
+        across = self._difference(state, bit=max(0.0, 1.0 - second / b))
         return np.sqrt(along**2 + across**2)
 
     def _fog_doubts(self, state: State, now_s: float) -> Vector:

@@ -8,13 +8,17 @@ from edge_agent.partition.link_estimate import LinkEstimate
 Call = Callable[[int, Callable[[float | None], None]], bool]
 """Calls the fog with so many bytes more than none, and tells how many seconds that took, or None;
 returns whether it could be called."""
-MAX_PADDING_BYTES = 8 << 10
+MAX_PADDING_BYTES, FIRST_PADDING_BYTES = 8 << 10, 64
+GROWTH = 4
+"""From one probe to the next, while they take no longer: as safe as it is quick."""
 WAY_RATIO = 0.5
 """A probe may take so much longer than an empty one: what it says of the rate can then be seen."""
 INTERVAL_RATIO = 0.2
 """Nor may it take more of the time between two windows."""
-FIRST = 3
-"""Probes that may follow one another without a pause: the first says how large the next may be."""
+LINK_SHARE = 0.015
+"""Of the link's time that probes take, in the long run."""
+BURST = 6
+"""Probes that may follow one another without a pause, where something is new."""
 
 
 class Probing:
@@ -25,8 +29,9 @@ class Probing:
         self._probe_s = probe_s
         self._call: Call | None = None
         self._last_s = -math.inf
-        self._samples = -1
-        self._left = FIRST
+        self._took_s = 0.0
+        self._padding = 0
+        self._left = BURST
         self._is_under_way = False
         self.made = 0
         """Probes that were answered."""
@@ -34,11 +39,13 @@ class Probing:
     def connect(self, call: Call) -> None:
         """Call so from now on."""
         self._call = call
-        self._left = FIRST
+        self._left = BURST
+        self._padding = 0
 
     def again(self) -> None:
-        """Allow a few probes without a pause: something has jumped."""
-        self._left = FIRST
+        """Allow a few probes without a pause: something seems to have changed."""
+        self._left = BURST
+        self._padding = 0
 
     def wanted(
         self,
@@ -59,17 +66,17 @@ class Probing:
         """
         if self._call is None or self._is_under_way:
             return None
-        if self._left <= 0 and now_s - self._last_s < self._probe_s:
+        is_new = not estimate.samples
+        is_due = now_s - self._last_s >= self._pause_s
+        if not is_due and self._left <= 0:
             return None
-        if not estimate.samples:
-            padding = 0
-        elif is_idle() or is_open():
-            padding = _padding(estimate, interval_s)
-        else:
+        if not is_new and not (is_due and is_idle()) and not is_open():
             return None
-        self._last_s = now_s
         self._left -= 1
+        self._last_s = now_s
         self._is_under_way = True
+        padding = 0 if is_new else self._size(estimate, interval_s)
+        self._took_s = 8.0 * padding * estimate.seconds_per_bit
         return padding
 
     def call(self, padding_bytes: int, probed: Callable[[int, float | None], None]) -> None:
@@ -78,14 +85,23 @@ class Probing:
         def done(took_s: float | None) -> None:
             self._is_under_way = False
             self.made += took_s is not None
+            if took_s is not None:
+                self._padding = padding_bytes
             probed(padding_bytes, took_s)
 
         call = self._call
         if call is None or not call(padding_bytes, done):
             self._is_under_way = False
 
+    @property
+    def _pause_s(self) -> float:
+        return max(self._probe_s, self._took_s / LINK_SHARE)
 
-def _padding(estimate: LinkEstimate, interval_s: float) -> int:
-    """Return how many bytes show the rate without standing in a window's way."""
-    longer_s = min(WAY_RATIO * estimate.round_trip_s, INTERVAL_RATIO * interval_s)
-    return int(min(MAX_PADDING_BYTES, longer_s / estimate.seconds_per_bit / 8.0))
+    def _size(self, estimate: LinkEstimate, interval_s: float) -> int:
+        """Return how many bytes show the rate without standing in a window's way."""
+        longer_s = min(WAY_RATIO * estimate.round_trip_s, INTERVAL_RATIO * interval_s)
+        # As quick as it may well be: what keeps a probe small is the one before it.
+        quick = estimate.seconds_per_bit - math.sqrt(estimate.covariance[2])
+        wanted = longer_s / max(quick, 0.1 * estimate.seconds_per_bit) / 8.0
+        safe = max(FIRST_PADDING_BYTES, GROWTH * self._padding)
+        return int(min(MAX_PADDING_BYTES, safe, wanted))

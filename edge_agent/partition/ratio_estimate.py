@@ -8,7 +8,7 @@ SURPRISE = 2.5
 """Standard deviations beyond which a sample is a surprise."""
 SURPRISES = 3
 """Surprises in a row, to the same side, that make a jump."""
-MIN_NOISE, MAX_NOISE = 0.02, 0.6
+MIN_NOISE, MAX_NOISE = 0.005, 0.6
 """Bounds of the noise's standard deviation, of the logarithm."""
 NOISE_SHARE = 0.05
 """Share of a new sample in the estimate of the noise."""

@@ -72,10 +72,18 @@ class Uplink:
             return self.estimate.observe(bits, waited_s, now_s)
         return False
 
-    def probed(self, padding_bytes: int, took_s: float, now_s: float) -> bool:
-        """Take note of an empty call; return whether it made a jump believed."""
+    def probing(self, padding_bytes: int, now_s: float) -> None:
+        """Take note of an empty call that is made."""
         bits = 8.0 * (PROBE_BYTES + padding_bytes)
-        return self.estimate.observe(bits, took_s, now_s, PROBE_DOUBT)
+        self._free_s = max(now_s, self._free_s) + bits * self.estimate.seconds_per_bit
+
+    def probed(self, padding_bytes: int, took_s: float, now_s: float) -> bool:
+        """Take note of the answer to an empty call; return whether it made a jump believed."""
+        bits = 8.0 * (PROBE_BYTES + padding_bytes)
+        has_jumped = self.estimate.observe(bits, took_s, now_s, PROBE_DOUBT)
+        # What was sent behind it had to wait.
+        self._through_s = max(self._through_s, now_s - self.estimate.round_trip_s)
+        return has_jumped
 
     def reset(self) -> None:
         """Begin anew with a free link that may be another one."""

@@ -28,6 +28,7 @@ from headtail.errors import (
     RemoteFailed,
     TensorError,
 )
+from headtail.log import concerning
 from headtail.oip import InferResponse
 from headtail.segment import Chain, Tensors
 
@@ -306,7 +307,9 @@ class Agent:
         reason = None if error is None else FALLBACK_REASONS.get(type(error), FAILED)
         if reason == FAILED and not self._is_fog_failing:
             self._is_fog_failing = True
-            log.warning("fog failing: %s; finishing on the edge", error)
+            request = self._courses.of(work.plan).codec.request_id(work.frames)
+            with concerning(request):
+                log.warning("fog failing: %s; finishing on the edge", error)
         finish = Finish("edge", stop_s, stop_s - start_s, fallback=reason)
         if self.pilot is not None:
             self.pilot.finished_here(work, finish)

@@ -7,6 +7,7 @@ from edge_agent.fog_client import stream_error
 from edge_agent.lane import Lane, Outcome
 from edge_agent.lanes import DENIALS, REFUSALS, Lanes, outcome_of
 from headtail.errors import FogUnavailable, HeadtailError, Overloaded, RemoteError, RemoteFailed
+from headtail.log import concerning
 from headtail.oip import InferResponse, read_stream_response
 
 DRAINING = "draining"
@@ -65,7 +66,8 @@ class Replies:
             self._lose(lane, fault, "malformed")
             return
         if response.error:
-            self._take_error(lane, response, received_s)
+            with concerning(response.id):
+                self._take_error(lane, response, received_s)
             return
         with self._lock:
             request = lane.pending.pop(response.id, None)

@@ -57,7 +57,7 @@ class TailCodec:
             more: Parameters of the request beside its own.
         """
         sequences = [str(f.sequence) for f in frames]
-        name = f"{self._agent}/{sequences[0]}"
+        name = self.request_id(frames)
         parameters: dict[str, Parameter] = {
             "sequences": ",".join(sequences),
             "deadline_ms": max(1, round(1e3 * (deadline_s - now_s))),
@@ -73,6 +73,10 @@ class TailCodec:
             contents = [compress(to_bytes(array)) for array in arrays]
         content = self._writer.write(name, parameters, arrays, contents)
         return Request(name, content, now_s, deadline_s)
+
+    def request_id(self, frames: Sequence[Frame]) -> str:
+        """Return the id of the request that brings windows; it stands in both programs' logs."""
+        return f"{self._agent}/{frames[0].sequence}"
 
     def outputs(self, response: InferResponse, windows: int) -> Tensors:
         """Return the model's outputs for so many windows, by name.

@@ -3,6 +3,8 @@
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Literal
@@ -14,6 +16,17 @@ MAX_REQUEST_ID = 128
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """Id of the request that this thread works on; every line logged meanwhile carries it."""
+
+
+@contextmanager
+def concerning(request: str) -> Iterator[None]:
+    """Let every line that this thread logs meanwhile carry a request's id."""
+    token = request_id.set(request)
+    try:
+        yield
+    finally:
+        request_id.reset(token)
+
 
 # A client's text must not begin a line of its own, nor drive a terminal.
 _CONTROLS = {i: f"\\x{i:02x}" for i in (*range(32), *range(127, 160))} | {

@@ -20,7 +20,7 @@ from optimizer.export_triton.export import export
 from optimizer.export_triton.settings import Backend, Settings
 from triton_server import triton_running
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.tf]
 WINDOWS, POINT, TIMEOUT_S = 41, 1, 20.0
 SETTINGS = Settings(Backend.PYTHON, preferred=(4,))
 Write = Callable[..., Path]

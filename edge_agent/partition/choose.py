@@ -14,7 +14,7 @@ PENALTY = 100.0
 """Weight of a bound that is broken, per share by which it is."""
 CALM_S, CALM_FACTOR = 10.0, 3.0
 """Right after a change the margin is this much larger, and the surplus wears off in such a time."""
-DOUBT = 1.0
+DOUBT = 0.7
 """Standard deviations of a gain that must be left of it."""
 
 

@@ -29,7 +29,7 @@ class LinkEstimate:
         self._a, self._b = FIRST_ROUND_TRIP_S, 1.0 / FIRST_RATE
         self._paa, self._pab, self._pbb = self._a**2, 0.0, self._b**2
         self._surprises = Surprises(0.1)
-        self._odd: list[tuple[float, float, float]] = []
+        self._last: list[tuple[float, float, float]] = []
         self._now_s: float | None = None
         self.samples = 0
         self.jumps = 0
@@ -52,7 +52,7 @@ class LinkEstimate:
     @property
     def is_surprised(self) -> bool:
         """Whether the last sample may be the first one after a jump."""
-        return bool(self._odd)
+        return self._surprises.is_suspicious
 
     @property
     def covariance(self) -> tuple[float, float, float]:
@@ -100,15 +100,20 @@ class LinkEstimate:
         spread = math.sqrt(self._variance(bits)) / expected
         error = math.log(seconds / expected)
         believed, has_jumped = self._surprises.judge(error, spread**2 + doubt**2)
+        self._last = [*self._last[-2:], (bits, seconds, doubt)]
         if has_jumped:
-            self._jump([*self._odd, (bits, seconds, doubt)])
+            self._jump(self._last)
         elif believed == error:
-            self._odd.clear()
             self._update(bits, seconds, doubt)
         else:
-            self._odd = [*self._odd[-1:], (bits, seconds, doubt)]
             self._nudge(bits, expected * math.exp(believed), doubt)
         return has_jumped
+
+    def exceeded(self, bits: float, seconds: float, now_s: float) -> None:
+        """Take note of a message that was given up after so long: that is a jump by itself."""
+        self.age(now_s)
+        self.samples += 1
+        self._jump([(bits, seconds, 0.0)])
 
     def _jump(self, samples: list[tuple[float, float, float]]) -> None:
         """Begin anew from the samples that showed it."""
@@ -117,7 +122,6 @@ class LinkEstimate:
             self.doubt(bits, seconds)
         for bits, seconds, doubt in samples:
             self._update(bits, seconds, doubt)
-        self._odd.clear()
 
     def _update(self, bits: float, seconds: float, doubt: float) -> None:
         ca, cb, total = self._gains(bits, seconds, doubt)

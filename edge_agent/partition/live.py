@@ -49,6 +49,8 @@ class LiveSettings:
     calm: Calm = field(default_factory=Calm)
     probe_s: float = 1.0
     """Least time between two empty calls to an idle fog."""
+    patience_s: float = 1.0
+    """How long the first window may wait until probes have told what link this is."""
     room: int = 1
     """Windows that may be under way."""
 
@@ -89,6 +91,7 @@ class LivePartition:
         self._lock = threading.Lock()
         self._link: FogLink | None = None
         self._lane: Lane | None = None
+        self._is_known = threading.Event()
         self._index = {o.plan.key: i for i, o in enumerate(options)}
         self._chooser = Chooser(self._index[first.key], settings.calm)
         self._is_served = np.ones(len(options), bool)
@@ -203,6 +206,7 @@ class LivePartition:
                 lambda p: stream.serves(p.tail_name) and (stream.is_ours or not p.compression),
                 stream.ping,
             )
+            self._is_known.wait(self._settings.patience_s)
 
     def connected(self, serves: Callable[[Plan], bool], ping: Call) -> None:
         """Take note of another stream to a fog.
@@ -227,13 +231,17 @@ class LivePartition:
 
     def _probed(self, padding_bytes: int, took_s: float | None) -> None:
         if took_s is None:
+            self._is_known.set()
             return
         now_s = self._clock()
         with self._lock:
             if self.uplink.probed(padding_bytes, took_s, now_s):
                 self._jumped("link")
             elif self.uplink.estimate.is_surprised:
-                self.probing.again()
+                self.probing.hurry()
+            covariance, rate = self.uplink.estimate.covariance, self.uplink.estimate.seconds_per_bit
+            if self.probing.is_spent or covariance[2] < (0.5 * rate) ** 2:
+                self._is_known.set()
         self.probe(now_s)
 
     def _is_idle(self) -> bool:

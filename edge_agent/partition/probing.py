@@ -30,22 +30,31 @@ class Probing:
         self._call: Call | None = None
         self._last_s = -math.inf
         self._took_s = 0.0
-        self._padding = 0
+        self._padding: int | None = None
         self._left = BURST
         self._is_under_way = False
         self.made = 0
         """Probes that were answered."""
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether no more probes may follow without a pause."""
+        return self._left <= 0
+
     def connect(self, call: Call) -> None:
         """Call so from now on."""
         self._call = call
-        self._left = BURST
-        self._padding = 0
+        self.again()
 
-    def again(self) -> None:
+    def hurry(self) -> None:
         """Allow a few probes without a pause: something seems to have changed."""
         self._left = BURST
-        self._padding = 0
+
+    def again(self) -> None:
+        """Begin anew: something has changed."""
+        self._left = BURST
+        # Without bits the first one tells the round trip; what else is on its way tells the rest.
+        self._padding = None
 
     def wanted(
         self,
@@ -75,7 +84,7 @@ class Probing:
         self._left -= 1
         self._last_s = now_s
         self._is_under_way = True
-        padding = 0 if is_new else self._size(estimate, interval_s)
+        padding = 0 if is_new or self._padding is None else self._size(estimate, interval_s)
         self._took_s = 8.0 * padding * estimate.seconds_per_bit
         return padding
 
@@ -103,5 +112,5 @@ class Probing:
         # As quick as it may well be: what keeps a probe small is the one before it.
         quick = estimate.seconds_per_bit - math.sqrt(estimate.covariance[2])
         wanted = longer_s / max(quick, 0.1 * estimate.seconds_per_bit) / 8.0
-        safe = max(FIRST_PADDING_BYTES, GROWTH * self._padding)
+        safe = max(FIRST_PADDING_BYTES, GROWTH * (self._padding or 0))
         return int(min(MAX_PADDING_BYTES, safe, wanted))

@@ -5,9 +5,13 @@ import math
 STEP_VARIANCE = 4.0
 """Of the logarithm, added where a jump is believed: a factor of seven either way is no surprise."""
 SURPRISE = 2.5
-"""Standard deviations beyond which a sample is a surprise."""
-SURPRISES = 3
-"""Surprises in a row, to the same side, that make a jump."""
+"""Standard deviations beyond which a sample counts no more than that."""
+SLACK, ALARM = 0.75, 5.0
+"""Of the cumulative sums: what is taken off every sample, and what makes a jump, both in standard
+deviations. Three surprises in a row do; steady noise takes thousands of samples to (Page 1954,
+doi:10.1093/biomet/41.1-2.100)."""
+SUSPICION = 1.5
+"""A sum that is worth a closer look."""
 MIN_NOISE, MAX_NOISE = 0.005, 0.6
 """Bounds of the noise's standard deviation, of the logarithm."""
 NOISE_SHARE = 0.05
@@ -15,12 +19,17 @@ NOISE_SHARE = 0.05
 
 
 class Surprises:
-    """Counts surprises of one sign, and learns how noisy samples are."""
+    """Cumulative sums of errors to either side, and how noisy samples are."""
 
     def __init__(self, noise: float) -> None:
         """Begin with a guess of the noise's standard deviation."""
         self.noise_variance = noise * noise
-        self._run = 0
+        self._above = self._below = 0.0
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether a jump may have happened."""
+        return max(self._above, self._below) > SUSPICION
 
     def judge(self, error: float, variance: float) -> tuple[float, bool]:
         """Return the error to believe of a sample, and whether a jump has happened.
@@ -31,21 +40,17 @@ class Surprises:
         """
         scale = math.sqrt(variance + self.noise_variance)
         limit = SURPRISE * scale
-        if abs(error) <= limit:
-            self._run = 0
-            share = NOISE_SHARE * (error * error * self.noise_variance / scale**2)
-            noise = (1.0 - NOISE_SHARE) * self.noise_variance + share
-            self.noise_variance = min(max(noise, MIN_NOISE**2), MAX_NOISE**2)
-            return error, False
-        sign = 1 if error > 0 else -1
-        self._run = self._run + sign if self._run * sign > 0 else sign
-        if abs(self._run) >= SURPRISES:
-            self._run = 0
+        believed = min(max(error, -limit), limit)
+        self._above = max(0.0, self._above + believed / scale - SLACK)
+        self._below = max(0.0, self._below - believed / scale - SLACK)
+        if max(self._above, self._below) >= ALARM:
+            self._above = self._below = 0.0
             return error, True
-        # An outlier that is no jump still says that samples are noisier than thought.
-        noise = self.noise_variance * (1.0 + NOISE_SHARE * SURPRISE**2)
-        self.noise_variance = min(noise, MAX_NOISE**2)
-        return math.copysign(limit, error), False
+        # Of the error's square as much is noise as noise is of what could have caused it.
+        square = believed**2 * self.noise_variance / scale**2
+        noise = (1.0 - NOISE_SHARE) * self.noise_variance + NOISE_SHARE * square
+        self.noise_variance = min(max(noise, MIN_NOISE**2), MAX_NOISE**2)
+        return believed, False
 
 
 class RatioEstimate:

@@ -10,10 +10,9 @@ from edge_agent.partition.link_estimate import LinkEstimate
 
 QUEUED_DOUBT = 0.15
 """Added standard deviation of a sample that waited: its start is itself an estimate."""
-PROBE_DOUBT = 0.1
-"""The same for an empty call: it takes another way through gRPC and the fog than windows do."""
-PROBE_BYTES = 110
-"""Of an empty call on an open connection, framing and headers together, about."""
+PROBE_DOUBT_S, PROBE_BYTES, PROBE_DOUBT_BYTES = 1e-3, 130, 60
+"""An empty call takes another way through gRPC and the fog than windows do, and so many bytes of
+framing and headers, about."""
 
 
 class Uplink:
@@ -68,9 +67,10 @@ class Uplink:
             now_s: Now.
         """
         self._leave(bits)
-        if waited_s > self.estimate.predict(bits):
-            return self.estimate.observe(bits, waited_s, now_s)
-        return False
+        if waited_s <= self.estimate.predict(bits):
+            return False
+        self.estimate.exceeded(bits, waited_s, now_s)
+        return True
 
     def probing(self, padding_bytes: int, now_s: float) -> None:
         """Take note of an empty call that is made."""
@@ -80,7 +80,9 @@ class Uplink:
     def probed(self, padding_bytes: int, took_s: float, now_s: float) -> bool:
         """Take note of the answer to an empty call; return whether it made a jump believed."""
         bits = 8.0 * (PROBE_BYTES + padding_bytes)
-        has_jumped = self.estimate.observe(bits, took_s, now_s, PROBE_DOUBT)
+        doubt_s = PROBE_DOUBT_S + 8.0 * PROBE_DOUBT_BYTES * self.estimate.seconds_per_bit
+        doubt = doubt_s / max(took_s, self.estimate.predict(bits))
+        has_jumped = self.estimate.observe(bits, took_s, now_s, doubt)
         # What was sent behind it had to wait.
         self._through_s = max(self._through_s, now_s - self.estimate.round_trip_s)
         return has_jumped

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -9,48 +10,105 @@ from fog_server.refusal import Cause, refusal
 
 Clock = Callable[[], float]
 Send = Callable[[bytes | None], None]
+_PROBED = 32
+"""Of so many windows one is handed on although none may wait behind it, to see whether one does."""
+_REMEMBERED = 32
+"""So many windows are handed on after the last behind which another was read."""
 _RETRY_S = 1.0  # streams last for hours; there is no better guess
 
 
 class Stream:
-    """One agent's stream: a window is either answered whole, or the stream ended before it."""
+    """One agent's stream: a window is either answered whole, or the stream ended before it.
+
+    Answers come from several threads. One of them sends at a time, what the others leave with it
+    as well: a client that does not take its answers keeps one thread and no more.
+    """
 
     def __init__(self, send: Send, clock: Clock) -> None:
         """Send answers, and None for the end, with `send`."""
         self._send = send
         self._clock = clock
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._answered_at = clock()
+        self._outbox: deque[bytes] = deque()
+        self._is_sending = self._is_ending = False
+        self._under_way = 0
+        self._begun = self._ahead = 0
         self.is_ended = False
         self.is_last = False
-        """Whether the stream ends with the window that is being answered."""
+        """Whether the stream takes no more windows, and ends once it has none to answer."""
         self.agent: str | None = None
         """Who uses the stream; None until its first window says so."""
 
-    def answer(self, respond: Callable[[], bytes]) -> bool:
-        """Send what `respond` returns, unless the stream has ended; return whether it has not."""
-        with self._lock:
-            if self.is_ended:
+    def begin(self) -> bool:
+        """Count a window that is to be answered; return whether it may be."""
+        with self._changed:
+            if self.is_ended or self._is_ending or self.is_last:
                 return False
-            self._send(respond())
-            self._answered_at = self._clock()
-            if self.is_last:
-                self._end()
+            if self._under_way:
+                self._ahead = _REMEMBERED
+            elif self._ahead:
+                self._ahead -= 1
+            self._under_way += 1
+            self._begun += 1
             return True
 
+    @property
+    def sends_ahead(self) -> bool:
+        """Whether the agent sends on before it has its answer, or it is time to find out.
+
+        Its windows then run on another thread than the one that reads the stream: they may run
+        together, and are read meanwhile. With one in flight there is nothing to gain by that.
+        """
+        return self._ahead > 0 or self._begun % _PROBED == 1
+
+    def answer(self, response: bytes) -> None:
+        """Send the answer of a window that was begun, or leave it with who sends now."""
+        with self._changed:
+            self._under_way -= 1
+            self._outbox.append(response)
+            if self._is_sending:
+                return
+            self._is_sending = True
+        while True:
+            with self._changed:
+                if not self._outbox:
+                    self._is_sending = False
+                    self._answered_at = self._clock()
+                    if (self._is_ending or self.is_last) and not self._under_way:
+                        self._end()
+                    self._changed.notify_all()
+                    return
+                response = self._outbox.popleft()
+            try:
+                self._send(response)
+            except BaseException:
+                self._break_off()
+                raise
+
     def end(self) -> None:
-        """End the stream with status OK, after the window that is being answered."""
-        with self._lock:
+        """End the stream with status OK once all windows that were begun are answered."""
+        with self._changed:
+            self._is_ending = True
+            self._changed.wait_for(self._is_idle)
             self._end()
 
     def end_if_silent(self, settle_s: float) -> None:
         """End the stream if nothing is being answered, or was within the last `settle_s`."""
-        if self._lock.acquire(blocking=False):
-            try:
-                if self._clock() - self._answered_at >= settle_s:
-                    self._end()
-            finally:
-                self._lock.release()
+        with self._changed:
+            if self._is_idle() and self._clock() - self._answered_at >= settle_s:
+                self._end()
+
+    def _break_off(self) -> None:
+        """Stop sending; nothing more can be."""
+        with self._changed:
+            self._outbox.clear()
+            self._is_sending = False
+            self.is_ended = True
+            self._changed.notify_all()
+
+    def _is_idle(self) -> bool:
+        return not self._under_way and not self._is_sending
 
     def _end(self) -> None:
         if not self.is_ended:

@@ -1,33 +1,64 @@
-"""Admission: how many requests run, how many wait and in which order, and which are turned away."""
+"""Admission: which requests run, which wait, in which batches, and which are turned away."""
 
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
-from fog_server.fairness import FairQueue
+from fog_server.batcher_crew import Crew
+from fog_server.batcher_queue import NEVER_S, BatchQueue
+from fog_server.batcher_work import Work
 from fog_server.refusal import Cause, expiry, refusal
+from fog_server.service_times import ServiceTimes
+from headtail.errors import HeadtailError
 
 Clock = Callable[[], float]
-_MEMORY = 0.9  # weight of the past in the mean service time
+POLL_S = 0.01
+"""How often it is looked for what has expired, while anything waits."""
+STUCK_S = 0.02
+"""How long answers may take to leave before another batch runs in their place."""
+BRIEF_S = 1e-3
+"""A run that is over sooner is not worth another thread: handing a batch over takes as long."""
+_PATIENCE = 100  # looks without anything that waits, after which there are none
 _LEAST_DELAY_S = 0.01
 _SPREAD = 0.5  # those turned away together come back over this share of their delay
 
 
 @dataclass(slots=True, eq=False)
-class _Waiter:
-    """A request in the queue; `turn` is set when it may run, or is to leave."""
+class _Turn(Work):
+    """A request whose own thread waits, and does the work."""
 
-    agent: str
-    windows: int
     turn: threading.Event = field(default_factory=threading.Event)
-    is_pushed_out: bool = False
+    slot: "_Slot | None" = None
+    error: HeadtailError | None = None
+
+    def begin(self, slot: "_Slot") -> None:
+        """Let the thread run."""
+        self.slot = slot
+        self.turn.set()
+
+    def refuse(self, error: HeadtailError) -> None:
+        """Send the thread away."""
+        self.error = error
+        self.turn.set()
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    """The right to run one batch."""
+
+    batch: Sequence[Work]
+    is_brief: bool = False
+    """Whether what waits is better left to its thread than given to another."""
+    answers_since_s: float = NEVER_S
+    """When the batch had run and its answers began to leave."""
 
 
 class Admission:
-    """Lets at most `max_running` requests run and `max_queued` wait; agents take turns.
+    """Lets at most `max_running` batches run and `max_queued` requests wait; agents take turns.
 
     When the queue is full, a newcomer takes the place of what would run last, if its own turn would
     come before: nobody can keep the others out by asking more.
@@ -39,32 +70,61 @@ class Admission:
         max_queued: int,
         clock: Clock = time.monotonic,
         rng: random.Random | None = None,
+        *,
+        max_queued_bytes: float = NEVER_S,
     ) -> None:
         """Start empty; `clock` is in seconds, `rng` spreads the delays told."""
         self._max_running = max_running
-        self._max_queued = max_queued
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - no secret
-        self._lock = threading.Lock()
-        self._running = 0
-        self._queue: FairQueue[_Waiter] = FairQueue()
-        self._service_s = 0.0
+        self._wake = threading.Condition()
+        self._slots: set[_Slot] = set()
+        self._queue: BatchQueue[Work] = BatchQueue(max_queued, max_queued_bytes)
+        self._times = ServiceTimes(max_running)
+        self._crew = Crew()
+        self._has_timer = self._is_closed = False
+        self._wakes_s = NEVER_S
 
     @property
     def running(self) -> int:
-        """Requests that run now."""
-        return self._running
+        """Batches that run now."""
+        return len(self._slots)
 
     @property
     def queued(self) -> int:
         """Requests that wait now."""
         return len(self._queue)
 
+    def waiting(self, level: int) -> int:
+        """Return how many requests of a priority level wait now."""
+        return self._queue.waiting(level)
+
+    def submit(self, work: Work, remaining_s: float | None, *, here: bool = False) -> None:
+        """Have a request run and answered, or refused, once; it may be over before this returns.
+
+        Args:
+            work: What is to be run.
+            remaining_s: Seconds until the answer is worth nothing; None means no deadline.
+            here: Whether this thread may run it itself, where it need not wait.
+
+        Raises:
+            Overloaded: If as many wait already as may, or its turn would come too late.
+            DeadlineExceeded: If no time is left to it.
+        """
+        slot = self._enter(work, remaining_s, here=here)
+        if slot is None:
+            return
+        if here:
+            self._run(slot)
+            self._leave(slot)
+        else:
+            self._crew.give(partial(self._run_on, slot))
+
     @contextmanager
     def slot(
         self, remaining_s: float | None = None, agent: str = "", windows: int = 1
     ) -> Iterator[None]:
-        """Hold one of the slots, after waiting for it.
+        """Hold one of the slots, after waiting for it, for work that is no model's.
 
         Args:
             remaining_s: Seconds until the answer is worth nothing; None means no deadline.
@@ -75,89 +135,190 @@ class Admission:
             Overloaded: If as many wait already as may, or its turn would come too late.
             DeadlineExceeded: If the deadline passes first; the work is then not worth starting.
         """
-        if remaining_s is not None and remaining_s <= 0:
-            raise expiry(Cause.EXPIRED_ON_WAY, remaining_s)
-        waiter = self._enter(remaining_s, agent, windows)
-        if waiter is not None:
-            self._await(waiter, remaining_s)
-        started = self._clock()
+        turn = _Turn(agent, windows)
+        slot = self._enter(turn, remaining_s, here=True) or self._await(turn, remaining_s)
+        started_s = self._clock()
         try:
             yield
         finally:
-            self._leave(self._clock() - started)
+            with self._wake:
+                self._times.learn(turn.model, 1, self._clock() - started_s)
+            self._leave(slot)
 
-    def _enter(self, remaining_s: float | None, agent: str, windows: int) -> _Waiter | None:
-        """Take a slot, or join the queue and return what waits there."""
-        with self._lock:
-            if self._running < self._max_running:
-                self._running += 1
-                return None
-            tag = self._queue.tag(agent, windows)
+    def close(self) -> None:
+        """Let every thread end."""
+        with self._wake:
+            self._is_closed = True
+            self._wake.notify()
+        self._crew.close()
+
+    def _enter(self, work: Work, remaining_s: float | None, *, here: bool) -> _Slot | None:
+        """Let a request run, and return its slot, or let it wait."""
+        if remaining_s is not None and remaining_s <= 0:
+            raise expiry(Cause.EXPIRED_ON_WAY, remaining_s)
+        with self._wake:
+            work.arrived_s = now_s = self._clock()
+            if self._may_start(work, here=here):
+                self._queue.begin([work])
+                return self._take_slot([work])
+            work.times_out_s = now_s + work.patience_s
             if remaining_s is not None:
-                self._check_time(remaining_s, tag)
-            if len(self._queue) >= self._max_queued:
-                self._make_room(tag)
-            waiter = _Waiter(agent, windows)
-            self._queue.push(waiter)
-            return waiter
+                self._check_time(work, remaining_s)
+                work.allowed_s = remaining_s
+                work.expires_s = now_s + remaining_s - self._times.batch_s(work.model)
+            left = self._queue.add(work)
+            self._push_out([other for other in left if other is not work])
+            if work in left:
+                reason = f"{len(self._queue)} requests wait"
+                raise refusal(Cause.QUEUE_FULL, reason, self._queue_s())
+            self._dispatch(now_s)
+            self._call_timer(now_s)
+        return None
 
-    def _check_time(self, remaining_s: float, tag: int) -> None:
+    def _may_start(self, work: Work, *, here: bool) -> bool:
+        """Return whether a request runs at once, since nothing waits."""
+        return (
+            len(self._slots) < self._max_running
+            and not self._queue
+            and (here or not self._is_freed_soon())
+            and self._queue.is_ripe(work)
+            and not self._queue.is_held(work)
+        )
+
+    def _check_time(self, work: Work, remaining_s: float) -> None:
         """Turn away what cannot be answered in time while its sender can still do without."""
-        ahead = self._queue.ahead(tag)
-        expected_s = self._service_s * (ahead / self._max_running + 1)
+        expected_s = self._times.expected_s(work.model, self._queue.ahead(work))
         if expected_s > remaining_s:
             reason = f"expected to take {expected_s:.3f} s of {remaining_s:.3f} s"
             raise refusal(Cause.TOO_SLOW, reason, self._delay_s(expected_s - remaining_s))
 
-    def _make_room(self, tag: int) -> None:
-        """Push out what would run last, if the newcomer would run before it.
+    def _push_out(self, left: Sequence[Work]) -> None:
+        if left:
+            reason, delay_s = "others have had less", self._queue_s()
+            errors = [(w, refusal(Cause.PUSHED_OUT, reason, delay_s)) for w in left]
+            self._crew.give(partial(_refuse, errors))
 
-        Raises:
-            Overloaded: If it would not.
+    def _take_slot(self, batch: Sequence[Work]) -> _Slot:
+        run_s = self._times.run_s(batch[0].model)
+        slot = _Slot(batch, run_s is not None and run_s < BRIEF_S)
+        self._slots.add(slot)
+        return slot
+
+    def _is_freed_soon(self) -> bool:
+        return any(slot.is_brief for slot in self._slots)
+
+    def _dispatch(
+        self, now_s: float, *, keeps: bool = False, hurries: bool = False
+    ) -> _Slot | None:
+        """Begin what may run now; drop what has expired first.
+
+        Args:
+            now_s: The time.
+            keeps: Whether this thread would run one batch itself; that is returned.
+            hurries: Whether to use every slot, however soon another is free.
         """
-        pushed = self._queue.take_last(tag)
-        if pushed is None:
-            raise refusal(Cause.QUEUE_FULL, f"{len(self._queue)} requests wait", self._queue_s())
-        pushed.is_pushed_out = True
-        pushed.turn.set()
+        if dropped := self._queue.drop(now_s):
+            errors = [(work, expiry(cause, work.waited_s(cause))) for work, cause in dropped]
+            self._crew.give(partial(_refuse, errors))
+        kept = None
+        while len(self._slots) < self._max_running:
+            needs_thread = kept is not None or not keeps
+            if needs_thread and not hurries and self._is_freed_soon():
+                break
+            batch = self._queue.take(now_s)
+            if not batch:
+                break
+            slot = self._take_slot(batch)
+            if isinstance(batch[0], _Turn):
+                batch[0].begin(slot)
+            elif not needs_thread:
+                kept = slot
+            else:
+                self._crew.give(partial(self._run_on, slot))
+        return kept
 
-    def _leave(self, service_s: float) -> None:
-        """Learn how long it took, and hand the slot on."""
-        with self._lock:
-            past = self._service_s or service_s
-            self._service_s = _MEMORY * past + (1 - _MEMORY) * service_s
-            self._hand_on()
+    def _run(self, slot: _Slot) -> None:
+        """Run the batch of a slot and answer it."""
+        began_s = self._clock()
 
-    def _hand_on(self) -> None:
-        """Hand the slot to whoever's turn it is, or give it back."""
-        if self._queue:
-            self._queue.pop().turn.set()
-        else:
-            self._running -= 1
+        def ran() -> None:
+            slot.answers_since_s = self._clock()
 
-    def _await(self, waiter: _Waiter, remaining_s: float | None) -> None:
+        first = slot.batch[0]
+        first.run(slot.batch, ran)
+        with self._wake:
+            self._times.learn(first.model, len(slot.batch), self._clock() - began_s)
+            self._times.learn_run(first.model, slot.answers_since_s - began_s)
+
+    def _run_on(self, slot: _Slot | None) -> None:
+        """Run the batch of a slot, and then one after another as long as any waits."""
+        while slot is not None:
+            self._run(slot)
+            slot = self._leave(slot, keeps=True)
+
+    def _leave(self, slot: _Slot, *, keeps: bool = False) -> _Slot | None:
+        """Give a slot back and begin what may run now."""
+        with self._wake:
+            self._slots.discard(slot)
+            self._queue.end(slot.batch)
+            if not self._queue:
+                return None
+            now_s = self._clock()
+            kept = self._dispatch(now_s, keeps=keeps)
+            self._call_timer(now_s)
+            return kept
+
+    def _await(self, turn: _Turn, remaining_s: float | None) -> _Slot:
         """Wait for our turn while there is time to run; a slot that comes later is passed on."""
         if remaining_s is None or remaining_s > threading.TIMEOUT_MAX:
-            waiter.turn.wait()
-        elif not waiter.turn.wait(max(0.0, remaining_s - self._service_s)):
-            self._give_up(waiter)
+            turn.turn.wait()
+        elif not turn.turn.wait(max(0.0, remaining_s - self._times.batch_s(turn.model))):
+            with self._wake:
+                self._queue.discard(turn)
+                late = turn.slot
+            if late is not None:
+                self._leave(late)
             raise expiry(Cause.EXPIRED_IN_QUEUE, remaining_s)
-        if waiter.is_pushed_out:
-            with self._lock:
-                delay_s = self._queue_s()
-            raise refusal(Cause.PUSHED_OUT, "others have had less", delay_s)
+        if turn.slot is None:
+            assert turn.error is not None, "its turn came with a slot or an error"
+            raise turn.error
+        return turn.slot
 
-    def _give_up(self, waiter: _Waiter) -> None:
-        with self._lock:
-            if not waiter.turn.is_set():
-                self._queue.remove(waiter)
-            elif not waiter.is_pushed_out:
-                self._hand_on()
+    def _call_timer(self, now_s: float) -> None:
+        """See that somebody looks after what waits, in time."""
+        if not self._queue:
+            return
+        if not self._has_timer:
+            self._has_timer = True
+            threading.Thread(target=self._look, name="batch-timer", daemon=True).start()
+        elif self._next_look_s(now_s) < self._wakes_s:
+            self._wake.notify()
+
+    def _next_look_s(self, now_s: float) -> float:
+        is_ripening = len(self._slots) < self._max_running and self._queue.ripe_s > now_s
+        return min(now_s + POLL_S, self._queue.ripe_s if is_ripening else NEVER_S)
+
+    def _look(self) -> None:
+        """Drop and begin what became due; run on over a slot whose answers nobody takes."""
+        patience = 0
+        with self._wake:
+            while not self._is_closed:
+                now_s = self._clock()
+                self._slots -= {s for s in self._slots if now_s - s.answers_since_s > STUCK_S}
+                self._dispatch(now_s, hurries=True)
+                patience = _PATIENCE if self._queue else patience - 1
+                self._wakes_s = self._next_look_s(now_s) if patience > 0 else NEVER_S
+                self._wake.wait(self._wakes_s - now_s if patience > 0 else None)
 
     def _queue_s(self) -> float:
         """Return a delay after which all that waits now should have had its turn."""
-        return self._delay_s(self._service_s * (len(self._queue) + 1) / self._max_running)
+        return self._delay_s(self._times.wait_s(len(self._queue)))
 
     def _delay_s(self, least_s: float) -> float:
         """Return a delay, drawn so that those turned away together do not return together."""
         return max(_LEAST_DELAY_S, least_s) * (1 + _SPREAD * self._rng.random())
+
+
+def _refuse(errors: Sequence[tuple[Work, HeadtailError]]) -> None:
+    for work, error in errors:
+        work.refuse(error)

@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from fog_server.batcher_policy import DynamicBatching
 from fog_server.rollout.rules import Rules
 from headtail.server.config import Connections, NotNegative, Positive, Seconds, ServerConfig
+from headtail.tracing import Tracing
 
 ProviderChoice = Literal["auto", "cpu", "cuda", "tensorrt"]
 
@@ -19,16 +21,38 @@ class Inference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: Positive = 1
     """Threads of one onnxruntime operator; small tails run fastest on one."""
     max_running: NotNegative = 0
-    """Requests that run at once; 0 means one per CPU core."""
-    max_queued: NotNegative = 64
+    """Batches that run at once; 0 means one per CPU core."""
+    max_queued: NotNegative = 1024
     """Requests that may wait for their turn; more are refused with RESOURCE_EXHAUSTED."""
+    max_queued_bytes: Positive = 256 << 20
+    """What the tensors of those may take together."""
     max_batch: Positive = 256
     """Windows that one request may hold."""
+    dynamic_batching: DynamicBatching = DynamicBatching()
+    models: dict[str, DynamicBatching] = msgspec.field(default_factory=dict)
+    """The same table for single models, by their name or their bundle's; what it leaves out stands
+    at the default, not at what `dynamic_batching` says."""
 
     @property
     def running(self) -> int:
-        """Requests that run at once, with 0 resolved."""
+        """Batches that run at once, with 0 resolved."""
         return self.max_running or len(os.sched_getaffinity(0))
+
+    def batching(self, model: str, bundle: str) -> DynamicBatching:
+        """Return how the requests for a model of a bundle are batched."""
+        return self.models.get(model) or self.models.get(bundle) or self.dynamic_batching
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """The batch sizes that are run once before the first request."""
+        return tuple(
+            sorted(self.dynamic_batching.sizes.union(*(m.sizes for m in self.models.values())))
+        )
+
+    @property
+    def levels(self) -> int:
+        """Priority levels there are, at least 1."""
+        return max(1, *(m.priority_levels for m in (self.dynamic_batching, *self.models.values())))
 
 
 class Wire(Connections, frozen=True):
@@ -120,3 +144,4 @@ class Config(ServerConfig, frozen=True):
     quota: Quota = Quota()
     rollout: Rollout = Rollout()
     capture: Capture = Capture()
+    tracing: Tracing = Tracing()

@@ -1,13 +1,16 @@
 """ModelInfer and ModelStreamInfer: bytes in, bytes out, an error for each request."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 
 from fog_server.activity import Activity, Send, Stream
 from fog_server.backlog import Backlog
+from fog_server.final_response import final_response
 from fog_server.identity import identity_of
 from fog_server.inference import Answer, Caller, Inference
 from fog_server.metrics import UNKNOWN_MODEL, Metrics, Outcome
@@ -17,6 +20,8 @@ from fog_server.rpc import abort, domain_error, error_text, stream_parameters
 from headtail.errors import Overloaded, RequestInvalid
 from headtail.log import request_id
 from headtail.oip import InferRequest, Parameter, read_request, write_stream_error
+
+log = logging.getLogger(__name__)
 
 SENT = "sent_ms"  # the parameter that says when a window left, on its agent's clock
 DRAINING = "draining"  # the parameter that says that the stream is about to end
@@ -52,7 +57,8 @@ class InferenceServicer:
         with self._activity.call():
             try:
                 request = self._read(data)
-                caller = Caller(identity_of(context, request), context.time_remaining())
+                who, metadata = identity_of(context, request), context.invocation_metadata
+                caller = Caller(who, context.time_remaining(), metadata=metadata)
                 answer = self._inference.answer(request, caller)
                 response = answer.writer.write(request.id, _timings(answer), answer.outputs)
             except Exception as error:  # noqa: BLE001 - the RPC border
@@ -65,7 +71,7 @@ class InferenceServicer:
     def stream_infer(
         self, frames: Iterator[bytes], context: grpc.ServicerContext, send: Send
     ) -> None:
-        """Answer each request of a stream in turn; an error belongs to its request."""
+        """Answer each request of a stream, in any order; an error belongs to its request."""
         try:
             with self._activity.stream(send) as stream:
                 self._answer_all(frames, context, stream)
@@ -83,29 +89,55 @@ class InferenceServicer:
     ) -> None:
         call = _StreamCall(context, stream, Backlog())
         for data in received(frames, context, self._max_message_bytes):
-            if not stream.answer(self._responder(data, call, self._clock())):
+            if not stream.begin():
                 self._metrics.refused(Cause.STREAM_ENDED).inc()
                 break
+            self._take(data, call, self._clock())
             if call.is_refused:
                 break
 
-    def _responder(self, data: bytes, call: "_StreamCall", read_s: float) -> Callable[[], bytes]:
-        return lambda: self._stream_response(data, call, read_s)
-
-    def _stream_response(self, data: bytes, call: "_StreamCall", read_s: float) -> bytes:
+    def _take(self, data: bytes, call: "_StreamCall", read_s: float) -> None:
+        """Have one request of a stream answered; a single one in flight is, before this returns."""
+        stream = call.stream
         self._metrics.received_bytes.inc(len(data))
+        final: dict[str, Parameter] = {}
         try:
             request = self._read(data)
+            final = final_response(request)
             caller = self._caller(request, call, read_s)
-            answer = self._inference.answer(request, caller)
-            parameters = self._with_state(_timings(answer))
-            response = answer.writer.write_stream_response(request.id, parameters, answer.outputs)
+            reply = partial(self._reply, stream, request.id, final)
+            self._inference.submit(request, caller, reply, here=not stream.sends_ahead)
         except Exception as error:  # noqa: BLE001 - the RPC border
-            fault = domain_error(error)
-            parameters = self._with_state(stream_parameters(fault))
-            response = write_stream_error(request_id.get(), error_text(fault), parameters)
-        self._metrics.sent_bytes.inc(len(response))
-        return response
+            self._reply(stream, request_id.get(), final, error)
+
+    def _reply(
+        self,
+        stream: Stream,
+        message_id: str,
+        final: dict[str, Parameter],
+        answer: Answer | Exception,
+    ) -> None:
+        """Send the answer to one request of a stream."""
+        request_id.set(message_id)
+        try:
+            response = self._stream_response(message_id, final, answer)
+            self._metrics.sent_bytes.inc(len(response))
+            stream.answer(response)
+        except Exception:
+            log.exception("an answer was lost")
+
+    def _stream_response(
+        self, message_id: str, final: dict[str, Parameter], answer: Answer | Exception
+    ) -> bytes:
+        if not isinstance(answer, Exception):
+            parameters = self._with_state(_timings(answer) | final)
+            try:
+                return answer.writer.write_stream_response(message_id, parameters, answer.outputs)
+            except Exception as error:  # noqa: BLE001 - the RPC border
+                answer = error
+        fault = domain_error(answer)
+        parameters = self._with_state(stream_parameters(fault) | final)
+        return write_stream_error(message_id, error_text(fault), parameters)
 
     def _read(self, data: bytes) -> InferRequest:
         """Return a request, whose id stands in every line that is logged while it is answered.

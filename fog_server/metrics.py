@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 
 from prometheus_client import (
     CollectorRegistry,
@@ -30,6 +30,7 @@ from headtail.errors import (
 from headtail.metrics import LATENCY_BUCKETS_S, LogLines
 from headtail.server.authorization import Denial
 
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 UNKNOWN_MODEL = "unknown"  # what a client may call a model is no closed set
 
 
@@ -86,6 +87,13 @@ class Metrics:
         for denial in Denial:
             self._denied.labels(denial.value)
         self.denied = cache(lambda denial: self._denied.labels(denial.value))
+        self._batch_windows = Histogram(
+            "fog_batch_windows",
+            "Windows of the batches run, one agent's or several agents' together",
+            ["model"],
+            buckets=BATCH_BUCKETS,
+            registry=self.registry,
+        )
         self._bytes = Counter(
             "fog_wire_bytes", "Message bytes", ["direction"], registry=self.registry
         )
@@ -107,6 +115,7 @@ class Metrics:
         # Looking up a label costs as much as counting; the sets are small, so keep each child.
         self.queue = cache(lambda model: self._duration.labels(model, "queue"))
         self.compute = cache(lambda model: self._duration.labels(model, "compute"))
+        self.batch = cache(lambda model: self._batch_windows.labels(model))
         self.windows = cache(lambda model, outcome: self._windows.labels(model, outcome.value))
         self.refused = cache(lambda cause: self._refused.labels(cause.value))
         self.refused_streams = cache(lambda cause: self._refused_streams.labels(cause.value))
@@ -122,14 +131,23 @@ class Metrics:
         )
         return int(total)
 
-    def watch(self, admission: Admission, activity: Activity) -> None:
-        """Export what runs, what waits and what is connected now."""
+    def watch(self, admission: Admission, activity: Activity, levels: int = 1) -> None:
+        """Export what runs, what waits at each priority level and what is connected now."""
         for name, help_text, value in (
-            ("fog_requests_running", "Requests that run now", lambda: admission.running),
+            ("fog_requests_running", "Batches that run now", lambda: admission.running),
             ("fog_requests_queued", "Requests that wait now", lambda: admission.queued),
             ("fog_streams", "Streams open now", lambda: activity.streams),
         ):
             Gauge(name, help_text, registry=self.registry).set_function(value)
+
+        pending = Gauge(
+            "fog_pending_requests",
+            "Requests that wait now, by priority level",
+            ["priority"],
+            registry=self.registry,
+        )
+        for level in range(1, levels + 1):
+            pending.labels(str(level)).set_function(partial(admission.waiting, level))
 
     def describe(self, store: BundleStore, provider: str) -> None:
         """Export which bundles are served, and on what."""

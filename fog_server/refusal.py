@@ -11,7 +11,7 @@ class Cause(StrEnum):
     """Why windows were not run, or a stream was not opened."""
 
     QUEUE_FULL = "queue_full"
-    """As many requests wait as may, and the sender holds its share of the places."""
+    """As many requests wait as may, of all or of its model, and none that would run after it."""
     PUSHED_OUT = "pushed_out"
     """It waited, but its sender held more places than a newcomer who found the queue full."""
     TOO_SLOW = "too_slow"
@@ -26,6 +26,8 @@ class Cause(StrEnum):
     """No time was left to it when it came."""
     EXPIRED_IN_QUEUE = "expired_in_queue"
     """Its deadline passed while it waited for its turn."""
+    TIMED_OUT = "timed_out"
+    """It waited longer than the policy of its queue allows."""
     STREAM_ENDED = "stream_ended"
     """It came after a draining server had ended its stream."""
     STREAMS = "streams"

@@ -1,10 +1,12 @@
 """The running server: its services, thread pools, options, and how it starts and drains."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +43,15 @@ from headtail.server.handlers import reader
 from headtail.server.health import Health
 from headtail.server.port import bind, server_options
 from headtail.tls import check_plaintext
+from headtail.tracing import Tracing, open_tracer
 
 log = logging.getLogger(__name__)
 
 INFERENCE_SERVICE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 # Calls that carry no tensor; a bundle being fetched holds one of these threads.
 _CONTROL_THREADS = 8
+# Unary calls of inference that wait for their turn, each on a thread.
+_UNARY_THREADS = 64
 
 
 class FogServer:
@@ -75,7 +80,11 @@ class FogServer:
         with ExitStack() as resources:
             self.metrics = Metrics()
             resources.callback(self.metrics.log_lines.close)
-            options = SessionOptions(providers=providers, threads=config.inference.threads)
+            options = SessionOptions(
+                providers=providers,
+                threads=config.inference.threads,
+                warm_batches=config.inference.batch_sizes,
+            )
             self._control = Control(config, options, self.metrics.registry)
             resources.callback(self._control.close)
             self._store = self._control.store
@@ -83,10 +92,16 @@ class FogServer:
             if self._capture is not None:
                 resources.callback(self._capture.close)
             resources.callback(HeapTrim().close)
+            self._inference = _traced(config.tracing, resources)
             self._wire = config.wire
             self._activity = Activity(config.wire.max_agents, config.quota.streams)
-            self.admission = Admission(config.inference.running, config.inference.max_queued)
-            self.metrics.watch(self.admission, self._activity)
+            self.admission = Admission(
+                config.inference.running,
+                config.inference.max_queued,
+                max_queued_bytes=config.inference.max_queued_bytes,
+            )
+            resources.callback(self.admission.close)
+            self.metrics.watch(self.admission, self._activity, config.inference.levels)
             self.metrics.describe(self._store, providers[0])
             self._alive = first_of([*checks, self._progress(watchdog_s or STALL_S).check])
             self._health = Health(self._alive)
@@ -169,15 +184,15 @@ class FogServer:
         return [guard(Authorization(RULES, allowed.get, lambda denial: count(denial).inc()))]
 
     def _make_server(self, config: Config, provider: str, *, is_shared: bool) -> grpc.Server:
-        inference = Inference(
+        inference = self._inference(
             self._store,
             self.admission,
             Quotas(config.quota),
             self.metrics,
-            config.inference.max_batch,
+            config.inference,
         )
         inference.capture = self._capture
-        waiting = config.inference.running + config.inference.max_queued
+        waiting = config.inference.running + min(config.inference.max_queued, _UNARY_THREADS)
         server = grpc.server(
             ThreadPoolExecutor(_CONTROL_THREADS, "control"),
             interceptors=[*self._guards(config.tls), reader()],
@@ -215,6 +230,17 @@ class FogServer:
         names = (*ours, HEALTH_SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         return server
+
+
+def _traced(settings: Tracing, resources: ExitStack) -> Callable[..., Inference]:
+    """Return what makes an inference: one that makes spans, where something is to be traced."""
+    tracer = open_tracer(settings, "fog-server", f"{os.uname().nodename}:{os.getpid()}", os.environ)
+    if tracer is None:
+        return Inference
+    from fog_server.traces import TracedInference
+
+    resources.callback(tracer.close)
+    return partial(TracedInference, tracer)
 
 
 class _InPool:

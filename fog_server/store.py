@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from fog_server.tail import Tail, tail_ranges, tails
+from fog_server.tail import Tail, tail_ranges, tails, warm_up
 from headtail.bundle import Bundle, Manifest, read_bundle
 from headtail.bundle.installed import check_installed, newest_versions, record_installed
 from headtail.bundle.keys import Trust
@@ -208,9 +208,9 @@ def load_bundle(path: Path, trust: Trust, options: SessionOptions) -> Loaded:
     file, bundle = _open(path, trust)
     chain = Chain(bundle, options)
     error = chain.self_test(bundle)
-    _warm_up(bundle, chain)
     manifest = bundle.manifest
     chain.merge(bundle, tail_ranges(manifest))
+    warm_up(bundle, chain, options.warm_batches)
     log.info(
         "loaded %s: %s %s (%s), %d segments, self-test error %.1e",
         path.name, manifest.name, manifest.version, bundle.digest[:12], len(bundle.segments), error,
@@ -230,10 +230,3 @@ def _open(path: Path, trust: Trust) -> tuple[OpenFile, Bundle]:
     if not is_same:
         raise BundleUnreadable(str(path), "was replaced while it was read")
     return file, bundle
-
-
-def _warm_up(bundle: Bundle, chain: Chain) -> None:
-    """Run one window through every segment: the self-test ran them with another batch."""
-    first = slice(1) if bundle.manifest.is_batchable else slice(None)
-    one = {name: array[first] for name, array in bundle.samples.inputs.items()}
-    chain.tail(one, 0)

@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from fog_server.inflate import inflate
+from headtail.bundle import Bundle
 from headtail.bundle.manifest import Manifest
 from headtail.errors import DTypeMismatch, ShapeMismatch, TensorInvalid
 from headtail.oip import RAW_OUTPUT_FIELD, InferWriter, Tensor
@@ -106,6 +109,29 @@ class Tail:
             if len(array) != first:
                 expected = (first, *array.shape[1:])
                 raise ShapeMismatch(f"model '{self.name}' input '{name}'", expected, array.shape)
+
+
+def warm_up(bundle: Bundle, chain: Chain, batches: Sequence[int]) -> None:
+    """Run every tail with every batch size, so that the first requests find all of it ready.
+
+    Args:
+        bundle: Its samples, repeated, are what is run.
+        chain: The bundle's.
+        batches: Windows of each run; those of a model without a batch dimension are one.
+    """
+    manifest = bundle.manifest
+    inputs = bundle.samples.inputs
+    for windows in batches if manifest.is_batchable else (1,):
+        if manifest.is_batchable:
+            inputs = {n: _repeated(a, windows) for n, a in bundle.samples.inputs.items()}
+        known = inputs
+        for point in manifest.points[:-1]:
+            chain.tail({spec.name: known[spec.name] for spec in point.activation}, point.index)
+            known = chain.run(known, point.index, point.index + 1)
+
+
+def _repeated(array: Array, windows: int) -> Array:
+    return np.resize(array, (windows, *array.shape[1:]))
 
 
 def tail_ranges(manifest: Manifest) -> list[Range]:

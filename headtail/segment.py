@@ -36,6 +36,8 @@ class SessionOptions:
     """Execution providers in order of preference; all of them must load."""
     threads: int = 1
     """Threads of one operator; small graphs run fastest on one."""
+    warm_batches: tuple[int, ...] = (1,)
+    """Batch sizes that a server runs once, before the first request brings them."""
 
 
 @dataclass(frozen=True, slots=True)

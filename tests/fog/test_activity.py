@@ -1,8 +1,10 @@
 """Activity: what a drain waits for, and how it ends a stream."""
 
+import threading
+
 import pytest
 
-from fog_server.activity import Activity
+from fog_server.activity import Activity, Stream
 from headtail.errors import Overloaded
 
 
@@ -15,22 +17,83 @@ class Sent(list):
 
 
 def test_stream_answers_then_ends_once() -> None:
-    """After its end nothing more is sent, and the caller is told."""
+    """After its end nothing more is begun."""
     sent = Sent()
     with Activity(1).stream(sent) as stream:
-        assert stream.answer(lambda: b"1")
+        assert stream.begin()
+        stream.answer(b"1")
         stream.end()
-        assert not stream.answer(lambda: b"2")
+        assert not stream.begin()
     assert [b"1", None] == sent
 
 
-def test_stream_ends_even_if_its_window_fails() -> None:
-    """An error on the way out does not leave the stream open."""
+def test_stream_ends_only_when_all_that_was_begun_is_answered() -> None:
+    """Answers come from other threads, in any order, while the reader is done already."""
     sent, activity = Sent(), Activity(1)
-    with pytest.raises(ZeroDivisionError), activity.stream(sent) as stream:
-        stream.answer(lambda: bytes(1 // 0))
-    assert [None] == sent
+    release = threading.Event()
+
+    def answer(stream: Stream) -> None:
+        release.wait(20)
+        for text in (b"2", b"1"):
+            stream.answer(text)
+
+    with activity.stream(sent) as stream:
+        assert [stream.begin(), stream.begin()] == [True, True]
+        worker = threading.Thread(target=answer, args=(stream,))
+        worker.start()
+        stream.end_if_silent(0.0)
+        assert sent == []
+        release.set()
+    worker.join()
+    assert [b"2", b"1", None] == sent
     assert activity.streams == 0
+
+
+def test_client_that_takes_no_answers_keeps_one_thread() -> None:
+    """The others leave theirs with it, and go on."""
+    taken, free = threading.Event(), threading.Event()
+    sent = Sent()
+
+    def send(message: bytes | None) -> None:
+        taken.set()
+        free.wait(20)
+        sent(message)
+
+    stream = Stream(send, lambda: 0.0)
+    for _ in range(3):
+        assert stream.begin()
+    stuck = threading.Thread(target=stream.answer, args=(b"1",))
+    stuck.start()
+    taken.wait(20)
+    stream.answer(b"2")
+    stream.answer(b"3")
+    assert sent == []
+    free.set()
+    stuck.join()
+    stream.end()
+    assert [b"1", b"2", b"3", None] == sent
+
+
+def test_stream_knows_whether_its_agent_sends_ahead() -> None:
+    """The first window asks; one read behind another says yes, and many without say no."""
+    stream = Stream(Sent(), lambda: 0.0)
+
+    def alone() -> bool:
+        assert stream.begin()
+        ahead = stream.sends_ahead
+        stream.answer(b"")
+        return ahead
+
+    assert [True, False, False] == [alone() for _ in range(3)]
+    assert stream.begin()
+    assert stream.begin()
+    assert stream.sends_ahead
+    stream.answer(b"")
+    stream.answer(b"")
+    several = [alone() for _ in range(100)]
+    assert several[0]
+    assert several.count(True) < 60
+    assert not all(several[-31:])
 
 
 def test_streams_over_the_limit_are_refused() -> None:
@@ -74,13 +137,11 @@ def test_stream_that_goes_on_sending_is_ended_between_two_windows() -> None:
     sent = Sent()
     activity = Activity(1)
     with activity.stream(sent) as stream:
-
-        def respond() -> bytes:
-            assert not activity.drain(drain_s=0.0, settle_s=9.0)
-            return b"last"
-
-        assert stream.answer(respond)
-        assert not stream.answer(lambda: b"after the end")
+        assert stream.begin()
+        assert not activity.drain(drain_s=0.0, settle_s=9.0)
+        assert not stream.begin()
+        stream.answer(b"last")
+        assert [b"last", None] == sent
     assert [b"last", None] == sent
 
 
@@ -88,10 +149,7 @@ def test_window_being_answered_is_not_cut() -> None:
     """Whoever drains finds the stream busy and leaves it alone."""
     sent = Sent()
     with Activity(1).stream(sent) as stream:
-
-        def respond() -> bytes:
-            stream.end_if_silent(0.0)
-            return b"whole"
-
-        assert stream.answer(respond)
+        assert stream.begin()
+        stream.end_if_silent(0.0)
+        stream.answer(b"whole")
     assert [b"whole", None] == sent

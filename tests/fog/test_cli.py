@@ -153,10 +153,12 @@ def test_deployed_configuration_has_every_key_at_its_default():
     config = read_toml(DEPLOY / "fog-server.toml", Config)
     text = (DEPLOY / "fog-server.toml").read_text()
     default = Config()
-    for section in (default, default.inference, default.wire, default.tls, default.rollout,
+    batching = default.inference.dynamic_batching
+    for section in (default, default.inference, batching, batching.default_queue_policy,
+                    default.wire, default.tls, default.rollout,
                     default.rollout.rules, default.capture):  # fmt: skip
         for key in section.__struct_fields__:
-            assert re.search(rf"^(\[(rollout\.)?{key}\]|{key} = )", text, re.MULTILINE), key
+            assert re.search(rf"^((# )?\[(\w+\.)*{key}[\].]|{key} = )", text, re.MULTILINE), key
     assert (default.inference, default.wire) == (config.inference, config.wire)
     assert default.rollout == config.rollout
     assert default.capture == config.capture

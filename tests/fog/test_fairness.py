@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 from fog_server.fairness import MAX_AGENTS, FairQueue
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Item:
     """One request."""
 
     agent: str
     windows: int = 1
+    level: int = 1
+    is_late: bool = False
 
 
 def fill(*requests: tuple[str, int]) -> FairQueue[Item]:
@@ -22,6 +24,11 @@ def fill(*requests: tuple[str, int]) -> FairQueue[Item]:
     for agent, windows in requests:
         queue.push(Item(agent, windows))
     return queue
+
+
+def rank(queue: FairQueue[Item], agent: str) -> tuple[int, bool, int]:
+    """Return the place that one window of an agent would have."""
+    return queue.rank(Item(agent))
 
 
 def drain(queue: FairQueue[Item]) -> list[Item]:
@@ -40,32 +47,32 @@ def test_removed_request_costs_its_agent_nothing() -> None:
     queue = fill(("a", 1), ("b", 1))
     gone = Item("b")
     queue.push(gone)
-    expected = queue.tag("b", 1)
+    expected = rank(queue, "b")
     queue.remove(gone)
-    assert expected - 1 == queue.tag("b", 1)
+    assert expected[2] - 1 == rank(queue, "b")[2]
     assert "ab" == "".join(i.agent for i in drain(queue))
 
 
 def test_what_would_run_last_makes_room_for_what_would_run_before_it() -> None:
     """Only then: among equals whoever came first stays."""
     queue = fill(("a", 1), ("b", 1), ("b", 1))
-    assert queue.take_last(queue.tag("b", 1)) is None
-    last = queue.take_last(queue.tag("c", 1))
+    assert queue.take_last(rank(queue, "b")) is None
+    last = queue.take_last(rank(queue, "c"))
     assert (last.agent, 2) == ("b", len(queue))
-    assert queue.take_last(queue.tag("c", 1)) is None
+    assert queue.take_last(rank(queue, "c")) is None
 
 
 def test_agent_turned_away_while_others_run_comes_first_next_time() -> None:
     """But it catches up on two messages at most."""
     queue = fill()
-    queue.tag("unlucky", 1)
+    rank(queue, "unlucky")
     for _ in range(50):
         queue.push(Item("a"))
         queue.pop()
     for agent in ["a", "a", *["unlucky"] * 5]:
         queue.push(Item(agent))
     assert ["unlucky"] * 2 == [i.agent for i in drain(queue)][:2]
-    assert queue.tag("unlucky", 1) > 50
+    assert rank(queue, "unlucky")[2] > 50
 
 
 def test_made_up_names_starve_nobody() -> None:
@@ -79,7 +86,7 @@ def test_made_up_names_starve_nobody() -> None:
         queue.push(Item(f"y{number}"))
         turns.append(queue.pop().agent)
         if len(queue) > 20:
-            queue.take_last(0)
+            queue.take_last((0, False, 0))
     assert turns.count("honest") >= 1000 / 20 / 2
 
 
@@ -122,7 +129,7 @@ def test_requests_ahead_are_those_served_before(
 ) -> None:
     """The count is exact as long as nobody else comes."""
     queue = fill(*wanted)
-    expected = queue.ahead(queue.tag(agent, windows))
+    expected = queue.ahead(queue.rank(Item(agent, windows)))
     newcomer = Item(agent, windows)
     queue.push(newcomer)
     assert expected == drain(queue).index(newcomer)
@@ -140,8 +147,49 @@ def test_length_is_what_is_in_it(steps: list[str], rng) -> None:
         elif step == "drop":
             queue.remove(inside.pop(rng.randrange(len(inside))))
         elif step == "last":
-            inside.remove(queue.take_last(-100))
+            inside.remove(queue.take_last((0, False, -100)))
         else:
             inside.remove(queue.pop())
         assert len(inside) == len(queue)
     assert {id(i) for i in inside} == {id(i) for i in queue}
+
+
+def test_levels_go_before_fairness_and_late_ones_after_their_level() -> None:
+    """Level 1 first, whatever its agent has had; put off within a level, not behind the next."""
+    queue = fill(("a", 1), ("b", 1))
+    urgent, low = Item("a", level=0), Item("c", level=2)
+    queue.push(low)
+    queue.push(urgent)
+    first = next(item for item in queue if item.level == 1)
+    queue.put_off(first)
+    served = drain(queue)
+    assert [urgent, first, low] == [served[0], served[2], served[3]]
+
+
+@given(requests, st.lists(st.integers(0, 39), max_size=20))
+def test_agent_keeps_its_order_when_some_of_its_requests_leave(
+    wanted: list[tuple[str, int]], leaving: list[int]
+) -> None:
+    """Those behind move up, and what comes afterwards does not pass them."""
+    queue: FairQueue[Item] = FairQueue()
+    items = [Item(agent, windows) for agent, windows in wanted]
+    for item in items:
+        queue.push(item)
+    for index in sorted({i for i in leaving if i < len(items)}, reverse=True):
+        queue.remove(items.pop(index))
+    items += [Item(agent) for agent in "abcd"]
+    for item in items[-4:]:
+        queue.push(item)
+    served = drain(queue)
+    for agent in "abcd":
+        expected = [id(i) for i in items if i.agent == agent]
+        assert expected == [id(i) for i in served if i.agent == agent]
+
+
+def test_batch_sets_the_clock_by_its_first() -> None:
+    """Who joined a batch early paid for it: a newcomer goes before their next."""
+    queue = fill(*[("a", 1)] * 4)
+    queue.take(list(queue))
+    for agent in ("a", "new"):
+        queue.push(Item(agent))
+    assert "new" == queue.pop().agent

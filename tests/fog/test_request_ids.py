@@ -17,7 +17,7 @@ MALFORMED = b"\xff"
 class BrokenInference:
     """Fails as no domain error does."""
 
-    def answer(self, request, caller):
+    def submit(self, request, caller, reply, here):
         """Fail."""
         raise ZeroDivisionError("by zero")
 

@@ -2,13 +2,14 @@
 
 The messages of a stream differ in their id, the values of some parameters and the tensors, while
 every length stays. A layout is learned from a message that was read in full. Another one of the
-same size, with the same bytes everywhere else, is then cut up in one call and not parsed.
+same size, with the same bytes everywhere else, is then cut up in one call and not parsed; what is
+large in it becomes a view.
 """
 
-import itertools
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 from headtail.oip_message import InferRequest, InferResponse, Parameter, Tensor
@@ -19,6 +20,7 @@ _INT64, _STRING = 2, 3  # InferParameter
 _MAX_INT_BYTES = 9  # a longer one is negative, and taken to stay
 # What is kept: at most 128 layouts of 4 KiB; more only means that messages are parsed.
 _SIZES, _PER_SIZE, _MAX_BYTES = 32, 4, 4 << 10
+_VIEWED_BYTES = 1 << 10  # a tensor of this size is viewed, of which nothing is kept
 
 Message = TypeVar("Message", bound=InferRequest | InferResponse)
 Span = tuple[int, int]
@@ -44,15 +46,25 @@ class _Layout(Generic[Message]):
         """Note where the parts lie in `data`, which says what `like` says."""
         named = [*places.texts, *places.ints]
         spans = sorted([*places.ids, *(span for _, span in named), *places.raw])
-        cuts = [0, *itertools.chain.from_iterable(spans), len(data)]
-        self._cut = struct.Struct("".join(f"{b - a}s" for a, b in itertools.pairwise(cuts))).unpack
-        self._fixed = self._cut(data)[::2]
-        index = {span: 2 * i + 1 for i, span in enumerate(spans)}
+        viewed = {span for span in places.raw if span[1] - span[0] >= _VIEWED_BYTES}
+        kinds, fixed, index, at = "", [0], {}, 0
+        for start, stop in spans:
+            # Before each part lies what stays; a view's bytes are left out of what is cut.
+            is_viewed = (start, stop) in viewed
+            kinds += f"{start - at}s{stop - start}{'x' if is_viewed else 's'}"
+            if not is_viewed:
+                index[start, stop] = fixed[-1] + 1
+            fixed.append(fixed[-1] + (1 if is_viewed else 2))
+            at = stop
+        kinds += f"{len(data) - at}s"
+        self._cut = struct.Struct(kinds).unpack
+        self._take_fixed = itemgetter(*fixed)
+        self._fixed = self._take_fixed(self._cut(data))
         self._id = index[places.ids[0]]
         self._texts = [(name, index[span]) for name, span in places.texts]
         self._ints = [(name, index[span]) for name, span in places.ints]
         self._tensors = [
-            (t.name, t.datatype, t.shape, index[span])
+            (t.name, t.datatype, t.shape, index.get(span, -1), slice(*span))
             for t, span in zip(tensors, places.raw, strict=True)
         ]
         self.like = like
@@ -60,7 +72,7 @@ class _Layout(Generic[Message]):
     def read(self, data: bytes) -> tuple[str, dict[str, Parameter], tuple[Tensor, ...]] | None:
         """Return id, parameters and tensors of `data`, which is as large; None if it differs."""
         parts = self._cut(data)
-        if parts[::2] != self._fixed:
+        if self._take_fixed(parts) != self._fixed:
             return None
         parameters = dict(self.like.parameters)
         try:
@@ -68,7 +80,10 @@ class _Layout(Generic[Message]):
                 parameters[name] = parts[i].decode()
             for name, i in self._ints:
                 parameters[name] = _integer(parts[i])
-            tensors = [Tensor(n, d, s, parts[i]) for n, d, s, i in self._tensors]
+            tensors = [
+                Tensor(n, d, s, parts[i] if i >= 0 else memoryview(data)[place])
+                for n, d, s, i, place in self._tensors
+            ]
             return parts[self._id].decode(), parameters, tuple(tensors)
         except ValueError:  # no UTF-8, or no varint of this length
             return None
@@ -109,7 +124,9 @@ class Layouts(Generic[Message]):
             like: What it says.
             tensors: Its tensors.
         """
-        if len(data) > _MAX_BYTES:
+        views = (len(t.content) for t in tensors if isinstance(t.content, memoryview))
+        # Only raw tensors are views, so what is walked below is small too.
+        if len(data) - sum(n for n in views if n >= _VIEWED_BYTES) > _MAX_BYTES:
             return
         try:
             places = self._places(data, start)

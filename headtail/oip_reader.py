@@ -3,8 +3,8 @@
 A request is a header of some hundred bytes (fields 1 to 6) and the raw tensors (field 7); a
 response ends in field 6 likewise. The generated classes copy every tensor twice. So of a large
 message the reader walks the top-level fields by hand, gives the header to the generated class, and
-takes the raw tensors as views. Of a small one, the layout of one like it is looked for first. What
-is neither goes to the generated class whole.
+takes the raw tensors as views. Before that the layout of a message like it is looked for. What is
+unusual goes to the generated class whole.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,8 +48,8 @@ _CACHED_BYTES = 256  # a tensor's header is smaller; one with contents is not wo
 MAX_HEADER_BYTES = 1 << 20
 MAX_ITEMS = 1024  # tensors, outputs wanted, or parameters of one message
 MAX_FIELDS = 4 * MAX_ITEMS  # all of them and the names; what the reader walks is bounded by it
-# Below this two copies are cheaper than a walk over the fields in Python (measured).
-WALK_FROM_BYTES = 16 << 10
+# Below this two copies are cheaper than a walk over the fields in Python, and than a view.
+WALK_FROM_BYTES = 4 << 10
 # InferTensorContents field -> dtype of its values, by datatype.
 _CONTENTS = {
     "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents",
@@ -71,13 +71,12 @@ def read_request(data: bytes, walk_from: int = WALK_FROM_BYTES) -> InferRequest:
 
     Args:
         data: The message.
-        walk_from: Bytes from which a message is large.
+        walk_from: Bytes from which a message is large; 0 also leaves the layouts aside.
 
     Raises:
         RequestInvalid: If the bytes are no such message, or it contradicts itself.
     """
-    is_small = len(data) < walk_from
-    if is_small and (found := _requests.read(data)) is not None:
+    if walk_from and (found := _requests.read(data)) is not None:
         like, message_id, parameters, inputs = found
         return InferRequest(like.model, like.version, message_id, parameters, inputs, like.outputs)
     header, raw = _read(data, 0, ModelInferRequest, walk_from)
@@ -89,7 +88,7 @@ def read_request(data: bytes, walk_from: int = WALK_FROM_BYTES) -> InferRequest:
         inputs=_tensors(header.inputs, raw, "input"),
         outputs=_wanted(header) if header.outputs else (),
     )
-    if is_small:
+    if walk_from:
         _requests.learn(data, 0, structs.replace(request, inputs=()), request.inputs)
     return request
 
@@ -101,14 +100,16 @@ def read_response(data: bytes, walk_from: int = WALK_FROM_BYTES) -> InferRespons
 
 def read_stream_response(data: bytes, walk_from: int = WALK_FROM_BYTES) -> InferResponse:
     """Read a ModelStreamInferResponse, as `read_request` does a request."""
-    is_small = len(data) < walk_from
-    if is_small and (found := _responses.read(data)) is not None:
+    if walk_from and (found := _responses.read(data)) is not None:
         like, message_id, parameters, outputs = found
         return InferResponse(like.model, like.version, message_id, parameters, outputs)
     # An answer is usually one field 2 that fills the message: the response, and no error.
     start = _response_start(data)
-    if start and not is_small:
-        return _response(*_read(data, start, ModelInferResponse, walk_from))
+    if start and len(data) >= walk_from:
+        response = _response(*_read(data, start, ModelInferResponse, walk_from))
+        if walk_from:
+            _responses.learn(data, start, structs.replace(response, outputs=()), response.outputs)
+        return response
     _check_header("stream response", len(data))
     try:
         message = ModelStreamInferResponse.FromString(data)
@@ -117,7 +118,7 @@ def read_stream_response(data: bytes, walk_from: int = WALK_FROM_BYTES) -> Infer
     inner = message.infer_response
     _check_items("stream response", inner)
     response = _response(inner, list(inner.raw_output_contents), message.error_message)
-    if start:
+    if start and walk_from:
         _responses.learn(data, start, structs.replace(response, outputs=()), response.outputs)
     return response
 

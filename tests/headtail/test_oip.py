@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,13 +17,13 @@ from headtail.oip import (
     WALK_FROM_BYTES,
     InferRequest,
     InferWriter,
-    Tensor,
     read_request,
     read_response,
     read_stream_response,
     write_stream_error,
 )
 from headtail.tensor import OIP_DATATYPES, TensorSpec
+from oip_oracle import FIELDS, expected_request
 
 TEXT = st.text(max_size=12)
 PARAMETER = st.one_of(
@@ -43,13 +42,6 @@ CONTENTS = st.one_of(
     st.tuples(st.just("BOOL"), st.lists(st.booleans(), min_size=1, max_size=4)),
     st.tuples(st.just("INT64"), st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=4)),
 )
-FIELDS = {
-    "FP32": ("fp32_contents", "<f4"),
-    "INT8": ("int_contents", "<i1"),
-    "UINT16": ("uint_contents", "<u2"),
-    "BOOL": ("bool_contents", "?"),
-    "INT64": ("int64_contents", "<i8"),
-}
 SHAPE = st.lists(st.integers(-1, 2**40), max_size=4)
 
 
@@ -75,44 +67,6 @@ def requests(draw: st.DrawFn) -> ModelInferRequest:
         draw(st.lists(st.binary(max_size=300), min_size=raw_count, max_size=raw_count))
     )
     return message
-
-
-def expected_request(data: bytes) -> InferRequest | None:
-    """Return what the generated class reads, or None where the request must be refused."""
-    try:
-        message = ModelInferRequest.FromString(data)
-    except DecodeError:
-        return None
-    raw = list(message.raw_input_contents)
-    typed = [t.HasField("contents") for t in message.inputs]
-    if raw and (len(raw) != len(message.inputs) or any(typed)):
-        return None
-    contents = []
-    for i, tensor in enumerate(message.inputs):
-        if typed[i]:
-            if tensor.datatype not in FIELDS:
-                return None
-            name, dtype = FIELDS[tensor.datatype]
-            try:
-                contents.append(
-                    np.array(list(getattr(tensor.contents, name)), dtype=dtype).tobytes()
-                )
-            except OverflowError:
-                return None
-        else:
-            contents.append(raw[i] if raw else b"")
-    kinds = {n: p.WhichOneof("parameter_choice") for n, p in message.parameters.items()}
-    return InferRequest(
-        model=message.model_name,
-        version=message.model_version,
-        id=message.id,
-        parameters={n: getattr(message.parameters[n], k) for n, k in kinds.items() if k},
-        inputs=tuple(
-            Tensor(t.name, t.datatype, tuple(t.shape), c)
-            for t, c in zip(message.inputs, contents, strict=True)
-        ),
-        outputs=tuple(o.name for o in message.outputs),
-    )
 
 
 def read_or_none(data: bytes, walk_from: int) -> InferRequest | None:

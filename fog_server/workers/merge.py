@@ -16,7 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-SUMMED_GAUGES = frozenset({"fog_requests_queued", "fog_requests_running", "fog_streams"})
+SUMMED_GAUGES = frozenset(
+    {"fog_pending_requests", "fog_requests_queued", "fog_requests_running", "fog_streams"}
+)
 """Gauges of which each worker has its own part."""
 SHARED_COUNTERS = frozenset({"fog_rollout_changes"})
 """Counters of what every worker sees: each change of a rollout counts once, not once a worker."""

@@ -39,8 +39,8 @@ class Orders:
     pages: Pages
     ended: Callable[[], None]
     """Called when a worker ended before its time."""
-    stall_s: float
-    """Silence, or lack of progress, after which a worker is ended."""
+    silence_s: float
+    """Silence after which a worker is ended."""
 
 
 class Slot:
@@ -177,13 +177,13 @@ class Slot:
         """Return when the worker has closed its end; end one that stands still."""
         poll = select.poll()
         poll.register(channel, select.POLLRDHUP | select.POLLHUP)
-        look_s = min(_LOOK_S, self._orders.stall_s / 3)
+        look_s = min(_LOOK_S, self._orders.silence_s / 3)
         answered_s = time.monotonic()
         while not poll.poll(look_s * 1e3):
             now_s = time.monotonic()
             if self.ask(with_check=True):
                 answered_s = now_s
-            if self.wrong is None and now_s - answered_s < self._orders.stall_s:
+            if self.wrong is None and now_s - answered_s < self._orders.silence_s:
                 continue
             if self._draining.is_set():
                 continue  # a drain has an end of its own

@@ -26,6 +26,9 @@ from headtail.server.reservation import Reservation
 
 log = logging.getLogger(__name__)
 
+SILENCE_S = 300.0
+"""Silence after which a worker is ended, where no watchdog says otherwise: as long as a session is
+made, which takes minutes on some providers, nothing else of a process runs."""
 _SPARE_S = 2.0
 """What a worker may take beyond its drain to end."""
 
@@ -48,7 +51,6 @@ class Supervisor:
         """
         self._wire = config.wire
         self._is_starting, self._is_draining = True, False
-        stall_s = watchdog_s or STALL_S
         with ExitStack() as resources:
             self.address = _reserve(config.listen, "--listen", resources)
             self.health_address = _reserve(config.health, "--health", resources)
@@ -57,7 +59,8 @@ class Supervisor:
             ProcessCollector(registry=registry)
             restarts = _counts(registry, lambda: sum(slot.is_serving for slot in self._slots))
             self._pages = Pages(registry)
-            orders = Orders(self._begin(config, stall_s), self._pages, restarts, stall_s)
+            begin = self._begin(config, watchdog_s or STALL_S)
+            orders = Orders(begin, self._pages, restarts, watchdog_s or SILENCE_S)
             self._slots = [Slot(number, orders) for number in range(config.workers)]
             self._alive = first_of([*checks, self._check_workers])
             self.metrics_address = ""

@@ -10,8 +10,8 @@ import pytest
 
 MAX_RESIDENT_BYTES = 100 << 20
 FOREIGN = {
-    "IPython", "PIL", "keras", "matplotlib", "onnx", "pandas", "prometheus_client", "pygad", "ray",
-    "rich", "scipy", "tensorflow", "tf2onnx", "wfdb",
+    "IPython", "PIL", "keras", "matplotlib", "onnx", "opentelemetry", "pandas", "prometheus_client",
+    "pygad", "ray", "requests", "rich", "scipy", "tensorflow", "tf2onnx", "wfdb",
 }  # fmt: skip
 # Runs the command and reports, at the end, what was imported and the most that was resident.
 PROBE = """

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headtail.errors import ConfigError
@@ -72,6 +72,7 @@ contexts = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(contexts)
 def test_what_is_written_is_read_again(context):
     assert context == parse_traceparent(format_traceparent(context))
@@ -79,6 +80,7 @@ def test_what_is_written_is_read_again(context):
     assert 55 == len(format_traceparent(context))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80) | st.from_regex(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.*"))
 def test_whatever_comes_gives_a_valid_context_or_none(text):
     context = parse_traceparent(text, text)

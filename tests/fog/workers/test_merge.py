@@ -1,6 +1,6 @@
 """One page out of several: sums, largest values, labels of processes, and totals of the dead."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -79,6 +79,7 @@ def test_processes_stay_apart_and_the_parents_own_metrics_join():
     assert (1, 2, 9) == (page[f"{cpu}parent"], page[f"{cpu}0"], page["fog_worker_restarts_total"])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.booleans()), max_size=30))
 def test_what_was_counted_is_the_sum_over_all_workers_that_ever_were(steps):
     """Against one number that is counted along; it never goes back."""

@@ -2,6 +2,7 @@
 
 import os
 import queue
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from headtail.oip import RAW_INPUT_FIELD, InferWriter, read_response, read_stream_response
 from headtail.tensor import TensorSpec
 
+DOCS = Path(__file__).parents[3] / "docs" / "workers.md"
 FOG = [sys.executable, "-m", "fog_server.cli"]
 SERVICE = "/inference.GRPCInferenceService/"
 TIMEOUT_S = 30.0
@@ -195,6 +197,34 @@ def test_what_is_wrong_is_one_line_and_exit_one(
     assert 1 == done.returncode
     assert done.stderr.startswith(expected)
     assert 1 == len(done.stderr.splitlines())
+
+
+def test_what_the_parent_adds_to_the_page_is_documented(workers):
+    """docs/workers.md has its metrics, which a fog without workers does not show."""
+    page = workers.get("/metrics")[1]
+    for name, kind, text in re.findall(
+        r"^\| `(\w+)` \((\w+)\) \| (.*) \|$", DOCS.read_text(), re.M
+    ):
+        assert f"# HELP {name} {text}\n# TYPE {name} {kind}\n" in page
+    assert 2 == page.count("# HELP fog_worker")
+
+
+@pytest.mark.slow
+def test_a_worker_that_stands_still_is_ended_and_started_again(
+    start_workers, bundle_folder, wait_until, tmp_path, monkeypatch
+):
+    """It answers no question for as long as the watchdog waits."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "5000000")
+        workers = start_workers(bundle_folder)
+        victim = workers.pids()[0]
+        os.kill(victim, signal.SIGSTOP)
+        workers.said(r"worker \d is not live: (no answer for \d+ s)")
+        workers.said(r"worker \d: (ended by SIG\w+); started again")
+        wait_until(lambda: victim not in workers.pids() and workers.value("fog_workers") == 2)
+        assert 0 == workers.stop()
 
 
 def test_the_parent_loads_neither_grpc_nor_onnxruntime(start_workers, workers):

@@ -25,12 +25,12 @@ sys.path[:0] = [str(ROOT / "deploy"), str(ROOT / "tests" / "chaos")]
 from programs import running  # noqa: E402 - lies beside the demo, in no package
 from regret_bundle import write_regret_bundle  # noqa: E402
 from regret_cost import OBJECTIVES  # noqa: E402
-from regret_links import Link, grid, reduced, weathers  # noqa: E402
+from regret_links import Link, Weather, grid, reduced, weathers  # noqa: E402
 from regret_machine import Meter  # noqa: E402
 from regret_page import write_page  # noqa: E402
-from regret_results import FixedRuns, LiveRuns, Results, judge  # noqa: E402
+from regret_results import LiveRuns, Results, judge, read_costs  # noqa: E402
 from regret_run import Site  # noqa: E402
-from regret_work import measure_fixed, measure_live, start  # noqa: E402
+from regret_work import FixedRun, measure_fixed, measure_live, start  # noqa: E402
 
 SEED = 1
 T = TypeVar("T")
@@ -61,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         "--processes", type=int, default=20, help="that measure side by side (%(default)s)"
     )
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks")
+    parser.add_argument(
+        "--fixed", type=Path, help="regret.json of an earlier run whose fixed plans will do"
+    )
     parser.add_argument("--raw", type=Path, help="folder for every window of every run, as JSON")
     return parser
 
@@ -73,9 +76,13 @@ def _measure(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.processes, context, start, (site,)) as pool:
         every = weathers(links)
-        fixed: FixedRuns = _gather(
-            {w: pool.submit(measure_fixed, site, w) for w in _mixed(every)}, "weathers", meter
-        )
+        fixed: dict[Weather, list[FixedRun]] = {}
+        if options.fixed:
+            costs = read_costs(options.fixed, every)
+        else:
+            tasks = {w: pool.submit(measure_fixed, site, w) for w in _mixed(every)}
+            fixed = _gather(tasks, "weathers", meter)
+            costs = {w: [run.fixed for run in fixed[w]] for w in every}
         live: LiveRuns = _gather(
             {
                 (link, objective): pool.submit(measure_live, site, link, objective)
@@ -86,7 +93,7 @@ def _measure(
         )
         if options.raw:
             _write_raw(options.raw, fixed, live)
-    return judge(links, fixed, live, meter.loads)
+    return judge(links, costs, live, meter.loads)
 
 
 def _gather(futures: "dict[Any, Future[Any]]", name: str, meter: Meter) -> dict[Any, Any]:
@@ -110,7 +117,7 @@ def _mixed(items: Iterable[T]) -> list[T]:
     return mixed
 
 
-def _write_raw(folder: Path, fixed: FixedRuns, live: LiveRuns) -> None:
+def _write_raw(folder: Path, fixed: dict[Weather, list[FixedRun]], live: LiveRuns) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for weather, runs in fixed.items():
         _write(folder, f"fixed {weather.name}", runs)

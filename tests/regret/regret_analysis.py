@@ -152,7 +152,8 @@ def judge_phase(
         objective: The one that the agent pursued.
         cost: Prices a window in that objective.
     """
-    best, after = best_of(fixed, objective), windows[SETTLE_WINDOWS:]
+    # Who got through fewer windows is judged by the last of them.
+    best, after = best_of(fixed, objective), windows[SETTLE_WINDOWS:] or windows[-1:]
     plans = [w.plan for w in after]
     names = [plan_name(plan) for plan in plans]
     seconds = after[-1].began_s + after[-1].latency_s - after[0].began_s if after else 0.0

@@ -20,7 +20,7 @@ link, whenever he does."""
 RATE_SPREAD, JITTER_RATIO = 0.2, 0.2
 """Standard deviation of the rate's logarithm; largest addition to the delay as a share of it."""
 MIN_JITTER_S = 0.002
-STEP_S = 12.0
+STEP_S = 20.0
 """Length of each phase of a stepping link."""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from regret_analysis import SETTLE_WINDOWS, Phase, plan_name
+from regret_analysis import GOOD_RATIO, GOOD_RUN, SETTLE_WINDOWS, Phase, plan_name
 from regret_cost import OBJECTIVES
 from regret_links import NOISE_PERIOD_S, STEP_S
 from regret_plots import draw_prediction, draw_regret
@@ -16,7 +16,7 @@ from regret_results import (
     Results,
     best_counts,
 )
-from regret_run import FIXED_DEADLINE_S, LIVE_DEADLINE_S, PERIOD_S
+from regret_run import DEADLINE_S, PERIOD_S
 from regret_work import FULL_WINDOWS, LEAVE, MISSED
 
 NAMES = {"latency": "latency", "edge_energy": "edge energy"}
@@ -117,14 +117,15 @@ stepping ones, which change every {STEP_S:g} s. A phase is the time between step
 have one. Windows come one at a time, the next once the last is answered but no sooner than
 {PERIOD_S:g} s after it.
 
-**Fixed**: every plan in every weather that a link has, at least {FULL_WINDOWS} windows. Left
-early, and never the best: a plan of which {LEAVE[0][0]} windows were all over {LEAVE[0][1]:g}
-times the best mean in both objectives, or, on steady links, {LEAVE[1][0]} all over
-{LEAVE[1][1]:g} times; and one that {MISSED} of {FIXED_DEADLINE_S:g} s.
-**Live**: deadline {LIVE_DEADLINE_S:g} s; the first {SETTLE_WINDOWS} windows of a phase are for
-settling and are in no mean. Settled is whose next five windows take plans within 5 % of the
-best. A needless switch is any change of plan after settling, a window spent on looking at
-another plan included.
+**Fixed**: every plan in every weather that a link has, at least {FULL_WINDOWS} windows, those
+that promise least latency first. Left early, and never the best: a plan of which
+{LEAVE[0][0]} windows were all over {LEAVE[0][1]:g} times the best mean so far in both
+objectives or, on steady links, {LEAVE[1][0]} all over {LEAVE[1][1]:g} times; and one that
+{MISSED} of {DEADLINE_S:g} s. **Live**: the same deadline, after which the edge finishes a
+window itself. The first {SETTLE_WINDOWS} windows of a phase are for settling and are in no mean.
+Settled is whose next {GOOD_RUN} windows take plans within {GOOD_RATIO - 1:.0%} of the best. A
+needless switch is any change of plan after settling, to look at another plan for one window
+included.
 
 **Cost**: latency from a window's arrival to its outputs. Edge energy is the agent's own price
 functions applied to what was observed: the head's time, and the bytes sent at the rate that the

@@ -1,6 +1,7 @@
 """The results of the grid: every link and objective judged, and all of them together."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import median
 
 import msgspec
@@ -11,9 +12,10 @@ from regret_cost import OBJECTIVES, Prices
 from regret_device import DEVICE, LINK
 from regret_links import STEP_S, Link, Weather
 from regret_machine import Load, describe_machine
-from regret_work import FixedRun, LiveRun
+from regret_work import LiveRun
 
-FixedRuns = dict[Weather, list[FixedRun]]
+Costs = Mapping[Weather, list[Fixed]]
+"""What every fixed plan cost in each weather."""
 LiveRuns = dict[tuple[Link, str], LiveRun]
 REGRET_LIMIT, ERROR_LIMIT, SETTLE_LIMIT, SWITCHES_A_MINUTE = 0.05, 0.10, 20, 1.0
 """What the issue asks for."""
@@ -135,11 +137,8 @@ class Figures(msgspec.Struct, frozen=True):
         )
 
 
-def judge(
-    links: Sequence[Link], fixed: FixedRuns, live: LiveRuns, loads: Sequence[Load]
-) -> Results:
+def judge(links: Sequence[Link], costs: Costs, live: LiveRuns, loads: Sequence[Load]) -> Results:
     """Return the results of what was measured."""
-    costs = {weather: [run.fixed for run in runs] for weather, runs in fixed.items()}
     weathers = [
         WeatherRow(w.name, w.rate, w.round_trip_s, w.seed is not None, found)
         for w, found in costs.items()
@@ -152,9 +151,7 @@ def judge(
     return Results(describe_machine(), list(loads), weathers, rows)
 
 
-def _judge_link(
-    link: Link, objective: str, run: LiveRun, costs: Mapping[Weather, list[Fixed]]
-) -> LinkRow:
+def _judge_link(link: Link, objective: str, run: LiveRun, costs: Costs) -> LinkRow:
     prices = Prices(read_device_profile(DEVICE), read_link_profile(LINK))
     phases = []
     for i, weather in enumerate(link.phases):
@@ -180,6 +177,17 @@ def _judge_link(
         wrong=sum(not w.is_right for w in run.windows),
         fallbacks=sum(w.fallback is not None for w in run.windows),
     )
+
+
+def read_costs(path: Path, weathers: Sequence[Weather]) -> Costs:
+    """Return what fixed plans cost in these weathers by the results of an earlier run.
+
+    Raises:
+        KeyError: If the run had no such weather.
+    """
+    earlier = msgspec.json.decode(path.read_bytes(), type=Results)
+    rows = {row.name: row.fixed for row in earlier.weathers}
+    return {weather: rows[weather.name] for weather in weathers}
 
 
 def best_counts(results: Results, objective: str) -> dict[str, int]:

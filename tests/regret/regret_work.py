@@ -15,7 +15,7 @@ from regret_run import Agents, Site
 
 WARM_WINDOWS, FULL_WINDOWS, MEASURE_S = 2, 20, NOISE_PERIOD_S
 """Of a fixed plan: left out at the start, then counted at least, where it is noisy for so long."""
-LIVE_S = 2 * NOISE_PERIOD_S
+LIVE_S = 3 * NOISE_PERIOD_S
 """Of a live run on a link without steps, after settling."""
 LEAVE = ((3, 2.0), (6, 1.2))
 """After so many windows a plan is left whose cheapest one costs more than so many times the best

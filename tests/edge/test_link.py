@@ -371,3 +371,19 @@ def test_a_storm_of_faults_on_two_fogs_ends_each_window_once(connect, before, wa
     for proxy in proxies:
         proxy.pass_on()
     wait_until(lambda: windows.ask() == FOG and used(windows) == 0)
+
+
+def test_answers_come_in_any_order_and_each_finds_its_window(connect, scripted_fog):
+    """Five at once, answered from the last to the first."""
+    held = []
+
+    def script(request):
+        held.append(scripted_fog.answer(request))
+        return held[::-1] if len(held) == 5 else None
+
+    scripted_fog.script = script
+    windows = connect([scripted_fog.address])
+    sent = [windows.send() for _ in range(5)]
+    assert [FOG] * 5 == [windows.outcomes.of(request) for request in sent]
+    assert [r.id for r in sent] == [r.id for r in scripted_fog.requests]
+    assert [r.id for r in reversed(sent)] == list(windows.outcomes.by_id)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
+from hypothesis import settings
 
 from headtail.bundle.archive import Samples, describe_member, encode_samples, write_bundle
 from headtail.bundle.keys import Trust, read_signer, read_trust, write_key_pair
@@ -16,6 +17,10 @@ from headtail.bundle.manifest import Lineage, Manifest, Point, Segment, WireEnco
 from headtail.operations import Operations
 from headtail.tensor import Array, TensorSpec
 from headtail.wire import STORED_RANGES, Encoding, calibrate, wire_specs
+
+# A test that is right on an idle machine is right on a busy one.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 TESTDATA = Path(__file__).parent / "testdata"
 SPECS = {

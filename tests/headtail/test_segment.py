@@ -1,5 +1,6 @@
 """Tests of running a bundle's segments."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from headtail.bundle import Bundle, read_bundle
+from headtail.bundle.archive import Samples
 from headtail.bundle.keys import Trust
 from headtail.errors import BundleUnreadable, ConfigError, SelfTestFailed
 from headtail.segment import Chain, SessionOptions, relative_error
@@ -104,3 +106,23 @@ def test_the_manifest_is_not_touched_by_loading(bundle: Bundle) -> None:
     before = msgspec.json.encode(bundle.manifest)
     Chain(bundle)
     assert before == msgspec.json.encode(bundle.manifest)
+
+
+def test_samples_are_tested_two_at_a_time(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of eight large ones at once the memory would stay with the process."""
+    chain, sizes = Chain(bundle), []
+    tail = chain.tail
+
+    def counted(activation: dict[str, np.ndarray], point: int) -> dict[str, np.ndarray]:
+        sizes.append(len(activation["x"]))
+        return tail(activation, point)
+
+    monkeypatch.setattr(chain, "tail", counted)
+    x, y = bundle.samples.inputs["x"], bundle.samples.outputs["y"]
+    assert chain.self_test(bundle) <= 1e-5
+    three = Samples({"x": x[:3]}, {"y": y[:3]})
+    assert chain.self_test(dataclasses.replace(bundle, samples=three)) <= 1e-5
+    assert [2, 2, 2, 1] == sizes
+    last = Samples({"x": x}, {"y": np.concatenate([y[:3], y[3:] + np.float32(1e-3)])})
+    with pytest.raises(SelfTestFailed):
+        chain.self_test(dataclasses.replace(bundle, samples=last))

@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--links", type=int, default=0, help="about so many of them (all)")
     parser.add_argument(
-        "--processes", type=int, default=20, help="that measure side by side (%(default)s)"
+        "--processes", type=int, default=16, help="that measure side by side (%(default)s)"
     )
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks")
     parser.add_argument(

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 
 import msgspec
 
@@ -24,6 +25,8 @@ class Fixed(msgspec.Struct, frozen=True):
     """That are in the means."""
     costs: dict[str, float]
     """Mean by objective; infinite where a window missed its deadline."""
+    medians: dict[str, float]
+    """Likewise."""
     left: str = ""
     """Why it was left early; empty where it was measured to the end."""
 
@@ -48,6 +51,9 @@ class Phase(msgspec.Struct, frozen=True):
     best_cost: float
     live_cost: float
     """Mean over the windows after settling."""
+    median_regret: float
+    """Regret if medians are compared, the best plan's being the least: what a busy moment of the
+    machine does to a few windows is not in it, nor is what few windows on a dear plan cost."""
     windows: int
     """After settling."""
     seconds: float
@@ -154,6 +160,7 @@ def judge_phase(
     """
     # Who got through fewer windows is judged by the last of them.
     best, after = best_of(fixed, objective), windows[SETTLE_WINDOWS:] or windows[-1:]
+    least = min(f.medians[objective] for f in fixed)
     plans = [w.plan for w in after]
     names = [plan_name(plan) for plan in plans]
     seconds = after[-1].began_s + after[-1].latency_s - after[0].began_s if after else 0.0
@@ -161,6 +168,7 @@ def judge_phase(
         best=best.plan,
         best_cost=best.costs[objective],
         live_cost=mean([cost(w) for w in after]),
+        median_regret=median([cost(w) for w in after]) / least - 1.0,
         windows=len(after),
         seconds=seconds,
         settled_after=settled_after([w.plan for w in windows], good_plans(fixed, objective)),

@@ -62,6 +62,7 @@ def _figures(results: Results) -> str:
         row("regret, median", "", (f"{f.median_regret:+.1%}" for f in both)),
         row("regret, mean", "", (f"{f.mean_regret:+.1%}" for f in both)),
         row("regret, worst", f"at most {limit}", (f"{f.worst_regret:+.1%}" for f in both)),
+        row("regret of medians, worst", "", (f"{f.median_worst:+.1%}" for f in both)),
         row(f"phases within {limit}", "all", (f"{f.within} of {f.phases}" for f in both)),
         row(
             f"phases settled within {SETTLE_LIMIT} windows",
@@ -153,8 +154,8 @@ def _best(results: Results) -> str:
 def _links(part: tuple[str, Sequence[LinkRow]]) -> str:
     objective, rows = part
     factor, unit = UNITS[objective]
-    head = ("link", "phase", "best fixed", unit, "live", unit, "regret", "settled after",
-            "switches", "prediction off by")  # fmt: skip
+    head = ("link", "phase", "best fixed", unit, "live", unit, "regret", "of medians",
+            "settled after", "switches", "prediction off by")  # fmt: skip
     lines = [
         (
             f"{row.kind}: {row.name}" if i == 0 else "",
@@ -164,6 +165,7 @@ def _links(part: tuple[str, Sequence[LinkRow]]) -> str:
             _taken(p),
             f"{factor * p.live_cost:.1f}",
             f"{p.regret:+.1%}",
+            f"{p.median_regret:+.1%}",
             "never" if p.settled_after is None else str(p.settled_after),
             str(p.switches),
             "" if p.prediction is None else f"{p.prediction.error:.1%}",

@@ -91,6 +91,8 @@ class Figures(msgspec.Struct, frozen=True):
     mean_regret: float
     median_regret: float
     worst_regret: float
+    median_worst: float
+    """Worst regret of medians against medians."""
     within: int
     """Phases whose regret is at most the limit."""
     settled: int
@@ -115,6 +117,7 @@ class Figures(msgspec.Struct, frozen=True):
             mean_regret=mean(regrets),
             median_regret=median(regrets),
             worst_regret=max(regrets),
+            median_worst=max(p.median_regret for p in phases),
             within=sum(r <= REGRET_LIMIT for r in regrets),
             settled=sum(s <= SETTLE_LIMIT for s in known),
             slowest=max(known) if len(known) == len(settled) else None,

@@ -1,6 +1,5 @@
 """One run of an agent over one link: closed loop, one window in flight, every window recorded."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -157,7 +156,6 @@ class Agents:
     def __init__(self, site: Site) -> None:
         """Read the bundle; from now on every chain that this process loads is a slow one."""
         edge_agent.loaded.Chain = SlowChain  # type: ignore[misc]
-        logging.getLogger("edge_agent").setLevel(logging.ERROR)  # slow links are lost on purpose
         self._site = site
         self._bundle: Bundle = read_bundle(site.bundle, read_trust(site.trust))
         self._inputs = images(INPUTS, np.random.default_rng(3))

@@ -1,8 +1,10 @@
 """The two tasks of the regret grid's processes: every fixed plan in one weather, one live run."""
 
 import functools
+import logging
 import sys
 from collections.abc import Sequence
+from statistics import median
 
 import msgspec
 
@@ -42,6 +44,7 @@ class LiveRun(msgspec.Struct, frozen=True):
 def start(site: Site) -> None:
     """Prepare a process."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    logging.getLogger("edge_agent").setLevel(logging.ERROR)  # slow links are lost on purpose
     _agents(site)
     _prices()
 
@@ -58,10 +61,13 @@ def measure_fixed(site: Site, weather: Weather) -> list[FixedRun]:
         windows = agents.run_fixed(weather.trace(), plan, is_over)
         counted = windows[WARM_WINDOWS:]
         left = reasons[0] if reasons else ""
-        costs = {o: mean([prices.cost(w, o) for w in counted]) for o in OBJECTIVES}
-        if left == MISSED:
-            costs = dict.fromkeys(OBJECTIVES, float("inf"))
-        runs.append(FixedRun(Fixed(plan.key, len(counted), costs, left), windows))
+        costs, medians = (
+            {o: average([prices.cost(w, o) for w in counted]) for o in OBJECTIVES}
+            if left != MISSED
+            else dict.fromkeys(OBJECTIVES, float("inf"))
+            for average in (mean, median)
+        )
+        runs.append(FixedRun(Fixed(plan.key, len(counted), costs, medians, left), windows))
     return runs
 
 

@@ -22,9 +22,8 @@ from regret_links import STEP_S, Link, Weather, grid, reduced, weathers
 
 A, B, C = (0, "int8", ""), (1, "int8", ""), (2, "float32", "")
 FIXED = [
-    Fixed(A, 10, {"latency": 0.100, "edge_energy": 3.0}),
-    Fixed(B, 10, {"latency": 0.104, "edge_energy": 1.0}),
-    Fixed(C, 3, {"latency": math.inf, "edge_energy": 9.0}, "late"),
+    Fixed(plan, 10, {"latency": s, "edge_energy": j}, {"latency": s, "edge_energy": j})
+    for plan, s, j in ((A, 0.100, 3.0), (B, 0.104, 1.0), (C, math.inf, 9.0))
 ]
 
 
@@ -86,6 +85,7 @@ def test_phase_leaves_its_first_twenty_windows_to_settling():
     )  # fmt: skip
     assert (2 * 0.5 + 18 * 0.11) / 20 == pytest.approx(phase.live_cost)
     assert phase.live_cost / 0.1 - 1 == pytest.approx(phase.regret)
+    assert 0.1 == pytest.approx(phase.median_regret)
     assert 0.2 * 19 + 0.11 == pytest.approx(phase.seconds)
     assert {"0 int8": 0.9, "2 float32": 0.1} == phase.shares
     assert phase.prediction is not None

@@ -1,6 +1,7 @@
 """One run over all tasks: servers started for each, measured in turn, recorded and told of."""
 
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -9,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from crowd import SWITCH_INTERVAL_S, Crowd
-from lanes import Lane, Start, all_started
+from lanes import BARE, Lane, Start, all_started
 from machine import describe_machine, own_versions, today
 from measure import BATCHED, BATCHED_TASK, EIGHT, LOADS, ONE, Blocks
 from record import Record, task_record
@@ -50,7 +51,11 @@ class Progress:
 
 
 def pin() -> tuple[int, int]:
-    """Pin this process to the first core it may use; return it and the servers' core."""
+    """Pin this process to the first core it may use; return it and the servers' core.
+
+    From then on SIGTERM ends it as an error does, so that no server is left behind.
+    """
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     allowed = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {allowed[0]})
     return allowed[0], allowed[-1]
@@ -134,9 +139,9 @@ def _run_task(
 
 
 def _is_wanted(lane: Lane, task: Task) -> bool:
-    """Leave unary lanes out where the server has a stream and the tail takes all the time."""
-    has_both = lane.name.startswith(("headtail", "Triton"))
-    return task.weight <= 1 or not has_both or lane.is_stream
+    """Leave second lanes to a server out where the tail takes all the time."""
+    is_second = lane.name in {"headtail unary", "Triton unary", BARE}
+    return task.weight <= 1 or not is_second
 
 
 def _say_task(made: Record) -> None:

@@ -51,6 +51,21 @@ class Started:
     skipped: dict[str, str] = field(default_factory=dict)
 
 
+def wait_long(program: Program, pattern: str) -> str:
+    """Return what `wait_for` finds, with four times its patience: large tails warm up for long.
+
+    Raises:
+        ProgramFailed: If the program ends, or stays silent.
+    """
+    for _ in range(3):
+        try:
+            return program.wait_for(pattern)
+        except ProgramFailed:
+            if program.process.poll() is not None:
+                raise
+    return program.wait_for(pattern)
+
+
 @contextmanager
 def own_fog(task: Task, work: Path, core: int) -> Iterator[list[Lane]]:
     """Run our fog server with the task's bundle."""
@@ -59,7 +74,7 @@ def own_fog(task: Task, work: Path, core: int) -> Iterator[list[Lane]]:
     shutil.copy(task.bundle_path, bundles)
     command = ["fog-server", "--bundles", bundles, "--listen", "127.0.0.1:0"]
     with running([*command, "--max-agents", AGENTS], work / "fog.log", core) as program:
-        address = program.wait_for(r"serving on (\S+)")
+        address = wait_long(program, r"serving on (\S+)")
 
         def lane(kind: Kind) -> Lane:
             version = task.bundle.manifest.version

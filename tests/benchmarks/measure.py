@@ -21,7 +21,7 @@ from tasks import Task
 BLOCK_S, WARM_UP_S = 0.4, 0.5
 STUCK_S = 20.0  # after the end of a block, when its client is hung up on
 MAX_FAILURES = 3  # of a lane's blocks, after which it is left out
-LEAST_MEAN = 20  # requests of an agent in a block, below which shares say nothing
+LEAST_MEAN = 10  # requests of an agent in a block, below which shares say nothing
 LEAST_ROUNDS = 3
 
 
@@ -46,7 +46,7 @@ class Load:
 
 ONE = Load("1 in flight", seconds=0.5)
 EIGHT = Load("8 in flight", in_flight=8)
-MANY = Load("64 agents", agents=64, seconds=1.0)
+MANY = Load("64 agents", agents=64, seconds=1.5)
 LOADS = (ONE, EIGHT, Load("32 in flight", in_flight=32), Load("8 agents", agents=8), MANY)
 BATCHED = Load("8 windows a message, 4 in flight", in_flight=4, windows=8)
 BATCHED_TASK = "16 KB"
@@ -147,8 +147,8 @@ class Blocks:
 
     def _block(self, load: Load, lane: Lane) -> None:
         pid = lane.program.process.pid
-        # Slow tails: every request under way is to be answered twice.
-        seconds = max(load.seconds, 1.5 * load.under_way * self._request_s[lane.name])
+        # Slow tails: more than half again of what is under way is answered beside it.
+        seconds = max(load.seconds, 0.6 * load.under_way * self._request_s[lane.name])
         server_s = tree_cpu_s(pid)
         series = self.results.setdefault((load.name, lane.name), Series())
         if load.agents:

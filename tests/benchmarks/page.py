@@ -11,7 +11,7 @@ from bounds import Verdict, judge
 from lanes import TITLES
 from measure import BATCHED, LOADS, MANY, ONE
 from paired import spread
-from plots import draw
+from plots import COLORS, draw
 from record import FOLDER, Record, read_record, values
 
 RUNS = {
@@ -32,8 +32,8 @@ quartiles in brackets. Everybody is called by the same client: one join of a cac
 tensor, raw bytes through gRPC, on one long stream or as unary calls. MLServer and KServe are called
 as they answer best, unary. Agents are connections with one request each, spread over 8 processes.
 CPU is the kernel's count for the server's processes and for the clients, the way through the
-kernel's sockets included; peak memory is the sum over a server's processes (VmHWM). Triton forms
-batches while it is busy (`dynamic_batching`), MLServer runs without its pool of workers.
+kernel's sockets included; peak memory is the sum over a server's processes (VmHWM), of our fog with
+every point and encoding of the bundle, of a peer with the one tail. Triton forms while it is busy (`dynamic_batching`), MLServer runs without its pool of workers.
 """
 
 
@@ -104,7 +104,8 @@ def _task(record: Record, task: Record) -> Iterator[str]:
         yield f"Lost blocks: {'; '.join(task['lost_blocks'])}."
     yield ""
     name = task["name"]
-    lanes = list(task["loads"].get(ONE.name, {}))
+    measured = task["loads"].get(ONE.name, {})
+    lanes = [lane for lane in COLORS if lane in measured]
     head = ["", "p50, us", "p95, us", "p99, us", "CPU server", "CPU client", "peak, MiB"]
     rows = []
     for lane in lanes:

@@ -4,6 +4,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+
+from msgspec import structs
 from typing import TYPE_CHECKING
 
 from edge_agent.course import Courses
@@ -175,7 +177,7 @@ class Agent:
     def finish(self, work: Underway) -> None:
         """Answer windows here, from their inputs, whatever was done with them before."""
         begun = self._head(self._plan, work.frames)
-        self._finish_here(replace(begun, arrived_s=work.arrived_s, tx_bytes=work.tx_bytes), None)
+        self._finish_here(structs.replace(begun, arrived_s=work.arrived_s, tx_bytes=work.tx_bytes), None)
 
     def answer(
         self,
@@ -264,7 +266,7 @@ class Agent:
         """Send the activation, or finish here."""
         if link is None or work.plan.is_local:
             if self.pilot is not None:
-                work = replace(work, predicted=self.pilot.predict_here(work))
+                work = structs.replace(work, predicted=self.pilot.predict_here(work))
             self._finish_here(work, None)
             return
         if not link.is_up:
@@ -273,9 +275,9 @@ class Agent:
         if self._settings.traces is not None:
             work = self._settings.traces.sent(work)
         request = self._request(work)
-        work = replace(work, tx_bytes=len(request.content))
+        work = structs.replace(work, tx_bytes=len(request.content))
         if self.pilot is not None:
-            work = replace(work, predicted=self.pilot.sent(work, request.sent_s))
+            work = structs.replace(work, predicted=self.pilot.sent(work, request.sent_s))
         self._underway[request.id] = work
         error = link.send(request)
         if error is not None:

@@ -5,6 +5,7 @@ import faulthandler
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
     from edge_agent.config import Config
 
 DESCRIPTION = "Runs the head of a model on the edge and streams the activation to a fog server."
-PROFILE = "profile"
+PROFILE, EXPLAIN = "profile", "explain"
+SIDE_COMMANDS = {
+    PROFILE: "edge_agent.profile_command",
+    EXPLAIN: "edge_agent.partition.explain_command",
+}
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXAMPLES = """\
 examples:
@@ -34,6 +39,9 @@ examples:
     edge-agent run --model mitbih --config /etc/headtail/edge-agent.toml
   Measure this device with a file of `optimizer profile-kit`:
     edge-agent profile kit.zip --out device.toml --power-idle-w 2.7 --power-full-w 6.4
+  What would be chosen on a link, and what a running agent chooses from:
+    edge-agent explain --bundle mitbih-1.bundle --uplink 200kbit/s --round-trip 40ms
+    edge-agent explain http://127.0.0.1:9101
 
 exit status: 0 when the source has ended (or SIGTERM came) and every result is written, 1 for an
 error, 2 for wrong usage, 130 for Ctrl-C with nothing to be written.
@@ -51,8 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     telemetry.disable()
     try:
-        if arguments.pop("command") == PROFILE:
-            _profile(parsed)
+        command = arguments.pop("command")
+        if command in SIDE_COMMANDS:
+            _run_aside(command, parsed)
             return 0
         config = _configure(arguments)
         form = config.log_format
@@ -92,12 +101,10 @@ def _run(config: "Config") -> None:
     run(config, notifier(os.environ, os.getpid()))
 
 
-def _profile(arguments: argparse.Namespace) -> None:
-    """Profile this device; what is heavy is imported here."""
+def _run_aside(command: str, arguments: argparse.Namespace) -> None:
+    """Carry out a command that is no run; what is heavy is imported here."""
     configure("warning", "text")
-    from edge_agent.profile_command import run
-
-    run(arguments)
+    import_module(SIDE_COMMANDS[command]).run(arguments)
 
 
 class _Version(argparse.Action):
@@ -113,7 +120,8 @@ class _Version(argparse.Action):
 def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Return the parser; each flag of `run` is a key of the configuration, with dashes.
 
-    `words` are those of the command line: the flags of `profile` are added where it comes first.
+    `words` are those of the command line: the flags of `profile` and `explain` are added where
+    these come first.
     """
     parser = argparse.ArgumentParser(
         prog="edge-agent",
@@ -139,9 +147,11 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
     )
     add_run_flags(run)
-    profile = commands.add_parser(PROFILE, help="measure a device profile of this machine")
-    if words[:1] == [PROFILE]:
-        from edge_agent.profile_command import add_arguments
-
-        add_arguments(profile)
+    for command, text in (
+        (PROFILE, "measure a device profile of this machine"),
+        (EXPLAIN, "print what a plan is chosen from"),
+    ):
+        side = commands.add_parser(command, help=text)
+        if words[:1] == [command]:
+            import_module(SIDE_COMMANDS[command]).add_arguments(side)
     return parser

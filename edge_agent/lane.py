@@ -3,14 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from edge_agent.fog_client import FogStream
 from edge_agent.fogs import Fog
 from headtail.errors import RemoteError
 from headtail.oip import InferResponse
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One message on its way: when it left and until when its answer is wanted."""
 
     id: str

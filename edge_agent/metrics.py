@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -14,6 +15,9 @@ from edge_agent.lanes import Lanes
 from edge_agent.link import FogLink
 from edge_agent.link_metrics import LinkCollector
 from edge_agent.meter import EnergyMeter, ProfileMeter
+from edge_agent.partition.live import LivePartition
+from edge_agent.partition.partition_metrics import PartitionCollector
+from edge_agent.partition.table import of_running
 from edge_agent.plan import Plan
 from edge_agent.result import FAILED, Result
 from edge_agent.sources.frame import FrameSource
@@ -34,6 +38,7 @@ ROUND_TRIP_BUCKETS_S = tuple(
     for decade in range(-4, 1)
     for step in (1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0)
 )
+ERROR_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 LATEST = 32
 """Windows whose ways are looked at together."""
 CONFIDENCE_BUCKETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0)
@@ -113,6 +118,8 @@ class Metrics:
         )
         self._ways: dict[tuple[str, str, str], deque[float]] = {}
         self.registry.register(_WayCollector(self._ways))
+        self._predictions: _Predictions | None = None
+        self._find_partition: Callable[[], LivePartition | None] = lambda: None
         self._digest = digest
         self._bundles = {digest: (plan.manifest, meter)}
         self._counted: dict[tuple[str, int, str], _Counters] = {}
@@ -138,6 +145,31 @@ class Metrics:
         """Ask these which bundle runs, and what became of updates."""
         self._running = running
         self.registry.register(collector)
+
+    def watch_partition(self, find: Callable[[], LivePartition | None]) -> None:
+        """Ask this how plans are chosen whenever the page is read, and count predictions."""
+        self._predictions = _Predictions(
+            Histogram(
+                "edge_predicted_latency_seconds",
+                "Latency of one window as it was predicted when it went on.",
+                POINT_LABELS,
+                buckets=LATENCY_BUCKETS_S,
+                registry=self.registry,
+            ),
+            Histogram(
+                "edge_prediction_error_ratio",
+                "Distance of the predicted from the observed latency, as a share of the observed.",
+                buckets=ERROR_BUCKETS,
+                registry=self.registry,
+            ),
+        )
+        self._find_partition = find
+        self.registry.register(PartitionCollector(find))
+
+    def partition_document(self) -> bytes | None:
+        """Return the table that plans are chosen from, as JSON; None where they are fixed."""
+        live = self._find_partition()
+        return None if live is None else msgspec.json.encode(of_running(live))
 
     def watch_round_trips(self) -> Callable[[float], None]:
         """Return what is to be told of the round trip of each empty call to a fog, in seconds."""
@@ -172,6 +204,8 @@ class Metrics:
                 counters.ways.append(result.network_s)
             counters.windows[result.where].inc()
             counters.tx_bytes.inc(result.tx_bytes)
+            if self._predictions is not None and result.predicted_s is not None:
+                self._predictions.observe(counters.point, result)
             if counters.confidence and (sure := confidence(result.output)) is not None:
                 counters.confidence.observe(sure)
             if result.fallback is not None:
@@ -208,6 +242,7 @@ class Metrics:
                 self._energy.labels("tx", meter.link.name, mode, "true"),
             )
         return _Counters(
+            point,
             {part: self._latency.labels(part, *point) for part in PARTS},
             {place: self._windows.labels(place, *point) for place in ("fog", "edge")},
             self._tx_bytes.labels(*point),
@@ -230,6 +265,8 @@ class Metrics:
 class _Counters:
     """What is counted of one plan."""
 
+    point: tuple[str, str, str]
+    """Values of `POINT_LABELS`."""
     latency: dict[str, Histogram]
     """By part."""
     windows: dict[str, Counter]
@@ -241,6 +278,21 @@ class _Counters:
     """None where the model does not classify."""
     ways: deque[float]
     """Network times of the latest windows, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Predictions:
+    """What was predicted, and how far off that was."""
+
+    latency: Histogram
+    error: Histogram
+
+    def observe(self, point: tuple[str, str, str], result: Result) -> None:
+        """Count one window; what came back from its fog was predicted for another way."""
+        if result.predicted_s is None or result.fallback is not None:
+            return
+        self.latency.labels(*point).observe(result.predicted_s)
+        self.error.observe(abs(result.predicted_s / max(result.latency_s, 1e-9) - 1.0))
 
 
 class _WayCollector(Collector):

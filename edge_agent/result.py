@@ -1,6 +1,5 @@
 """What the agent knows about one window when it is done, and the line it becomes."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -10,8 +9,7 @@ FAILED = "failed"
 """`Result.fallback` of a window whose fog gave no answer, or none of use."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """One classified window; times in seconds, energies modelled."""
 
     sequence: int

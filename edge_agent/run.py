@@ -18,7 +18,13 @@ from edge_agent.link import FogLink
 from edge_agent.loaded import Loaded, load_bundle
 from edge_agent.meter import EnergyMeter, open_meter
 from edge_agent.plan import Plan, choose_plan
-from edge_agent.running import Running, client_tls, open_link, open_partition
+from edge_agent.running import (
+    Running,
+    client_tls,
+    find_partition,
+    open_link,
+    open_partition,
+)
 from edge_agent.service import Service
 from edge_agent.sinks import is_stdout
 from edge_agent.sources.kinds import open_source
@@ -139,8 +145,7 @@ def _run(config: Config, loaded: Loaded, frame: _Frame) -> None:
         stack.push(updates)
         rotation = updates.start(first, writer, storage.spool, Bundles(storage.bundles), metrics)
         now, begin = rotation.find_active, rotation.begin
-    if metrics and (link or updates):
-        metrics.watch(lambda: now().link)
+    _watch(config, metrics, now, has_link=link is not None)
     begin = _with_capture(config, begin, now, metrics, stack)
     log.info("ready: %s", _describe(plan, digest))
     if link:
@@ -198,6 +203,16 @@ def _with_capture(
     from edge_agent.capture import open_capture
 
     return open_capture(config, now, metrics, stack).watching(begin)
+
+
+def _watch(
+    config: Config, metrics: "Metrics | None", now: Callable[[], Running], *, has_link: bool
+) -> None:
+    """Have the metrics ask what runs, where there are any."""
+    if metrics and (has_link or config.updates == "on"):
+        metrics.watch(lambda: now().link)
+    if metrics and config.partition == "live":
+        metrics.watch_partition(lambda: find_partition(now().agent))
 
 
 def _only(first: Running) -> Running:
@@ -267,10 +282,12 @@ def _open_metrics(
     if not address:
         return None
     from edge_agent.metrics import Metrics
+    from edge_agent.partition.table import PATH as TABLE_PATH
     from headtail.metrics import MetricsPage
 
     metrics = Metrics(loaded.plan, loaded.digest, meter)
-    page = MetricsPage(address, metrics.registry, service.probes)
+    documents = {TABLE_PATH: metrics.partition_document}
+    page = MetricsPage(address, metrics.registry, service.probes, documents)
     stack.callback(page.close)
     stack.callback(metrics.log_lines.close)
     log.info("metrics on http://%s/metrics", page.address)

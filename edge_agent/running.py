@@ -16,11 +16,10 @@ from edge_agent.lanes import Policy
 from edge_agent.link import FogLink
 from edge_agent.link_counts import LinkCounts
 from edge_agent.loaded import Loaded
-from edge_agent.meter import EnergyMeter, ProfileMeter
+from edge_agent.meter import EnergyMeter
 from edge_agent.partition.choose import Calm, Objective
 from edge_agent.partition.live import LivePartition, LiveSettings
 from edge_agent.sources.frame import Frame
-from headtail.errors import ConfigError
 from headtail.tls import ClientTls, choose_files
 
 
@@ -88,13 +87,16 @@ def open_partition(config: Config, loaded: Loaded, meter: EnergyMeter) -> LivePa
         config.partition_max_energy_j or math.inf,
         config.deadline_s,
     )
-    if objective.needs_energy and not isinstance(meter, ProfileMeter):
-        text = "this objective needs --device-profile and --link-profile"
-        raise ConfigError("--partition-objective", text)
+    objective.check(meter)
     calm = Calm(config.partition_margin, config.partition_dwell_s)
     room = loaded.plan.batch(config.batch) * config.in_flight
     settings = LiveSettings(objective, calm, config.partition_probe_s, room)
     return LivePartition(loaded.options, loaded.plan, meter, settings)
+
+
+def find_partition(agent: Agent) -> LivePartition | None:
+    """Return what chooses an agent's plans, where there is a choice."""
+    return agent.pilot if isinstance(agent.pilot, LivePartition) else None
 
 
 def client_tls(config: Config) -> ClientTls | None:

@@ -44,7 +44,7 @@ class Traces:
         window = self._begin(work)
         network = self._tracer.begin("edge.network", self._at(), window.context, "client")
         trace = WindowTrace(window, network, to_parameters(network.context))
-        return replace(work, trace=trace)
+        return structs.replace(work, trace=trace)
 
     def finished(self, work: Underway, finish: Finish) -> None:
         """End the spans of windows that were answered, here or by the fog."""

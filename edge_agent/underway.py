@@ -1,8 +1,9 @@
 """Windows between their head and their result."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from edge_agent.meter import EnergyMeter
 from edge_agent.plan import Plan
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from edge_agent.traces import WindowTrace
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(msgspec.Struct, frozen=True):
     """What windows were expected to cost when they went on."""
 
     latency_s: float
@@ -23,8 +23,7 @@ class Prediction:
     """Of the edge, for one window; None where no profile prices it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Underway:
+class Underway(msgspec.Struct, frozen=True):
     """Windows whose head has run, with all that is needed to finish them on the edge."""
 
     plan: Plan
@@ -41,8 +40,7 @@ class Underway:
     """None where nothing is traced, or nothing was sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True):
     """Where and how long the windows of a message were finished."""
 
     where: Where

@@ -1,7 +1,7 @@
 """Prometheus plumbing shared by the runtimes: buckets, registry and the page itself."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from wsgiref.simple_server import WSGIRequestHandler
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -16,6 +16,8 @@ LATENCY_BUCKETS_S = (
     5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
 )  # fmt: skip
 
+Document = Callable[[], bytes | None]
+"""Returns a page of JSON, or None while there is none."""
 LOG_LEVELS = ("warning", "error")
 LIVE, READY = "/livez", "/readyz"
 """Paths of the probes, as Kubernetes' own components name them."""
@@ -49,14 +51,19 @@ class MetricsPage:
     """A running HTTP server for one registry and the probes; `address` is where it listens."""
 
     def __init__(
-        self, address: str, registry: CollectorRegistry, probes: Mapping[str, Check] | None = None
+        self,
+        address: str,
+        registry: CollectorRegistry,
+        probes: Mapping[str, Check] | None = None,
+        documents: Mapping[str, Document] | None = None,
     ) -> None:
         """Listen on HOST:PORT; port 0 takes a free one.
 
         Args:
             address: HOST:PORT.
-            registry: Shown on every path that is no probe's.
+            registry: Shown on every other path.
             probes: By path; answered with 200, or with 503 and what is wrong.
+            documents: By path: JSON, or 404 while there is none.
 
         Raises:
             ConfigError: If the address is malformed or in use.
@@ -68,7 +75,7 @@ class MetricsPage:
             raise ConfigError(
                 "--metrics", f"cannot listen on {address}: {error.strerror}"
             ) from error
-        server.set_app(_Pages(registry, probes or {}))
+        server.set_app(_Pages(registry, probes or {}, documents or {}))
         server.RequestHandlerClass = _Handler
         self.address = f"{host}:{server.server_port}"
         self._thread = thread
@@ -91,13 +98,25 @@ class _Handler(WSGIRequestHandler):
 
 
 class _Pages:
-    """The probes, and the metrics everywhere else."""
+    """The probes, the documents, and the metrics everywhere else."""
 
-    def __init__(self, registry: CollectorRegistry, probes: Mapping[str, Check]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        probes: Mapping[str, Check],
+        documents: Mapping[str, Document],
+    ) -> None:
         self._metrics = make_wsgi_app(registry)
         self._probes = probes
+        self._documents = documents
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        find = self._documents.get(environ["PATH_INFO"])
+        if find is not None:
+            document = find()
+            status = "404 Not Found" if document is None else "200 OK"
+            start(status, [("Content-Type", "application/json")])
+            return [document or b""]
         check = self._probes.get(environ["PATH_INFO"])
         if check is None:
             page: Iterable[bytes] = self._metrics(environ, start)

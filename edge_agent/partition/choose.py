@@ -7,7 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from edge_agent.meter import EnergyMeter, ProfileMeter
 from edge_agent.partition.predict import Costs, Vector
+from headtail.errors import ConfigError
 
 ObjectiveName = Literal["latency", "edge_energy", "weighted", "deadline"]
 PENALTY = 100.0
@@ -30,15 +32,25 @@ class Objective:
     deadline_s: float = math.inf
     """Of `deadline`."""
 
+    def check(self, meter: EnergyMeter) -> None:
+        """Raise where it needs energies and nothing prices them.
+
+        Raises:
+            ConfigError: Naming what would.
+        """
+        needs_energy = self.name != "latency" or self.max_energy_j < math.inf
+        if needs_energy and not isinstance(meter, ProfileMeter):
+            text = "choosing by energy needs --device-profile and --link-profile"
+            raise ConfigError("--partition-objective", text)
+
     @property
-    def needs_energy(self) -> bool:
-        """Whether it can do nothing without profiles."""
-        return self.name != "latency" or self.max_energy_j < math.inf
+    def latency_bound_s(self) -> float:
+        """Latency that is to be kept, in seconds; infinite where there is none."""
+        return min(self.max_latency_s, self.deadline_s if self.name == "deadline" else math.inf)
 
     def scores(self, costs: Costs) -> Vector:
         """Return one number an option, the least of them the best; above 0."""
         latency, energy = costs.latency_s, costs.energy_j
-        max_latency_s = self.max_latency_s
         if self.name == "latency":
             scores = latency
         elif self.name == "weighted":
@@ -46,9 +58,7 @@ class Objective:
             scores = share * latency / latency.min() + (1.0 - share) * energy / _least(energy)
         else:
             scores = energy
-            if self.name == "deadline":
-                max_latency_s = min(max_latency_s, self.deadline_s)
-        excess = np.maximum(latency / max_latency_s - 1.0, 0.0)
+        excess = np.maximum(latency / self.latency_bound_s - 1.0, 0.0)
         if self.max_energy_j < math.inf:
             excess = excess + np.maximum(energy / self.max_energy_j - 1.0, 0.0)
         return scores + PENALTY * excess * float(scores.max())

@@ -35,7 +35,7 @@ EXPLORE_S = 30.0
 """Least time between two windows that are sent only to hear how the fog does."""
 EXPLORE_RATIO = 3.0
 """Such a window may be predicted to cost so many times what the others cost."""
-REASONS = ("start", "link", "device", "fog", "drift", "explore", "unserved")
+REASONS = ("link", "device", "fog", "drift", "explore", "unserved")
 """Why the plan changes: what has jumped before, none of it, or to hear of the fog."""
 LATE = ("deadline",)
 """Fallbacks that say how slow the link is, at least."""
@@ -100,9 +100,14 @@ class LivePartition:
         self.fog = FogEstimate({o.plan.point.index: o.tail_s for o in options})
         self.probing = Probing(settings.probe_s)
         self.switches: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
-        self._reason = "start"
+        self._reason = "link"
         self._decided_s = self._asked_s = self._explored_s = -math.inf
         self._state = self._predict()
+
+    @property
+    def objective(self) -> Objective:
+        """What is made least."""
+        return self._settings.objective
 
     @property
     def plan(self) -> Plan:

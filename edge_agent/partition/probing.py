@@ -15,10 +15,11 @@ WAY_RATIO = 0.5
 """A probe may take so much longer than an empty one: what it says of the rate can then be seen."""
 INTERVAL_RATIO = 0.2
 """Nor may it take more of the time between two windows."""
-LINK_SHARE = 0.015
+LINK_SHARE = 0.02
 """Of the link's time that probes take, in the long run."""
 BURST = 6
-"""Probes that may follow one another without a pause, where something is new."""
+"""Probes that may follow one another without a pause, where something is new; time brings them
+back."""
 
 
 class Probing:
@@ -28,10 +29,11 @@ class Probing:
         """Begin; `probe_s` is the least time between two, in seconds."""
         self._probe_s = probe_s
         self._call: Call | None = None
-        self._last_s = -math.inf
+        self._last_s, self._asked_s = -math.inf, 0.0
         self._took_s = 0.0
         self._padding: int | None = None
-        self._left = BURST
+        self._left = float(BURST)
+        self._is_hurried = True
         self._is_under_way = False
         self.made = 0
         """Probes that were answered."""
@@ -39,20 +41,21 @@ class Probing:
     @property
     def is_spent(self) -> bool:
         """Whether no more probes may follow without a pause."""
-        return self._left <= 0
+        return self._left < 1.0
 
     def connect(self, call: Call) -> None:
         """Call so from now on."""
         self._call = call
+        self._left = BURST
         self.again()
 
     def hurry(self) -> None:
         """Allow a few probes without a pause: something seems to have changed."""
-        self._left = BURST
+        self._is_hurried = True
 
     def again(self) -> None:
         """Begin anew: something has changed."""
-        self._left = BURST
+        self._is_hurried = True
         # Without bits the first one tells the round trip; what else is on its way tells the rest.
         self._padding = None
 
@@ -77,11 +80,15 @@ class Probing:
             return None
         is_new = not estimate.samples
         is_due = now_s - self._last_s >= self._pause_s
-        if not is_due and self._left <= 0:
+        self._left = min(BURST, self._left + (now_s - self._asked_s) / self._probe_s)
+        self._asked_s = now_s
+        if not is_due and not (self._is_hurried and self._left >= 1.0):
             return None
         if not is_new and not (is_due and is_idle()) and not is_open():
+            self._is_hurried = False
             return None
-        self._left -= 1
+        self._left = max(0.0, self._left - 1.0)
+        self._is_hurried = self._is_hurried and self._left >= 1.0
         self._last_s = now_s
         self._is_under_way = True
         padding = 0 if is_new or self._padding is None else self._size(estimate, interval_s)

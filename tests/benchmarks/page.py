@@ -33,7 +33,8 @@ tensor, raw bytes through gRPC, on one long stream or as unary calls. MLServer a
 as they answer best, unary. Agents are connections with one request each, spread over 8 processes.
 CPU is the kernel's count for the server's processes and for the clients, the way through the
 kernel's sockets included; peak memory is the sum over a server's processes (VmHWM), of our fog with
-every point and encoding of the bundle, of a peer with the one tail. Triton forms while it is busy (`dynamic_batching`), MLServer runs without its pool of workers.
+every point and encoding of the bundle, of a peer with the one tail. Triton forms batches while it
+is busy (`dynamic_batching`), MLServer runs without its pool of workers.
 """
 
 

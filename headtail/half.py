@@ -41,17 +41,19 @@ def _caster(source: int, target: int) -> Callable[[Array], Array] | None:
     """Return what casts arrays of one type to another; None without onnxruntime."""
     try:
         import onnxruntime as ort
+
+        from headtail.onnx_call import direct_run
     except ImportError:
         return None
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = settings.inter_op_num_threads = 1
     providers = ["CPUExecutionProvider"]
     session = ort.InferenceSession(_graph(source, target), settings, providers=providers)
-    options = ort.RunOptions()
+    run = direct_run(session)
 
     def cast(array: Array) -> Array:
         values = np.ascontiguousarray(array).reshape(-1)
-        (result,) = session.run(["y"], {"x": values}, options)
+        (result,) = run(["y"], {"x": values})
         return np.asarray(result).reshape(array.shape)
 
     return cast

@@ -13,6 +13,7 @@ from headtail.bundle import Bundle
 from headtail.bundle.manifest import Segment
 from headtail.cut_cost import Halves, measure
 from headtail.errors import BundleUnreadable, ConfigError, SelfTestFailed
+from headtail.onnx_call import Run, direct_run
 from headtail.onnx_merge import MAX_BYTES, NotMergeable, merge_graphs
 from headtail.tensor import Array
 
@@ -50,12 +51,7 @@ class _Step:
     outputs: list[str]
     takes: frozenset[str]
     """The inputs again."""
-    call: Callable[[list[str], dict[str, Array], ort.RunOptions], list[Array]]
-    settings: ort.RunOptions
-
-    def run(self, tensors: dict[str, Array]) -> list[Array]:
-        """Return the outputs; `tensors` are just the inputs."""
-        return self.call(self.outputs, tensors, self.settings)
+    run: Run
 
 
 class Chain:
@@ -243,10 +239,7 @@ class Chain:
 
 
 def _step(session: ort.InferenceSession, inputs: list[str], outputs: list[str]) -> _Step:
-    # What is around it in Python, and options made anew, take 6 of 15 us a call (measured). It
-    # also falls back to another provider where one fails, which would go unseen.
-    inner = getattr(session, "_sess", session)
-    return _Step(session, inputs, outputs, frozenset(inputs), inner.run, ort.RunOptions())
+    return _Step(session, inputs, outputs, frozenset(inputs), direct_run(session))
 
 
 def first_window(bundle: Bundle) -> Tensors:
@@ -258,7 +251,7 @@ def first_window(bundle: Bundle) -> Tensors:
 def _run(steps: Sequence[_Step], tensors: Mapping[str, Array]) -> Tensors:
     known = dict(tensors)
     for step in steps:
-        values = step.run({n: known[n] for n in step.inputs})
+        values = step.run(step.outputs, {n: known[n] for n in step.inputs})
         known.update(zip(step.outputs, values, strict=True))
     return known
 
@@ -268,7 +261,7 @@ def _give(steps: Sequence[_Step], tensors: Mapping[str, Array], names: list[str]
     if len(steps) == 1:
         step = steps[0]
         if names == step.outputs and tensors.keys() == step.takes and isinstance(tensors, dict):
-            return dict(zip(names, step.run(tensors), strict=True))
+            return dict(zip(names, step.run(names, tensors), strict=True))
     known = _run(steps, tensors)
     return {name: known[name] for name in names}
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from headtail.bundle import Bundle, read_bundle
 from headtail.bundle.keys import Signer, Trust, key_id
 from headtail.cut_cost import MOST_PENALTY, Halves, Runner, time_halves
+from headtail.onnx_call import direct_run
 from headtail.segment import Chain, SessionOptions, first_window, load_session
 from headtail.tensor import Array
 from optimizer.cut.cut import CutModel, cut_model
@@ -51,10 +52,10 @@ class _Whole:
     def __init__(self, model: CutModel) -> None:
         (segment,) = model.segments
         self._outputs = [s.name for s in model.outputs]
-        self._session = load_session(segment.content, SessionOptions(), "whole model")
+        self._run = direct_run(load_session(segment.content, SessionOptions(), "whole model"))
 
     def run(self, inputs: Mapping[str, Array]) -> None:
-        self._session.run(self._outputs, dict(inputs))
+        self._run(self._outputs, inputs)
 
 
 def measure_cuts(

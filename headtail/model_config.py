@@ -1,6 +1,6 @@
 """What a served model is in Triton's words: tensors and batching as a `ModelConfig` message."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from headtail.inference import model_config_pb2 as pb
@@ -42,25 +42,3 @@ def model_config(
 def parameters(values: Mapping[str, str]) -> dict[str, pb.ModelParameter]:
     """Return free parameters of a configuration."""
     return {name: pb.ModelParameter(string_value=value) for name, value in values.items()}
-
-
-def dynamic_batching(
-    preferred: Iterable[int] = (), max_queue_delay_s: float = 0.0, max_queue_size: int = 0
-) -> pb.ModelDynamicBatching:
-    """Return how requests become batches.
-
-    Args:
-        preferred: Batch sizes that are run as soon as they are reached.
-        max_queue_delay_s: How long a batch below them is waited with, in seconds.
-        max_queue_size: Requests that may wait; 0 means no limit.
-    """
-    policy = pb.ModelQueuePolicy(
-        timeout_action=pb.ModelQueuePolicy.REJECT,
-        allow_timeout_override=True,
-        max_queue_size=max_queue_size,
-    )
-    return pb.ModelDynamicBatching(
-        preferred_batch_size=preferred,
-        max_queue_delay_microseconds=round(1e6 * max_queue_delay_s),
-        default_queue_policy=policy,
-    )

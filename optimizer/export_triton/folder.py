@@ -15,7 +15,7 @@ from google.protobuf import text_format
 from headtail.errors import ExportError
 from headtail.files import write_file
 from headtail.inference import model_config_pb2 as pb
-from headtail.model_config import dynamic_batching, model_config, parameters
+from headtail.model_config import model_config, parameters
 from headtail.model_version import DIGEST_PARAMETER
 from headtail.tensor import Array, TensorSpec, to_bytes
 from optimizer.export_triton.settings import Backend, Settings
@@ -54,8 +54,14 @@ def make_config(
     config.instance_group.add(count=settings.instances, kind=kind)
     _set(config, {"intra_op_thread_count": str(settings.threads)})
     if is_batchable:
-        batching = dynamic_batching(settings.preferred, settings.max_queue_delay_s)
-        config.dynamic_batching.CopyFrom(batching)
+        config.dynamic_batching.CopyFrom(
+            pb.ModelDynamicBatching(
+                preferred_batch_size=settings.preferred,
+                max_queue_delay_microseconds=round(1e6 * settings.max_queue_delay_s),
+                # A request may say how long it is worth waiting for.
+                default_queue_policy=pb.ModelQueuePolicy(allow_timeout_override=True),
+            )
+        )
     for size in settings.warm_up_sizes if is_batchable else (1,):
         config.model_warmup.append(_warm_up(config, window, size))
     return config

@@ -4,9 +4,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from msgspec import structs
-from typing import TYPE_CHECKING
 
 from edge_agent.course import Courses
 from edge_agent.guard import Begin, Guard, Keep
@@ -177,7 +177,9 @@ class Agent:
     def finish(self, work: Underway) -> None:
         """Answer windows here, from their inputs, whatever was done with them before."""
         begun = self._head(self._plan, work.frames)
-        self._finish_here(structs.replace(begun, arrived_s=work.arrived_s, tx_bytes=work.tx_bytes), None)
+        self._finish_here(
+            structs.replace(begun, arrived_s=work.arrived_s, tx_bytes=work.tx_bytes), None
+        )
 
     def answer(
         self,

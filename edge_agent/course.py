@@ -31,13 +31,18 @@ class Courses:
         self._meter = meter
         self._bundle = bundle
         self._made: dict[PlanKey, Course] = {}
+        self._last: tuple[Plan | None, Course | None] = None, None
 
     def of(self, plan: Plan) -> Course:
         """Return the course of a plan."""
+        last, known = self._last
+        if known is not None and last is plan:
+            return known
         key = plan.key
         course = self._made.get(key)
         if course is None:
             results = Results(plan, self._meter, self._bundle)
             # Two threads may make it at once: both are the same, and one stays.
             course = self._made.setdefault(key, Course(TailCodec(plan, self._agent), results))
+        self._last = plan, course
         return course

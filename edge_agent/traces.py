@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import structs
 
 from edge_agent.underway import Finish, Underway
 from headtail.tracing import Attribute, Span, Tracer, to_parameters

@@ -65,6 +65,10 @@ class Results:
         self._plan = plan
         self._meter = meter
         self._bundle = bundle
+        self._output = plan.manifest.outputs[0].name
+        self._point, self._end = plan.point.index, len(plan.manifest.segments)
+        self._encoding = plan.encoding.value
+        self._payload_bytes = 0 if plan.is_local else plan.payload_bytes
 
     def of(self, work: Underway, outputs: Tensors, finish: Finish) -> list[Result]:
         """Return the result of each window, in their order.
@@ -75,14 +79,12 @@ class Results:
             finish: Where and how long they were finished.
         """
         count = len(work.frames)
-        first = outputs[self._plan.manifest.outputs[0].name]
-        rows = first.reshape(count, -1).tolist()
-        segments = len(self._plan.manifest.segments)
-        compute_j = self._meter.compute_j(0, self._plan.point.index)
+        rows = outputs[self._output].reshape(count, -1).tolist()
+        compute_j = self._meter.compute_j(0, self._point)
         if finish.where == "edge" and compute_j is not None:
-            compute_j += self._meter.compute_j(self._plan.point.index, segments) or 0.0
+            compute_j += self._meter.compute_j(self._point, self._end) or 0.0
         # A compressed activation is smaller than its tensors; the message is all that is known.
-        sent_bytes = min(count * self._plan.payload_bytes, work.tx_bytes)
+        sent_bytes = min(count * self._payload_bytes, work.tx_bytes)
         tx_j = self._meter.tx_j(sent_bytes)
         predicted = work.predicted
         return [
@@ -92,8 +94,8 @@ class Results:
                 label=self._label(row),
                 output=row,
                 where=finish.where,
-                partition_point=self._plan.point.index,
-                encoding=self._plan.encoding.value,
+                partition_point=self._point,
+                encoding=self._encoding,
                 latency_s=finish.stop_s - work.arrived_s,
                 head_s=work.head_s,
                 tail_s=finish.tail_s,

@@ -91,9 +91,8 @@ class Writer:
             HeadtailError: What a taker raised, in the writer's thread, some time before.
         """
         with self._lock:
-            self._lock.wait_for(
-                lambda: self._error or self._reserved + windows - self._written <= self._room
-            )
+            while not self._error and self._reserved + windows - self._written > self._room:
+                self._lock.wait()
             if self._error:
                 raise self._error
             self._reserved += windows
@@ -113,7 +112,8 @@ class Writer:
     def add(self, results: Sequence[Result]) -> None:
         """Hand over finished windows, in any order, from any thread."""
         with self._lock:
-            self._done.update((r.sequence, r) for r in results)
+            for result in results:
+                self._done[result.sequence] = result
             if self._can_take():
                 self._lock.notify_all()
 

@@ -1,8 +1,7 @@
 """What is reported of each bundle."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from edge_agent.result import Result
 from edge_agent.update.tallies import BOUNDS_S, Tallies

@@ -189,6 +189,16 @@ def test_under_a_rollout_its_states_rule(make_config, folder, connect):
         server.drain()
 
 
+def test_one_of_several_workers_changes_nothing(start_fog, folder, connect):
+    """The others would go on as before."""
+    stub = GRPCInferenceServiceStub(connect(start_fog(bundles=str(folder), workers=2)).channel)
+    assert (READY, "") == index(stub)["chain", "1.9.0"]
+    for call in (load, unload):
+        status, text = refusal(lambda call=call: call(stub, "chain"))
+        assert Status.FAILED_PRECONDITION is status
+        assert "several processes serve on this port" in text
+
+
 def test_only_operators_load_and_unload(listed: Site):
     """An agent may look; the bundles stay where they are."""
     with listed.channel(listed.certificate(EDGE)) as channel:

@@ -73,9 +73,7 @@ def test_no_window_is_lost_when_workers_are_killed(write_test_bundle, key_folder
             for number, worker in enumerate(children(server.process.pid), start=1):
                 os.kill(worker, signal.SIGKILL)
                 feed.send_until_the_fog_answers()
-                server.wait_for(
-                    rf"(?s)(worker {number}: ended by.*serving on \S+ \[worker {number}\])"
-                )
+                server.wait_for(rf"(?s)((?:{COMES_BACK}){{{number}}})")
             process.stdin.close()
             assert 0 == process.wait(WAIT_S), edge.text
         assert list(range(feed.sent)) == sorted(line["sequence"] for line in answered(out))

@@ -16,6 +16,8 @@ PENALTY = 100.0
 """Weight of a bound that is broken, per share by which it is."""
 CALM_S, CALM_FACTOR = 10.0, 3.0
 """Right after a change the margin is this much larger, and the surplus wears off in such a time."""
+RETURN_S, RETURN_FACTOR = 30.0, 9.0
+"""The same for going back to where one came from: there and back again is a change too many."""
 DOUBT = 0.7
 """Standard deviations of a gain that must be left of it."""
 
@@ -80,6 +82,7 @@ class Chooser:
     def __init__(self, first: int, calm: Calm) -> None:
         """Begin with option `first`."""
         self.current = first
+        self._before = first
         self._calm = calm
         self._since_s = -math.inf
         self._has_jumped = True
@@ -103,7 +106,9 @@ class Chooser:
         stayed_s = now_s - self._since_s
         if stayed_s < self._calm.dwell_s and not self._has_jumped:
             return False
-        worth = mine - scores - self._needed(mine, stayed_s)
+        worth = mine - scores - self._needed(mine, stayed_s, CALM_S, CALM_FACTOR)
+        back = mine - scores[self._before] - self._needed(mine, stayed_s, RETURN_S, RETURN_FACTOR)
+        worth[self._before] = min(worth[self._before], back)
         if worth.max() <= 0.0:
             return False
         worth -= DOUBT * doubts()
@@ -120,15 +125,15 @@ class Chooser:
         hopes[self.current] = mine
         return bool(hopes.min() < (1.0 - self._calm.margin) * mine)
 
-    def _needed(self, mine: float, stayed_s: float) -> float:
+    def _needed(self, mine: float, stayed_s: float, calm_s: float, factor: float) -> float:
         """Return the least gain of a change."""
-        fresh = 0.0 if self._has_jumped else CALM_FACTOR * math.exp(-stayed_s / CALM_S)
+        fresh = 0.0 if self._has_jumped else factor * math.exp(-stayed_s / calm_s)
         return self._calm.margin * (1.0 + fresh) * mine
 
     def _turn(self, option: int, now_s: float) -> bool:
         if option == self.current:
             return False
-        self.current = option
+        self._before, self.current = self.current, option
         self._since_s = now_s
         self._has_jumped = False
         return True

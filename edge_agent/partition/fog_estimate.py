@@ -48,12 +48,15 @@ class FogEstimate:
             return max(0.0, seen.value - LEAST_S)
         return self._here_s[point] * min(self.tail_ratio, 1e3)
 
+    def silent_s(self, now_s: float) -> float:
+        """Return how long nothing was heard of the fog, in seconds."""
+        return 0.0 if self._heard_s is None else max(0.0, now_s - self._heard_s)
+
     def doubt(self, now_s: float) -> float:
         """Return the standard deviation of the logarithm of the fog's times."""
         if self._heard_s is None:
             return UNSEEN_DOUBT
-        silent_s = max(0.0, now_s - self._heard_s)
-        return float(min(MAX_DOUBT, (0.05**2 + DOUBT_PER_S * silent_s) ** 0.5))
+        return float(min(MAX_DOUBT, (0.05**2 + DOUBT_PER_S * self.silent_s(now_s)) ** 0.5))
 
     def observe(self, point: int, tail_s: float, queue_s: float, now_s: float) -> bool:
         """Take what an answer says; return whether it made a jump believed."""

@@ -33,8 +33,10 @@ DECIDE_S = 0.1
 """Least time between two decisions, unless something has jumped."""
 EXPLORE_S = 30.0
 """Least time between two windows that are sent only to hear how the fog does."""
-EXPLORE_RATIO = 3.0
-"""Such a window may be predicted to cost so many times what the others cost."""
+EXPLORE_SHARE = 0.02
+"""Of the cost of all windows, what such ones may cost more."""
+CROWD_S = 10.0
+"""After such a silence a fog's queue, or its failures, may well be over."""
 REASONS = ("link", "device", "fog", "drift", "explore", "unserved")
 """Why the plan changes: what has jumped before, none of it, or to hear of the fog."""
 LATE = ("deadline",)
@@ -297,17 +299,21 @@ class LivePartition:
 
     def _explore(self, state: State, now_s: float) -> int | None:
         """Return an option worth a window, where all run here and the fog is long unheard of."""
-        if not self._is_idle() or now_s - self._explored_s < EXPLORE_S:
+        if not self._is_idle():
+            self._explored_s = now_s
+            return None
+        if now_s - self._explored_s < (EXPLORE_S if self.fog.is_seen else 0.0):
             return None
         if not self.uplink.estimate.samples or not self.predictor.is_sent.any():
             return None
         mine = state.scores[self._chooser.current]
         hopes = np.where(self._is_served & (self.predictor.is_sent > 0), state.scores, np.inf)
         hopes = np.maximum(0.0, hopes - self._fog_doubts(state, now_s))
-        best = int(np.argmin(np.where(state.scores <= EXPLORE_RATIO * mine, hopes, np.inf)))
-        if not math.isfinite(hopes[best]) or hopes[best] >= mine:
+        best = int(np.argmin(hopes))
+        if hopes[best] >= mine:
             return None
-        if state.scores[best] > EXPLORE_RATIO * mine:
+        windows = (now_s - self._explored_s) / max(self.device.interval_s, 1e-6)
+        if state.scores[best] - mine > EXPLORE_SHARE * mine * windows:
             return None
         self._explored_s = now_s
         self.switches["explore"] += 1
@@ -316,15 +322,15 @@ class LivePartition:
     def _predict(self, **changes: float) -> State:
         """Predict every option from the estimates as they are, or with some changed."""
         link, device, fog = self.uplink.estimate, self.device, self.fog
-        factor = changes.get("fog", 1.0)
+        factor, crowd = changes.get("fog", 1.0), changes.get("crowd", 1.0)
         estimates = Estimates(
             link.round_trip_s * changes.get("round_trip", 1.0),
             link.seconds_per_bit * changes.get("bit", 1.0),
-            fog.queue_s * factor,
+            fog.queue_s * crowd,
             device.head_ratio * changes.get("head", 1.0),
             fog.tail_ratio * factor,
             device.overhead_s,
-            fog.failed_ratio,
+            fog.failed_ratio * crowd,
             device.interval_s,
             self._settings.room,
         )
@@ -354,7 +360,8 @@ class LivePartition:
         return np.sqrt(along**2 + across**2)
 
     def _fog_doubts(self, state: State, now_s: float) -> Vector:
-        return self._difference(state, fog=math.exp(-self.fog.doubt(now_s)))
+        crowd = math.exp(-self.fog.silent_s(now_s) / CROWD_S)
+        return self._difference(state, fog=math.exp(-self.fog.doubt(now_s)), crowd=crowd)
 
     def _difference(self, state: State, **changes: float) -> Vector:
         """Return by how much scores move against that of the option in use."""

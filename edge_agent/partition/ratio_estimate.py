@@ -6,10 +6,9 @@ STEP_VARIANCE = 4.0
 """Of the logarithm, added where a jump is believed: a factor of seven either way is no surprise."""
 SURPRISE = 2.5
 """Standard deviations beyond which a sample counts no more than that."""
-SLACK, ALARM = 0.75, 5.0
+SLACK, ALARM = 0.75, 6.0
 """Of the cumulative sums: what is taken off every sample, and what makes a jump, both in standard
-deviations. Three surprises in a row do; steady noise takes thousands of samples to (Page 1954,
-doi:10.1093/biomet/41.1-2.100)."""
+deviations. Four surprises in a row do (Page 1954, doi:10.1093/biomet/41.1-2.100)."""
 SUSPICION = 1.5
 """A sum that is worth a closer look."""
 MIN_NOISE, MAX_NOISE = 0.005, 0.6

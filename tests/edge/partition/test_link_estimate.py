@@ -1,0 +1,87 @@
+"""Round trip and rate from the times of messages, against links whose both are known."""
+
+import math
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_agent.partition.link_estimate import LinkEstimate
+
+ROUND_TRIPS_S = st.floats(1e-3, 0.3)
+RATES = st.floats(2e4, 1e8)
+
+
+def feed(
+    estimate: LinkEstimate, link: tuple[float, float], sizes: list[int], noise: float, seed: int = 1
+) -> int:
+    """Give an estimate messages of these sizes, a tenth of a second apart; return the jumps."""
+    rng, (round_trip_s, rate) = random.Random(seed), link
+    before = estimate.jumps
+    for i, size in enumerate(sizes):
+        seconds = (round_trip_s + 8 * size / rate) * rng.lognormvariate(0.0, noise)
+        estimate.observe(8.0 * size, seconds, 0.1 * (i + 1))
+    return estimate.jumps - before
+
+
+@given(ROUND_TRIPS_S, RATES)
+def test_two_sizes_tell_round_trip_and_rate(round_trip_s: float, rate: float) -> None:
+    """To a tenth, where the larger size takes about as long as the smaller one's way."""
+    size = max(200, int(rate * round_trip_s / 8))
+    estimate = LinkEstimate()
+    feed(estimate, (round_trip_s, rate), [100, 100 + 2 * size] * 20, 0.0)
+    assert abs(estimate.predict(8.0 * 100) / (round_trip_s + 800 / rate) - 1) < 0.1
+    assert abs(estimate.seconds_per_bit * rate - 1) < 0.1
+
+
+@given(ROUND_TRIPS_S, RATES, st.sampled_from([0.02, 0.1, 0.3, 3.0, 10.0, 50.0]))
+def test_step_is_believed_after_a_few_windows(
+    round_trip_s: float, rate: float, times: float
+) -> None:
+    """Whatever the step is due to: messages of the size that shows it are predicted to a tenth."""
+    estimate = LinkEstimate()
+    feed(estimate, (round_trip_s, rate), [5000] * 40, 0.01)
+    after = round_trip_s, rate * times
+    expected_s = round_trip_s + 4e4 / after[1]
+    feed(estimate, after, [5000] * 8, 0.01)
+    assert abs(estimate.predict(4e4) / expected_s - 1) < 0.1
+
+
+def test_one_size_leaves_open_what_takes_the_time() -> None:
+    """Until a message of another size settles it."""
+    estimate = LinkEstimate()
+    feed(estimate, (0.05, 1e6), [6250] * 10, 0.01)
+    aa, ab, bb = estimate.covariance
+    spread_s = math.sqrt(aa + bb * 5e4**2 - 2 * ab * 5e4)
+    assert spread_s > 0.5 * estimate.predict(5e4)
+    estimate.observe(800.0, 0.0508, 2.0)
+    assert abs(estimate.round_trip_s / 0.05 - 1) < 0.1
+    assert abs(estimate.seconds_per_bit * 1e6 - 1) < 0.15
+
+
+def test_one_late_message_is_no_jump() -> None:
+    """Two are none either."""
+    estimate = LinkEstimate()
+    feed(estimate, (0.02, 1e6), [2500] * 30, 0.05)
+    before_s = estimate.predict(2e4)
+    assert not estimate.observe(2e4, 1.0, 10.0)
+    assert not estimate.observe(2e4, 1.0, 10.1)
+    assert estimate.predict(2e4) < 1.5 * before_s
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10**6))
+def test_steady_noise_hardly_jumps(seed: int) -> None:
+    """A fifth of the time, as a standard deviation: one false alarm in a hundred at most."""
+    estimate = LinkEstimate()
+    feed(estimate, (0.04, 5e5), [1000, 4000] * 10, 0.2, seed)
+    assert feed(estimate, (0.04, 5e5), [1000, 4000] * 150, 0.2, seed + 1) <= 3
+
+
+def test_message_that_was_given_up_is_a_jump() -> None:
+    """A deadline passed: it takes that long at least, whatever was believed."""
+    estimate = LinkEstimate()
+    feed(estimate, (0.01, 1e8), [10_000] * 30, 0.02)
+    estimate.exceeded(8e4, 1.0, 5.0)
+    assert estimate.predict(8e4) > 0.8
+    assert estimate.jumps == 1

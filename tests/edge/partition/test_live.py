@@ -1,0 +1,122 @@
+"""The whole choice in a simulated world, against the best option found by trying them all."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+
+from edge_agent.partition.choose import Objective
+from edge_agent.partition.offer import Option
+from partition_world import Seen, Weather, World, noisy, regret, steady, stepping
+
+SETTLING = 20
+"""Windows."""
+STEADY = [(r, s) for r in (2e4, 2e5, 2e6, 2e7, 1e8) for s in (0.001, 0.04, 0.2)]
+
+
+def changes(seen: Sequence[Seen]) -> int:
+    """Return how often the option changed."""
+    return sum(a.option != b.option for a, b in pairwise(seen))
+
+
+def error(seen: Sequence[Seen]) -> float:
+    """Return the mean absolute error of the predictions, as a share of what was seen."""
+    return sum(abs(s.predicted_s / s.latency_s - 1) for s in seen) / len(seen)
+
+
+@pytest.mark.parametrize(("rate", "round_trip_s"), STEADY)
+def test_steady_link(begin, options: Sequence[Option], rate: float, round_trip_s: float) -> None:
+    """Settled: at most 5 % above the best, one change a minute, predictions within a tenth."""
+    world = World(steady(rate, round_trip_s))
+    live = begin(world)
+    after = world.run(live, 300)[SETTLING:]
+    assert regret(world, options, after) <= 0.05
+    assert changes(after) <= math.ceil((after[-1].began_s - after[0].began_s) / 60.0)
+    assert error(after) <= 0.1
+
+
+STEPS = [
+    ((1e8, 0.001), (2e5, 0.001)),
+    ((2e5, 0.001), (1e8, 0.001)),
+    ((1e8, 0.001), (2e4, 0.01)),
+    ((2e4, 0.01), (1e8, 0.001)),
+    ((1e7, 0.001), (1e7, 0.2)),
+    ((1e7, 0.2), (1e7, 0.001)),
+    ((1e7, 0.01), (6e5, 0.04)),
+    ((1e8, 0.1), (6e5, 0.001)),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), STEPS)
+def test_link_that_steps(begin, options: Sequence[Option], before, after) -> None:
+    """Settled again within 20 windows, or twice as many where none went to the fog."""
+    world = World(stepping(Weather(*before), Weather(*after)))
+    seen = world.run(begin(world), 400)
+    later = [s for s in seen if s.began_s - world.start_s >= 12.0]
+    assert regret(world, options, later[2 * SETTLING : 6 * SETTLING]) <= 0.05
+    assert later[0].began_s < later[-1].began_s
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("rate", "round_trip_s"), [(2e5, 0.04), (6e5, 0.01), (2e6, 0.1)])
+def test_noisy_link(begin, options, rate: float, round_trip_s: float, seed: int) -> None:
+    """No plan is much better than another for a quarter of a second, so all is held for means."""
+    world = World(noisy(rate, round_trip_s, seed), seed)
+    after = world.run(begin(world), 300)[SETTLING:]
+    best = min(sum(world.cost_s(o, s.began_s) for s in after) for o in options)
+    assert sum(s.latency_s for s in after) <= 1.07 * best
+    assert changes(after) <= 2 + (after[-1].began_s - after[0].began_s) / 20.0
+    assert error(after) <= 0.15
+
+
+def test_device_that_gets_hot_sends_more(begin, options: Sequence[Option]) -> None:
+    """Heads four times as slow: what was best on the edge goes to the fog."""
+    cool, hot = Weather(1e5, 0.1), Weather(1e5, 0.1, heat=4.0)
+    world = World(stepping(cool, hot))
+    seen = world.run(begin(world), 300)
+    before = [s for s in seen if s.began_s - world.start_s < 12.0][-1]
+    assert options[before.option].plan.is_local
+    assert not options[seen[-1].option].plan.is_local
+    assert regret(world, options, seen[-100:]) <= 0.05
+
+
+def test_fog_with_a_queue_is_left_and_tried_again(begin, options: Sequence[Option]) -> None:
+    """While nothing is sent nobody tells that the queue is gone: a window goes to see."""
+    free, busy = Weather(1e7, 0.01), Weather(1e7, 0.01, queue_s=1.0)
+    world = World(lambda s: busy if 6.0 <= s < 20.0 else free)
+    live = begin(world)
+    seen = world.run(live, 600)
+    while_busy = [s for s in seen if 12.0 <= s.began_s - world.start_s < 20.0]
+    assert all(options[s.option].plan.is_local for s in while_busy)
+    assert not options[seen[-1].option].plan.is_local
+    assert live.switches["explore"] >= 1
+
+
+def test_probes_are_rare(begin) -> None:
+    """All on the edge for minutes: no more than a call a second, and little of the link's time."""
+    world = World(steady(2e4, 0.05))
+    live = begin(world)
+    seen = world.run(live, 500)
+    lasted_s = seen[-1].began_s - seen[0].began_s
+    assert live.probing.made <= 6 + lasted_s
+    assert world.probe_bits / 2e4 <= 0.06 * lasted_s
+
+
+def test_energy_objective_takes_what_costs_least(begin, options: Sequence[Option]) -> None:
+    """By the estimates that the world is known to have."""
+    world = World(steady(1e6, 0.02))
+    live = begin(world, Objective("edge_energy"))
+    world.run(live, 200)
+    energy_j = live.state().costs.energy_j
+    assert energy_j[live.state().current] <= 1.05 * energy_j.min()
+
+
+def test_only_what_the_fog_serves_is_chosen(begin, options: Sequence[Option]) -> None:
+    """Another fog may have few of the tails, and takes nothing compressed."""
+    world = World(steady(1e8, 0.001))
+    live = begin(world)
+    world.run(live, 30)
+    live.connected(lambda plan: plan.point.index == 2 and not plan.compression, world.ping)
+    plans = [live.next_plan(0.0) for _ in range(3)]
+    assert all(p.is_local or (p.point.index == 2 and not p.compression) for p in plans)

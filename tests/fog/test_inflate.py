@@ -113,6 +113,16 @@ def test_hostile_bodies_are_refused_and_the_stream_goes_on(request_, message, cl
     assert (True, "") == (bool(bad.error), answer.error)
 
 
+def test_bytes_are_counted_as_they_travel(fog, client):
+    many = np.zeros((200, 16, 2), np.float32)
+    request = deflated("chain", {"x": many}).SerializeToString()
+    name, labels = "fog_wire_bytes_total", {"direction": "in"}
+    before = fog.metrics.registry.get_sample_value(name, labels)
+    client.stream([request])
+    received = fog.metrics.registry.get_sample_value(name, labels) - before
+    assert received == len(request) < many.nbytes / 10
+
+
 def test_a_parameter_of_another_kind_is_refused(client):
     with pytest.raises(grpc.RpcError, match="expected deflate, received 'True'"):
         client.infer("chain", {"x": X}, compression=True)

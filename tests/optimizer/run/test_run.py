@@ -150,6 +150,24 @@ def test_named_int4_is_measured_chosen_and_reported(
     assert "int4" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 
+def test_floor_of_a_recipe_travels_and_is_reported(
+    tmp_path: Path, key_folder: Path, trust: Trust
+) -> None:
+    """Beside it what each cut costs here, which the bundle does not hold."""
+    recipe = write_recipe(tmp_path)
+    floor = "[partition]\naccuracy_floor = 0.2\n[partition.bounds]"
+    recipe.write_text(recipe.read_text().replace("[partition.bounds]", floor))
+    result = run(recipe, tmp_path / "out", key_folder)
+    bundle = read_bundle(result.bundle, trust)
+    assert (4, 0.2) == (bundle.manifest.format_version, bundle.manifest.accuracy_floor)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "20.0% on the validation windows; agents pick nothing below" in page
+    assert "Cost of the cuts" in page
+    told = msgspec.json.decode((tmp_path / "out" / "report.json").read_bytes())
+    assert [1] == [c["point"] for c in told["cut_costs"]]
+    assert "cut_costs" not in msgspec.json.decode(bundle.report)
+
+
 def test_finished_run_is_not_repeated(
     finished_runs: Finished, tmp_path: Path, key_folder: Path
 ) -> None:

@@ -66,8 +66,10 @@ class LinkProxy:
         self._lock = threading.Lock()
         self._start_s = clock()
         self._free_s: dict[Side, float] = {"up": 0.0, "down": 0.0}
+        self.taken_bytes: dict[Side, int] = {"up": 0, "down": 0}
+        """Bytes that came in each direction, whether they have arrived or not."""
         self.busy_s: dict[Side, float] = {"up": 0.0, "down": 0.0}
-        """Seconds for which the rate of each direction was in use."""
+        """Seconds that they keep the rate of that direction in use."""
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -125,6 +127,7 @@ class LinkProxy:
             rate = state.bits_per_s(side)
             busy_s = 8 * count / rate if rate else 0.0
             self._free_s[side] = start_s + busy_s
+            self.taken_bytes[side] += count
             self.busy_s[side] += busy_s
             return self._free_s[side] + state.delay_s
 

@@ -106,6 +106,7 @@ def test_due_times_are_those_of_rate_and_delay():
         ups = [proxy.due_s("up", 1000, now_s) for now_s in (1.0, 1.0, 5.0)]
         assert [1.15, 1.25, 5.15] == pytest.approx(ups)
         assert 2.05 == pytest.approx(proxy.due_s("down", 1000, 1.0))
+        assert [3000, 1000] == list(proxy.taken_bytes.values())
         assert [0.3, 1.0] == pytest.approx(list(proxy.busy_s.values()))
 
 

@@ -75,7 +75,7 @@ class Recorder:
 
     def begin(self) -> None:
         """Begin the link's time; what it carried before is of no window."""
-        self._carried = self._proxy.counts["up_bytes"], self._proxy.busy_s["up"]
+        self._carried = self._proxy.taken_bytes["up"], self._proxy.busy_s["up"]
         self._proxy.restart()
 
     def take(self, results: Sequence[Result]) -> None:
@@ -93,7 +93,7 @@ class Recorder:
     def _window(self, result: Result, now_s: float) -> Window:
         expected = self._expected[result.sequence % len(self._expected)]
         error = np.abs(np.array(result.output) - expected).max() / np.abs(self._expected).max()
-        carried_bytes, carried_s = self._proxy.counts["up_bytes"], self._proxy.busy_s["up"]
+        carried_bytes, carried_s = self._proxy.taken_bytes["up"], self._proxy.busy_s["up"]
         before, self._carried = self._carried, (carried_bytes, carried_s)
         return Window(
             began_s=now_s - result.latency_s,

@@ -110,6 +110,23 @@ def test_agent_gets_from_triton_what_our_tail_gives(
     np.testing.assert_allclose(outputs, [line["output"] for line in lines], rtol=1e-5, atol=1e-6)
 
 
+def test_agent_that_chooses_stays_with_what_triton_has(run, triton, bundles, key_folder, tmp_path):
+    """Three points offer tails; one of them was exported, and the device can run the whole."""
+    windows = np.random.default_rng(6).standard_normal((200, 16, 2)).astype(np.float32)
+    np.savez(tmp_path / "windows.npz", x=windows)
+    process = run(
+        *("edge-agent", "run", "--bundle", bundles["chain 1.10.0"], "--fog", triton),
+        *("--trust", key_folder / "trust", "--partition", "live", "--partition-dwell-s", "0.01"),
+        *("--source", f"npz:{tmp_path / 'windows.npz'}", "--sink", f"jsonl:{tmp_path / 'out'}"),
+        *("--deadline-s", str(TIMEOUT_S), "--connect-s", str(TIMEOUT_S)),
+    )
+    assert process.returncode == 0, process.stderr
+    lines = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert 200 == len({line["sequence"] for line in lines}) == len(lines)
+    places = {(line["partition_point"], line["where"]) for line in lines}
+    assert places <= {(POINT, "fog"), (3, "edge")}
+
+
 def tail_of(bundle: Bundle, version: str = "", digest: str = "") -> Tail:
     """Return what an agent wants at the point, in int8."""
     manifest = bundle.manifest

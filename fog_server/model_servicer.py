@@ -21,6 +21,7 @@ EXTENSIONS = (
     "model_configuration",
     "statistics",
     "model_repository",
+    "schedule_policy",
     "parameters",
 )
 """What is answered beyond the protocol itself; all but the first are Triton's names."""

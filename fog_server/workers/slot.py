@@ -62,8 +62,10 @@ class Slot:
         self.is_serving = False
         self.wrong: str | None = None
         """What the worker found wrong with itself when it was asked last."""
-        self.failure = ""
-        """Why it ended, or could not serve."""
+        self.reason = ""
+        """Why it could not serve, in its own words."""
+        self.end = ""
+        """How it ended."""
 
     def start(self, *, is_first: bool) -> None:
         """Begin; the worker is started on another thread, and once only where the first fails."""
@@ -138,23 +140,28 @@ class Slot:
             if time.monotonic() - started_s >= SETTLED_S:
                 delay_s = FIRST_DELAY_S
             self._orders.ended()
-            log.error("worker %d: %s; started again in %g s", self._number, self.failure, delay_s)
+            why = self.reason or self.end
+            log.error("worker %d: %s; started again in %g s", self._number, why, delay_s)
             self._draining.wait(delay_s)
             delay_s = min(MAX_DELAY_S, 2 * delay_s)
 
     def _live(self) -> None:
         """Start a worker, and look after it until it ends."""
-        self.failure, self.wrong, self._is_silent = "", None, False
-        ours, theirs = socket.socketpair()
-        channel = Channel(ours)
-        with theirs:
-            self._process = process = _spawn(theirs.fileno())
+        self.reason, self.end, self.wrong, self._is_silent = "", "", None, False
+        try:
+            ours, theirs = socket.socketpair()
+            channel = Channel(ours)
+            with theirs:
+                self._process = process = _spawn(theirs.fileno())
+        except OSError as error:  # no memory, no more processes
+            self.end = f"could not be started: {error.strerror or error}"
+            return
         self._channel = channel
         try:
             channel.send(self._orders.begin(self._number), ASK_S)
             message = channel.receive()
             if isinstance(message, Failed):
-                self.failure = message.reason
+                self.reason = message.reason
             else:
                 self.is_serving = True
                 self.ask()
@@ -166,11 +173,10 @@ class Slot:
             pass
         with self._asking:
             self._drink(channel)
-            self.is_serving = False
+            self.is_serving, self.wrong = False, None
             self._channel = None
             channel.close()
-        code = process.wait()
-        self.failure = self.failure or _how(code)
+        self.end = _how(process.wait())
         self._orders.pages.ended(self._number)
 
     def _watch(self, channel: Channel) -> None:
@@ -223,4 +229,4 @@ def _spawn(channel: int) -> "subprocess.Popen[bytes]":
 def _how(code: int) -> str:
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
-    return f"ended with code {code}"
+    return f"ended with code {code}" if code else "drained and ended"

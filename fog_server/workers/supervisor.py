@@ -108,7 +108,7 @@ class Supervisor:
         first, *others = self._slots
         first.start(is_first=True)
         if not first.wait_tried():
-            raise WorkerFailed(first.failure)
+            raise WorkerFailed(first.reason or f"the first worker {first.end}")
         for slot in others:
             slot.start(is_first=False)
         count = 1 + sum(slot.wait_tried() for slot in others)

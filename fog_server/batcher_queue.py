@@ -10,6 +10,7 @@ from fog_server.fairness import FairQueue, Rank
 from fog_server.refusal import Cause
 
 NEVER_S = float("inf")
+_CREDIT = 2  # messages
 _ALONE = DynamicBatching()
 
 
@@ -33,6 +34,12 @@ class Job:
     """When it is no longer worth running."""
     times_out_s: float = field(default=NEVER_S, kw_only=True)
     """When it has waited as long as its policy allows."""
+
+    @property
+    def credit(self) -> int:
+        """On how many windows its agent may catch up: two messages, or what others' batch took."""
+        batch = self.rules.max_batch_size if self.is_batchable else 0
+        return max(_CREDIT * self.windows, batch)
 
     @property
     def is_ordered(self) -> bool:

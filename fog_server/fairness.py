@@ -6,8 +6,6 @@ from itertools import count
 from typing import Generic, Protocol, TypeVar
 
 MAX_AGENTS = 4096  # accounts kept; without certificates anybody can make names up
-# How many messages' worth of windows an agent that got less than its share may catch up on.
-_CREDIT = 2
 
 
 class Waiting(Protocol):
@@ -24,6 +22,11 @@ class Waiting(Protocol):
     @property
     def windows(self) -> int:
         """What its turn costs, at least 1."""
+        ...
+
+    @property
+    def credit(self) -> int:
+        """On how many windows its agent may catch up if it got less than its share."""
         ...
 
     @property
@@ -122,7 +125,7 @@ class FairQueue(Generic[Item]):
 
     def _tag(self, item: Item) -> int:
         windows = item.windows
-        return max(self._remember(item.agent), self._clock - _CREDIT * windows) + windows
+        return max(self._remember(item.agent), self._clock - item.credit) + windows
 
     def _index(self, item: Item) -> int:
         return next(i for i, entry in enumerate(self._items) if entry[2] is item)

@@ -3,6 +3,7 @@
 from collections.abc import Hashable
 
 _MEMORY = 0.9  # weight of the past in the means
+_SPREADS = 3  # mean deviations above the mean within which nearly all batches stay
 _MAX_MODELS = 512  # remembered; more only means that they are learnt again
 
 
@@ -13,7 +14,7 @@ class ServiceTimes:
         """Know nothing yet; `slots` batches run at once."""
         self._slots = slots
         self._request_s = 0.0
-        self._batches_s: dict[Hashable, float] = {}
+        self._batches_s: dict[Hashable, tuple[float, float]] = {}
         self._runs_s: dict[Hashable, float] = {}
 
     def learn(self, model: Hashable, requests: int, taken_s: float) -> None:
@@ -23,7 +24,9 @@ class ServiceTimes:
         if len(self._batches_s) >= _MAX_MODELS and model not in self._batches_s:
             self._batches_s.clear()
             self._runs_s.clear()
-        self._batches_s[model] = _mean(self._batches_s.get(model, taken_s), taken_s)
+        mean_s, spread_s = self._batches_s.get(model, (taken_s, 0.0))
+        spread_s = _mean(spread_s, abs(taken_s - mean_s))
+        self._batches_s[model] = _mean(mean_s, taken_s), spread_s
 
     def learn_run(self, model: Hashable, taken_s: float) -> None:
         """Take in how long of that the segments ran."""
@@ -34,8 +37,9 @@ class ServiceTimes:
         return self._runs_s.get(model)
 
     def batch_s(self, model: Hashable) -> float:
-        """Return how long a batch of a model holds its slot."""
-        return self._batches_s.get(model, self._request_s)
+        """Return how long a batch of a model holds its slot, and not often longer."""
+        mean_s, spread_s = self._batches_s.get(model, (self._request_s, 0.0))
+        return mean_s + _SPREADS * spread_s
 
     def expected_s(self, model: Hashable, ahead: int) -> float:
         """Return when a request with so many ahead of it would be answered, from now."""

@@ -35,6 +35,10 @@ class Tally:
 
     due_s: dict[str, float] = field(default_factory=dict)
     latencies_s: list[float] = field(default_factory=list)
+    waits_s: list[float] = field(default_factory=list)
+    """By the server's clock, from the arrival of a window to its run."""
+    served_s: list[float] = field(default_factory=list)
+    """By the same, to the end of that."""
     outcomes: Counter[str] = field(default_factory=Counter)
     delays_ms: list[int] = field(default_factory=list)
 
@@ -49,6 +53,9 @@ class Tally:
             return delay_ms / 1e3
         self.outcomes["OK"] += 1
         self.latencies_s.append(taken_s)
+        queue_s, compute_s = (int(answer.parameters[n]) / 1e9 for n in ("queue_ns", "compute_ns"))
+        self.waits_s.append(queue_s)
+        self.served_s.append(queue_s + compute_s)
         return 0.0
 
     def report(self) -> dict[str, object]:
@@ -61,6 +68,8 @@ class Tally:
             "p50_s": round(p50, 4),
             "p99_s": round(p99, 4),
             "max_s": round(worst, 4),
+            "longest_wait_s": max(self.waits_s, default=0.0),
+            "served_p99_s": float(np.percentile(self.served_s, 99)) if self.served_s else 0.0,
             "least_delay_ms": min(self.delays_ms, default=0),
         }
 
@@ -139,6 +148,8 @@ async def load(options: argparse.Namespace) -> dict[str, object]:
     for agent in agents:
         total.outcomes += agent.tally.outcomes
         total.latencies_s += agent.tally.latencies_s
+        total.waits_s += agent.tally.waits_s
+        total.served_s += agent.tally.served_s
         total.delays_ms += agent.tally.delays_ms
         ok_by_agent[agent.name] += agent.tally.outcomes["OK"]
     return total.report() | {"ok_by_agent": ok_by_agent}

@@ -81,7 +81,8 @@ class Naive:
 
     def tag(self, new: Job) -> int:
         """Return the windows its agent will have had."""
-        return max(self.accounts[new.agent], self.clock - CREDIT * new.windows) + new.windows
+        credit = max(CREDIT * new.windows, new.rules.max_batch_size * new.is_batchable)
+        return max(self.accounts[new.agent], self.clock - credit) + new.windows
 
     def entry(self, who: Job) -> tuple[int, Job]:
         """Return it with its number."""

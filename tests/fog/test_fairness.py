@@ -17,6 +17,11 @@ class Item:
     level: int = 1
     is_late: bool = False
 
+    @property
+    def credit(self) -> int:
+        """Return the windows of two messages."""
+        return 2 * self.windows
+
 
 def fill(*requests: tuple[str, int]) -> FairQueue[Item]:
     """Return a queue of (agent, windows)."""

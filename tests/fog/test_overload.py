@@ -113,6 +113,7 @@ def test_ten_times_the_capacity_is_refused_in_bounded_memory(fog, say, seconds) 
     say(
         f"capacity {capacity:.0f} messages/s, offered {rate * STREAMS:.0f}: {outcomes}"
         f"; accepted p50 {figures['p50_s']} s, p99 {figures['p99_s']} s of {DEADLINE_S} s"
+        f", in the server p99 {figures['served_p99_s']:.3f} s"
         f"; memory +{grown / MIB:.1f} MiB; messages of an agent {min(shares)} to {max(shares)}"
         f"; refused {fog.refused()}"
     )
@@ -123,9 +124,15 @@ def test_ten_times_the_capacity_is_refused_in_bounded_memory(fog, say, seconds) 
     assert refused == BATCH * (sum(outcomes.values()) - outcomes["OK"])
     # No collapse: what is left goes to refusing, and to the load, which runs here as well.
     assert outcomes["OK"] >= 0.1 * capacity * seconds
-    assert figures["p99_s"] <= 2 * DEADLINE_S
+    # What would begin to run too late never runs; the run itself may take longer than foreseen.
+    assert figures["longest_wait_s"] <= DEADLINE_S
+    assert figures["served_p99_s"] <= 2 * DEADLINE_S
+    if outcomes.get("RESOURCE_EXHAUSTED"):
+        assert figures["least_delay_ms"] >= 1
     assert grown <= STREAMS * STREAM_BYTES + NOISE_BYTES
-    assert min(shares) >= 0.4 * outcomes["OK"] / STREAMS
+    # A busy machine answers too few for everybody's to be alike.
+    if outcomes["OK"] >= 5 * STREAMS:
+        assert min(shares) >= 0.4 * outcomes["OK"] / STREAMS
 
 
 def test_agent_with_many_streams_gets_one_agents_share(fog, say) -> None:

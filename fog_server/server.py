@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -27,6 +26,7 @@ from fog_server.memory import HeapTrim
 from fog_server.metrics import Metrics
 from fog_server.model_handlers import model_handlers
 from fog_server.model_servicer import ModelServicer
+from fog_server.pools import InPool, StreamInPool
 from fog_server.probe_port import ProbePort
 from fog_server.providers import choose_providers
 from fog_server.quota import Quotas
@@ -213,10 +213,10 @@ class FogServer:
         )
         calls = model_handlers(models, RepositoryServicer(self._control.repository))
         calls["ModelInfer"] = grpc.stream_unary_rpc_method_handler(
-            _InPool(servicer.infer, ThreadPoolExecutor(waiting + 1, "infer"))
+            InPool(servicer.infer, ThreadPoolExecutor(waiting + 1, "infer"))
         )
         calls["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
-            _StreamInPool(
+            StreamInPool(
                 servicer.stream_infer, ThreadPoolExecutor(config.wire.max_agents + 1, "stream")
             )
         )
@@ -241,24 +241,3 @@ def _traced(settings: Tracing, resources: ExitStack) -> Callable[..., Inference]
 
     resources.callback(tracer.close)
     return partial(TracedInference, tracer)
-
-
-class _InPool:
-    """A method that runs in a pool of its own, so that it cannot starve the others."""
-
-    def __init__(self, behavior: Callable[..., Any], pool: ThreadPoolExecutor) -> None:
-        self._behavior = behavior
-        self.experimental_thread_pool = pool
-
-    def __call__(self, *arguments: Any) -> Any:
-        """Run the method."""
-        return self._behavior(*arguments)
-
-
-class _StreamInPool(_InPool):
-    """A streaming method that is handed a function to send with, which any thread may call.
-
-    With a generator only the thread that waits for the agent's next window could end the stream.
-    """
-
-    experimental_non_blocking = True

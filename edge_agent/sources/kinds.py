@@ -53,9 +53,11 @@ def open_source(
 
         return NpzSource(Path(path), intake)
     if kind == "images":
+        from edge_agent.sources.ahead import ReadAhead
         from edge_agent.sources.images import ImagesSource
 
-        return ImagesSource(Path(path), intake, manifest.labels)
+        # An image is decoded in milliseconds, most of them without the interpreter.
+        return ReadAhead(ImagesSource(Path(path), intake, manifest.labels))
     from edge_agent.sources.stdin import StdinSource
 
     return StdinSource(sys.stdin.fileno(), intake, stop)

@@ -24,40 +24,30 @@ class Spans(NamedTuple):
     output_ns: int = 0
     """From what the segments gave to the outputs that were asked for."""
 
-    @property
-    def total_ns(self) -> int:
-        """All of it."""
-        return sum(self)
-
 
 @dataclass(slots=True)
-class Duration:
-    """How often something was, and how long all of it took together."""
+class Totals:
+    """How many requests or batches there were, and how long their parts took together."""
 
     count: int = 0
-    ns: int = 0
+    queue_ns: int = 0
+    input_ns: int = 0
+    infer_ns: int = 0
+    output_ns: int = 0
 
-    def add(self, ns: int) -> None:
-        """Count one more."""
-        self.count += 1
-        self.ns += ns
-
-
-@dataclass(slots=True)
-class Durations:
-    """The parts of requests or of batches."""
-
-    queue: Duration = field(default_factory=Duration)
-    input: Duration = field(default_factory=Duration)
-    infer: Duration = field(default_factory=Duration)
-    output: Duration = field(default_factory=Duration)
+    @property
+    def total_ns(self) -> int:
+        """All parts."""
+        return self.queue_ns + self.input_ns + self.infer_ns + self.output_ns
 
     def add(self, spans: Spans) -> None:
         """Count one more."""
-        self.queue.add(spans.queue_ns)
-        self.input.add(spans.input_ns)
-        self.infer.add(spans.infer_ns)
-        self.output.add(spans.output_ns)
+        queue_ns, input_ns, infer_ns, output_ns = spans
+        self.count += 1
+        self.queue_ns += queue_ns
+        self.input_ns += input_ns
+        self.infer_ns += infer_ns
+        self.output_ns += output_ns
 
 
 @dataclass(slots=True)
@@ -68,17 +58,18 @@ class ModelRecord:
     """What it ran on: a model that was loaded anew starts anew."""
     windows: int = 0
     last_ms: int = 0
-    """When its last request came, in milliseconds since 1970."""
-    success: Duration = field(default_factory=Duration)
-    fail: Duration = field(default_factory=Duration)
-    requests: Durations = field(default_factory=Durations)
-    batches: dict[int, Durations] = field(default_factory=dict)
+    """When its last request was answered or refused, in milliseconds since 1970."""
+    failed: int = 0
+    failed_ns: int = 0
+    requests: Totals = field(default_factory=Totals)
+    """Those that were answered."""
+    batches: dict[int, Totals] = field(default_factory=dict)
     """By windows of the batch."""
 
     @property
     def executions(self) -> int:
         """Batches that ran."""
-        return sum(batch.infer.count for batch in self.batches.values())
+        return sum(batch.count for batch in self.batches.values())
 
 
 class Statistics:
@@ -93,27 +84,29 @@ class Statistics:
     def ran(self, tail: Tail, windows: int, spans: Spans) -> None:
         """Count a batch of so many windows; its spans hold no time in the queue."""
         with self._lock:
-            record = self._record(tail)
-            batch = record.batches.get(windows)
+            batches = self._record(tail).batches
+            batch = batches.get(windows)
             if batch is None:
-                batch = record.batches[windows] = Durations()
+                batch = batches[windows] = Totals()
             batch.add(spans)
 
     def answered(self, tail: Tail, windows: int, spans: Spans) -> None:
         """Count a request that was answered."""
+        now_ms = int(1e3 * self._clock())
         with self._lock:
             record = self._record(tail)
             record.windows += windows
-            record.last_ms = int(1e3 * self._clock())
-            record.success.add(spans.total_ns)
+            record.last_ms = now_ms
             record.requests.add(spans)
 
     def failed(self, tail: Tail, ns: int) -> None:
         """Count a request that was not answered: refused, expired, not fit for the model."""
+        now_ms = int(1e3 * self._clock())
         with self._lock:
             record = self._record(tail)
-            record.last_ms = int(1e3 * self._clock())
-            record.fail.add(ns)
+            record.last_ms = now_ms
+            record.failed += 1
+            record.failed_ns += ns
 
     def of(self, tail: Tail) -> ModelRecord:
         """Return what is known of a model now; it changes no more."""

@@ -29,11 +29,10 @@ def test_a_batch_of_two_requests_is_one_execution_and_two_requests(tail):
     statistics.failed(tail, 40)
     record = statistics.of(tail)
     assert (6, 2, 1234567) == (record.windows, record.executions, record.last_ms)
-    assert (3, 811 + 771 + 305) == (record.success.count, record.success.ns)
-    assert (1, 40) == (record.fail.count, record.fail.ns)
-    assert (3, 150) == (record.requests.queue.count, record.requests.queue.ns)
-    assert 1700 == record.requests.infer.ns
-    assert {1: 300, 5: 700} == {size: batch.infer.ns for size, batch in record.batches.items()}
+    assert (3, 811 + 771 + 305) == (record.requests.count, record.requests.total_ns)
+    assert (1, 40) == (record.failed, record.failed_ns)
+    assert (150, 1700) == (record.requests.queue_ns, record.requests.infer_ns)
+    assert {1: 300, 5: 700} == {size: batch.infer_ns for size, batch in record.batches.items()}
 
 
 def test_what_was_read_changes_no_more(tail):

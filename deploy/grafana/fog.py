@@ -37,8 +37,8 @@ FOG = Dashboard(
         ),
         Panel(
             "Cores in use",
-            {"{{instance}}": f"rate(process_cpu_seconds_total{OF}[$__rate_interval]) "
-             "and on (instance) fog_streams"},
+            {"{{instance}}": "sum by (instance) (rate(process_cpu_seconds_total"
+             f"{OF}[$__rate_interval])) and on (instance) fog_streams"},
             "none",
         ),
         Panel(

@@ -5,7 +5,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -66,6 +66,7 @@ def run_tasks(
     minutes: float,
     cores: tuple[int, int],
     recipes: Sequence[Recipe] = RECIPES,
+    save: Callable[[Record], object] = lambda record: None,
 ) -> Record:
     """Measure every task over every server that can run here, and return the record.
 
@@ -74,6 +75,7 @@ def run_tasks(
         minutes: For all tasks together; three rounds of each are made whatever they take.
         cores: The clients' and the servers'.
         recipes: What is measured.
+        save: Given the record after each task.
     """
     os.environ["OMP_NUM_THREADS"] = "1"
     tasks = [make_task(recipe, say) for recipe in recipes]
@@ -89,7 +91,8 @@ def run_tasks(
     with Crowd() as crowd:
         for i, task in enumerate(tasks):
             record["tasks"].append(_run_task(task, i, servers, cores, crowd, progress, record))
-    record["seconds"] = round(time.monotonic() - progress.start_s)
+            record["seconds"] = round(time.monotonic() - progress.start_s)
+            save(record)
     return record
 
 

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -53,7 +54,8 @@ class Crowd:
     def __exit__(self, *_: object) -> None:
         """End them."""
         for process, pipe in self._workers:
-            pipe.send(None)
+            with suppress(OSError):  # it ended before us
+                pipe.send(None)
             process.join(10)
             process.kill()
 

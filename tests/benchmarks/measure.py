@@ -111,7 +111,10 @@ class Blocks:
         self._crowd.close()
 
     def run(self, loads: Sequence[Load], seconds: float, tick: Tick) -> int:
-        """Measure for about so long, three rounds at least; return how many rounds."""
+        """Measure for about so long and return how many rounds.
+
+        There are three at least, unless they take twice the time.
+        """
         start_s = time.monotonic()
         for rounds in itertools.count(1):
             for load in loads:
@@ -123,7 +126,8 @@ class Blocks:
             spent_s = time.monotonic() - start_s
             least_s = LEAST_ROUNDS * spent_s / rounds
             tick(min(1.0, spent_s / max(seconds, least_s)))
-            if rounds >= LEAST_ROUNDS and spent_s * (1 + 1 / rounds) > seconds:
+            next_s = spent_s * (1 + 1 / rounds)
+            if next_s > (seconds if rounds >= LEAST_ROUNDS else 2 * seconds):
                 return rounds
         raise AssertionError("count() has no end")
 

@@ -4,10 +4,10 @@ import zlib
 from contextlib import suppress
 
 import numpy as np
-from fuzzing import damaged, fuzz
 from hypothesis import strategies as st
 
 from fog_server.inflate import MAX_BYTES, inflate
+from fuzzing import damaged, fuzz
 from headtail.compression import compress
 from headtail.errors import TensorError
 from headtail.oip import Tensor

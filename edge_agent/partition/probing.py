@@ -15,7 +15,7 @@ WAY_RATIO = 0.5
 """A probe may take so much longer than an empty one: what it says of the rate can then be seen."""
 INTERVAL_RATIO = 0.2
 """Nor may it take more of the time between two windows."""
-LINK_SHARE = 0.02
+LINK_SHARE = 0.03
 """Of the link's time that probes take, in the long run."""
 BURST = 6
 """Probes that may follow one another without a pause, where something is new; time brings them

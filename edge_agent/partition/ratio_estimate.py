@@ -4,17 +4,18 @@ import math
 
 STEP_VARIANCE = 4.0
 """Of the logarithm, added where a jump is believed: a factor of seven either way is no surprise."""
-SURPRISE = 2.5
+SURPRISE = 2.0
 """Standard deviations beyond which a sample counts no more than that."""
-SLACK, ALARM = 0.75, 6.0
+SLACK, ALARM = 0.75, 5.0
 """Of the cumulative sums: what is taken off every sample, and what makes a jump, both in standard
 deviations. Four surprises in a row do (Page 1954, doi:10.1093/biomet/41.1-2.100)."""
 SUSPICION = 1.5
 """A sum that is worth a closer look."""
 MIN_NOISE, MAX_NOISE = 0.005, 0.6
 """Bounds of the noise's standard deviation, of the logarithm."""
-NOISE_SHARE = 0.05
-"""Share of a new sample in the estimate of the noise."""
+NOISE_STEP, NOISE_QUANTILE = 0.1, 0.683
+"""How far one sample moves the estimate of the noise, which is a quantile of the errors: what
+holds few messages up for long, other programs for one, does not count."""
 
 
 class Surprises:
@@ -45,9 +46,9 @@ class Surprises:
         if max(self._above, self._below) >= ALARM:
             self._above = self._below = 0.0
             return error, True
-        # Of the error's square as much is noise as noise is of what could have caused it.
-        square = believed**2 * self.noise_variance / scale**2
-        noise = (1.0 - NOISE_SHARE) * self.noise_variance + NOISE_SHARE * square
+        is_beyond = abs(error) > scale
+        step = NOISE_QUANTILE if is_beyond else NOISE_QUANTILE - 1.0
+        noise = self.noise_variance * (1.0 + NOISE_STEP * step)
         self.noise_variance = min(max(noise, MIN_NOISE**2), MAX_NOISE**2)
         return believed, False
 

@@ -49,6 +49,10 @@ class World:
     _free_s: float = 0.0
     _due: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     probe_bits: float = 0.0
+    lag_ratio: float = 0.0
+    """Share of messages that another program on this machine holds up, ..."""
+    lag_s: float = 0.03
+    """... for so long in the mean."""
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -82,6 +86,8 @@ class World:
             if bits < 1e-6:
                 break
         self._free_s = at_s
+        if self.rng.random() < self.lag_ratio:
+            at_s += self.rng.expovariate(1.0 / self.lag_s)
         return at_s + self.at(at_s).round_trip_s / 2
 
     def back(self, size: int, left_s: float) -> float:

@@ -12,7 +12,7 @@ from partition_world import Seen, Weather, World, noisy, regret, steady, steppin
 
 SETTLING = 20
 """Windows."""
-STEADY = [(r, s) for r in (2e4, 2e5, 2e6, 2e7, 1e8) for s in (0.001, 0.04, 0.2)]
+STEADY = [(r, s) for r in (2e4, 4e5, 5e6, 1e8) for s in (0.001, 0.04, 0.2)]
 
 
 def changes(seen: Sequence[Seen]) -> int:
@@ -30,7 +30,7 @@ def test_steady_link(begin, options: Sequence[Option], rate: float, round_trip_s
     """Settled: at most 5 % above the best, one change a minute, predictions within a tenth."""
     world = World(steady(rate, round_trip_s))
     live = begin(world)
-    after = world.run(live, 300)[SETTLING:]
+    after = world.run(live, 200)[SETTLING:]
     assert regret(world, options, after) <= 0.05
     assert changes(after) <= math.ceil((after[-1].began_s - after[0].began_s) / 60.0)
     assert error(after) <= 0.1
@@ -58,7 +58,7 @@ def test_link_that_steps(begin, options: Sequence[Option], before, after) -> Non
     assert later[0].began_s < later[-1].began_s
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("rate", "round_trip_s"), [(2e5, 0.04), (6e5, 0.01), (2e6, 0.1)])
 def test_noisy_link(begin, options, rate: float, round_trip_s: float, seed: int) -> None:
     """No plan is much better than another for a quarter of a second, so all is held for means."""

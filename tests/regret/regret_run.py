@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import edge_agent.loaded
 from edge_agent.agent import Agent, Settings
 from edge_agent.config import Config, read_config
+from edge_agent.link import FogLink
 from edge_agent.loaded import Loaded, load_bundle
 from edge_agent.meter import open_meter
 from edge_agent.partition.offer import Option
@@ -221,9 +222,17 @@ class Agents:
             link = open_link(config, loaded, agent) if loaded.needs_fog else None
             if link is not None:
                 stack.callback(link.close)
-                link.wait_first_attempt(CONNECT_S)
-                assert link.is_up, "the fog is there"
+                _wait_up(link)
             recorder.begin()
             source = ClosedLoop(self._inputs, recorder, is_over)
             agent.run(source, link)
         return recorder.windows, source.sent
+
+
+def _wait_up(link: FogLink) -> None:
+    """Wait until the fog is connected: on the slowest links the first attempt may not do."""
+    stop_s = time.monotonic() + 3 * CONNECT_S
+    while not link.is_up and time.monotonic() < stop_s:
+        link.wait_first_attempt(CONNECT_S)
+        time.sleep(0.01)
+    assert link.is_up, "the fog is there"

@@ -30,13 +30,13 @@ class Program:
         """All it has said."""
         return self.log.read_text(encoding="utf-8")
 
-    def wait_for(self, pattern: str) -> str:
+    def wait_for(self, pattern: str, timeout_s: float = START_TIMEOUT_S) -> str:
         """Return the first group of `pattern` once a line of the log matches it.
 
         Raises:
-            ProgramFailed: If that does not happen.
+            ProgramFailed: If that does not happen in time.
         """
-        stop = time.monotonic() + START_TIMEOUT_S
+        stop = time.monotonic() + timeout_s
         while time.monotonic() < stop:
             is_over = self.process.poll() is not None
             if match := re.search(pattern, self.text, re.MULTILINE):

@@ -22,6 +22,8 @@ from pathlib import Path
 from environments import Unavailable, environment, requirements_of
 from programs import Program, ProgramFailed, running
 
+# Each Python model is a process that imports onnxruntime: dozens of them take their time.
+START_TIMEOUT_S = 300.0
 ATTEMPTS = 3  # a free port may be taken by somebody else before Triton listens on it
 
 
@@ -68,7 +70,7 @@ def triton_running(
             core,
         ) as program:
             try:
-                program.wait_for(r"(Started GRPCInferenceService)")
+                program.wait_for(r"(Started GRPCInferenceService)", START_TIMEOUT_S)
             except ProgramFailed:
                 if "failed to start GRPC service" in program.text and attempt + 1 < ATTEMPTS:
                     continue
@@ -105,6 +107,7 @@ def _command(
         packages / "pytriton" / "tritonserver" / "bin" / "tritonserver",
         f"--model-repository={repository}",
         f"--backend-directory={backends}",
+        f"--backend-config=python,stub-timeout-seconds={START_TIMEOUT_S:.0f}",
         "--grpc-address=127.0.0.1",
         f"--grpc-port={port}",
         "--allow-http=false",

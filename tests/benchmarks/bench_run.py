@@ -13,6 +13,7 @@ from crowd import SWITCH_INTERVAL_S, Crowd
 from lanes import BARE, Lane, Start, all_started
 from machine import describe_machine, own_versions, today
 from measure import BATCHED, BATCHED_TASK, EIGHT, LOADS, ONE, Blocks
+from paired import known
 from record import Record, task_record
 from tasks import RECIPES, Recipe, Task, make_task
 
@@ -47,6 +48,7 @@ class Progress:
         self._told = percent
         spent_s = time.monotonic() - self.start_s
         left_s = spent_s * (1 / done - 1) if done > 0.02 else self._end_s - time.monotonic()
+        left_s = max(0.0, left_s)
         say(f"{percent:3} %, about {left_s / 60:.1f} min left: {text}")
 
 
@@ -90,7 +92,11 @@ def run_tasks(
     progress = Progress(minutes, [task.weight for task in tasks])
     with Crowd() as crowd:
         for i, task in enumerate(tasks):
-            record["tasks"].append(_run_task(task, i, servers, cores, crowd, progress, record))
+            made, has_died = _run_task(task, i, servers, cores, crowd, progress, record)
+            if has_died:
+                say(f"a server ended by itself: {task.name} once more")
+                made, _ = _run_task(task, i, servers, cores, crowd, progress, record)
+            record["tasks"].append(made)
             record["seconds"] = round(time.monotonic() - progress.start_s)
             save(record)
     return record
@@ -104,7 +110,8 @@ def _run_task(
     crowd: Crowd,
     progress: Progress,
     record: Record,
-) -> Record:
+) -> tuple[Record, bool]:
+    """Measure one task; return what was found and whether a server ended by itself."""
     began_s = time.monotonic()
     budget_s = progress.budget_s(index)
     loads = [*LOADS, *([BATCHED] if task.name == BATCHED_TASK else [])]
@@ -138,7 +145,7 @@ def _run_task(
             say(f"left out at {task.name}: {name}: {reason}")
         made = task_record(described, blocks.results, rounds, blocks.peaks())
     _say_task(made)
-    return made
+    return made, blocks.has_died
 
 
 def _is_wanted(lane: Lane, task: Task) -> bool:
@@ -155,7 +162,7 @@ def _say_task(made: Record) -> None:
         found = series.get("latency_us")
         if not found:
             continue
-        rate = sorted(eight.get(lane, {}).get("rate", [0.0]))
+        rate = sorted(known(eight.get(lane, {}).get("rate", []))) or [0.0]
         say(
             f"    {lane:24} p50 {found['p50']:9.0f} us, p99 {found['p99']:9.0f} us,"
             f" 8 in flight {rate[len(rate) // 2]:7.0f}/s"

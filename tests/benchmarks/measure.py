@@ -56,12 +56,12 @@ BATCHED_TASK = "16 KB"
 class Series:
     """What one lane gave under one load, a value for each block."""
 
-    rate: list[float] = field(default_factory=list)
-    """Windows per second."""
-    server_us: list[float] = field(default_factory=list)
+    rate: list[float | None] = field(default_factory=list)
+    """Windows per second; None for a block that was lost, here and below."""
+    server_us: list[float | None] = field(default_factory=list)
     """Processor time of the server, microseconds a window."""
-    client_us: list[float] = field(default_factory=list)
-    p50_us: list[float] = field(default_factory=list)
+    client_us: list[float | None] = field(default_factory=list)
+    p50_us: list[float | None] = field(default_factory=list)
     least_share: list[float] = field(default_factory=list)
     latencies_us: list[float] = field(default_factory=list)
     """Of every request, with one in flight."""
@@ -83,6 +83,8 @@ class Blocks:
         """Why lanes were left out."""
         self.failures: list[str] = []
         """Blocks that were lost, each with its lane, load and reason."""
+        self.has_died = False
+        """Whether a server ended by itself."""
         self.results: Results = {}
         self._task, self._crowd = task, crowd
         self._clients: dict[tuple[str, str], Client] = {}
@@ -141,9 +143,15 @@ class Blocks:
             self._block(load, lane)
         except Exception as error:  # noqa: BLE001 - a server may fail in any way; it is reported
             self.failures.append(f"{lane.name}, {load.name}: {_one_line(error)}")
+            series = self.results.setdefault((load.name, lane.name), Series())
+            for blocks in (series.rate, series.server_us, series.client_us):
+                blocks.append(None)
+            if load is ONE:
+                series.p50_us.append(None)
             lost = [text for text in self.failures if text.startswith(f"{lane.name},")]
             if len(lost) >= MAX_FAILURES:
                 self.failed[lane.name] = f"{len(lost)} blocks failed, the last: {lost[-1]}"
+                self.has_died |= lane.program.process.poll() is not None
             elif not load.agents:
                 key = load.name, lane.name
                 self._clients[key].close()
@@ -166,7 +174,7 @@ class Blocks:
             with _unstuck(client, seconds + STUCK_S):
                 loop = run_loop(client, load.in_flight, seconds)
             requests, wall_s, client_s = loop.requests, loop.wall_s, time.process_time() - before_s
-            if loop.latencies_s:
+            if load is ONE:
                 series.latencies_us += [1e6 * s for s in loop.latencies_s]
                 series.p50_us.append(1e6 * percentile(loop.latencies_s, 50))
         windows = requests * load.windows

@@ -10,7 +10,7 @@ import tasks  # noqa: F401 - sets the path for what follows
 from bounds import Verdict, judge
 from lanes import TITLES
 from measure import BATCHED, LOADS, MANY, ONE
-from paired import spread
+from paired import known, spread
 from plots import COLORS, draw
 from record import FOLDER, Record, read_record, values
 
@@ -112,7 +112,7 @@ def _task(record: Record, task: Record) -> Iterator[str]:
     for lane in lanes:
         series = task["loads"][ONE.name][lane]
         latency = series.get("latency_us", {})
-        row = [lane, *(f"{latency[p]:.0f}" for p in ("p50", "p95", "p99"))]
+        row = [lane, *(f"{latency.get(p, 0):.0f}" for p in ("p50", "p95", "p99"))]
         row += [_median(series["server_us"], 1e-3, 3), _median(series["client_us"], 1e-3, 3)]
         rows.append([*row, f"{task['peak_bytes'].get(lane, 0) / 2**20:.0f}"])
     yield "One in flight; CPU seconds per 1,000 windows:"
@@ -141,8 +141,10 @@ def _task(record: Record, task: Record) -> Iterator[str]:
     yield ""
 
 
-def _median(blocks: Sequence[float], scale: float = 1.0, digits: int = 0) -> str:
-    value = spread(blocks).median * scale
+def _median(blocks: Sequence[float | None], scale: float = 1.0, digits: int = 0) -> str:
+    if not known(blocks):
+        return "-"
+    value = spread(known(blocks)).median * scale
     return f"{value:.{digits if digits or value >= 10 else 1}f}"
 
 

@@ -34,12 +34,17 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(median, low, high)
 
 
-def paired_ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+def paired_ratios(ours: Sequence[float | None], theirs: Sequence[float | None]) -> list[float]:
     """Return the ratio of each block to the one that was measured beside it.
 
-    A block that one side lacks is left out, as is one whose denominator is 0.
+    A block that one side lacks or lost is left out, as is one whose denominator is 0.
     """
-    return [a / b for a, b in zip(ours, theirs, strict=False) if b]
+    return [a / b for a, b in zip(ours, theirs, strict=False) if a is not None and b]
+
+
+def known(values: Sequence[float | None]) -> list[float]:
+    """Return the values without the blocks that were lost."""
+    return [value for value in values if value is not None]
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

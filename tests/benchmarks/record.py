@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from measure import Results, Series
-from paired import Spread, paired_ratios, percentile, spread
+from paired import Spread, known, paired_ratios, percentile, spread
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 PERCENTS = (50, 95, 99)
@@ -25,7 +25,7 @@ def task_record(
 
 def _series(series: Series) -> Record:
     found: Record = {
-        name: [float(f"{value:.4g}") for value in getattr(series, name)]
+        name: [None if v is None else float(f"{v:.4g}") for v in getattr(series, name)]
         for name in ("rate", "server_us", "client_us", "p50_us", "least_share")
         if getattr(series, name)
     }
@@ -55,7 +55,11 @@ def read_record(name: str, folder: Path = FOLDER) -> Record | None:
 
 
 def values(record: Record, task: str, load: str, lane: str, name: str) -> list[float]:
-    """Return the blocks of one series; empty where it was not measured."""
+    """Return the blocks of one series without those lost; empty where it was not measured."""
+    return known(_blocks(record, task, load, lane, name))
+
+
+def _blocks(record: Record, task: str, load: str, lane: str, name: str) -> list[float | None]:
     for found in record.get("tasks", ()):
         if found["name"] == task:
             series = found["loads"].get(load, {}).get(lane, {})
@@ -65,7 +69,7 @@ def values(record: Record, task: str, load: str, lane: str, name: str) -> list[f
 
 def ratio(record: Record, task: str, load: str, name: str, lanes: tuple[str, str]) -> Spread | None:
     """Return the paired ratio of two lanes; None where one was not measured."""
-    ours, theirs = (values(record, task, load, lane, name) for lane in lanes)
+    ours, theirs = (_blocks(record, task, load, lane, name) for lane in lanes)
     ratios = paired_ratios(ours, theirs)
     return spread(ratios) if ratios else None
 

@@ -37,6 +37,7 @@ def test_ratios_are_of_neighbours_and_leave_out_what_one_side_lacks() -> None:
     ours, theirs = [1.0, 2.0, 9.0, 5.0], [1.0, 4.0, 3.0]
     assert [1.0, 0.5, 3.0] == paired_ratios(ours, theirs)
     assert [2.0] == paired_ratios([1.0, 2.0], [0.0, 1.0])
+    assert [2.0] == paired_ratios([None, 2.0, 3.0], [1.0, 1.0, None])
 
 
 def test_least_share_of_a_hand_count() -> None:

@@ -23,6 +23,7 @@ from triton_server import triton_running
 HERE = Path(__file__).parent
 READY = "/inference.GRPCInferenceService/ModelReady"
 MAX_BATCH = 64
+SHARED_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,10 @@ def triton_tail(tail: PeerTail, work: Path, core: int | None) -> Iterator[Peer]:
     shutil.copy(HERE / "triton_tail.py", version / "model.py")
     shutil.copy(tail.graph, version / "tail.onnx")
     (version.parent / "config.pbtxt").write_text(_config(tail))
-    with triton_running(repository, work, (), core) as triton:
+    # Triton 2.51 ends with a segmentation fault when its backend's shared memory must grow under
+    # load (seen with 32 requests of 16 KB under way), so it is large from the start.
+    memory = f"--backend-config=python,shm-default-byte-size={SHARED_BYTES}"
+    with triton_running(repository, work, [memory], core) as triton:
         yield Peer(triton.address, triton.program)
 
 

@@ -31,10 +31,10 @@ log = logging.getLogger(__name__)
 
 DECIDE_S = 0.1
 """Least time between two decisions, unless something has jumped."""
-EXPLORE_S = 30.0
-"""Least time between two windows that are sent only to hear how the fog does."""
-EXPLORE_SHARE = 0.02
-"""Of the cost of all windows, what such ones may cost more."""
+EXPLORE_FIRST_S, EXPLORE_S = 2.0, 30.0
+"""Time without the fog until a window is sent only to hear how it does; it doubles, up to this."""
+EXPLORE_RATIO, EXPLORE_SHARE = 1.0, 0.02
+"""What such a window may cost more: as much as another costs, or of the cost of all since."""
 CROWD_S = 10.0
 """After such a silence a fog's queue, or its failures, may well be over."""
 REASONS = ("link", "device", "fog", "drift", "explore", "unserved")
@@ -104,6 +104,7 @@ class LivePartition:
         self.switches: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
         self._reason = "link"
         self._decided_s = self._asked_s = self._explored_s = -math.inf
+        self._explore_s = EXPLORE_FIRST_S
         self._state = self._predict()
 
     @property
@@ -285,6 +286,7 @@ class LivePartition:
         before = self._chooser.current
         if self._chooser.choose(state.scores, lambda: self._doubts(state, now_s), now_s):
             self._note(before, reason or "drift")
+            self._explored_s = now_s
             self._state = self._predict()
             return None
         return self._explore(state, now_s)
@@ -300,9 +302,10 @@ class LivePartition:
     def _explore(self, state: State, now_s: float) -> int | None:
         """Return an option worth a window, where all run here and the fog is long unheard of."""
         if not self._is_idle():
-            self._explored_s = now_s
+            if now_s - self._explored_s > EXPLORE_S:
+                self._explore_s = EXPLORE_FIRST_S
             return None
-        if now_s - self._explored_s < (EXPLORE_S if self.fog.is_seen else 0.0):
+        if now_s - self._explored_s < self._explore_s:
             return None
         if not self.uplink.estimate.samples or not self.predictor.is_sent.any():
             return None
@@ -313,9 +316,10 @@ class LivePartition:
         if hopes[best] >= mine:
             return None
         windows = (now_s - self._explored_s) / max(self.device.interval_s, 1e-6)
-        if state.scores[best] - mine > EXPLORE_SHARE * mine * windows:
+        if state.scores[best] - mine > mine * max(EXPLORE_RATIO, EXPLORE_SHARE * windows):
             return None
         self._explored_s = now_s
+        self._explore_s = min(2.0 * self._explore_s, EXPLORE_S)
         self.switches["explore"] += 1
         return best
 

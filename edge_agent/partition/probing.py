@@ -85,7 +85,8 @@ class Probing:
         if not is_due and not (self._is_hurried and self._left >= 1.0):
             return None
         if not is_new and not (is_due and is_idle()) and not is_open():
-            self._is_hurried = False
+            # To find that out took time too.
+            self._is_hurried, self._last_s = False, now_s
             return None
         self._left = max(0.0, self._left - 1.0)
         self._is_hurried = self._is_hurried and self._left >= 1.0
@@ -118,6 +119,6 @@ class Probing:
         longer_s = min(WAY_RATIO * estimate.round_trip_s, INTERVAL_RATIO * interval_s)
         # As quick as it may well be: what keeps a probe small is the one before it.
         quick = estimate.seconds_per_bit - math.sqrt(estimate.covariance[2])
-        wanted = longer_s / max(quick, 0.1 * estimate.seconds_per_bit) / 8.0
+        wanted = longer_s / max(quick, 0.5 * estimate.seconds_per_bit) / 8.0
         safe = max(FIRST_PADDING_BYTES, GROWTH * (self._padding or 0))
         return int(min(MAX_PADDING_BYTES, safe, wanted))

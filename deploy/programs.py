@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
-START_TIMEOUT_S, STOP_TIMEOUT_S = 30.0, 15.0
+START_TIMEOUT_S, STOP_TIMEOUT_S = 60.0, 15.0
 
 
 class ProgramFailed(Exception):

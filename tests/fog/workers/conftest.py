@@ -75,6 +75,19 @@ class Workers:
         self.process.wait(WAIT_S)
 
 
+@pytest.fixture
+def wait_until() -> Callable[[Callable[[], bool]], None]:
+    """Return what waits until something holds; a worker that begins anew loads all its bundles."""
+
+    def wait(condition: Callable[[], bool]) -> None:
+        give_up_at = time.monotonic() + WAIT_S
+        while not condition():
+            assert time.monotonic() < give_up_at, "waited too long"
+            time.sleep(0.02)
+
+    return wait
+
+
 @pytest.fixture(scope="module")
 def start_workers(tmp_path_factory, key_folder) -> Iterator[Callable[..., Workers]]:
     """Return a function that starts the program on a folder; all are ended afterwards."""

@@ -5,7 +5,7 @@ import math
 import re
 import sys
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import msgspec
@@ -86,7 +86,7 @@ def fetch(address: str) -> Table:
     try:
         with urlopen(url, timeout=TIMEOUT_S) as page:  # noqa: S310 - http, as just checked
             return msgspec.json.decode(page.read(), type=Table)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, HTTPError) as error:
         raise ConfigError(url, "no such table there: is --partition live?") from error
     except (URLError, OSError, ValueError) as error:
         raise ConfigError(url, f"cannot be read: {error}") from error

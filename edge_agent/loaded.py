@@ -10,6 +10,8 @@ from headtail.bundle import Bundle
 from headtail.segment import Chain, SessionOptions
 
 WARM_RUNS = 5
+LEAST_SHARE = 0.1
+"""Of another head's time, below which one says nothing of it."""
 
 
 class Loaded(NamedTuple):
@@ -21,6 +23,21 @@ class Loaded(NamedTuple):
     digest: str
     options: tuple[Option, ...] = ()
     """What may be chosen from while it runs, the plan among them; none where that is fixed."""
+
+    def first_head_s(self, point: int, head_s: float) -> float:
+        """Return what the head of the plan in use first would have taken, from another one's time.
+
+        Where that other head is too short to tell, it is what it took at load.
+
+        Args:
+            point: Partition point of the head that ran.
+            head_s: What it took, in seconds.
+        """
+        if point == self.plan.point.index or not self.options:
+            return head_s
+        heads_s = {o.plan.point.index: o.head_s for o in self.options}
+        first_s, ran_s = heads_s.get(self.plan.point.index, head_s), heads_s.get(point, 0.0)
+        return first_s if ran_s < LEAST_SHARE * first_s else head_s * first_s / ran_s
 
     @property
     def needs_fog(self) -> bool:

@@ -86,13 +86,16 @@ class Watch:
             self._hand_over(work)
             return False
         windows = len(work.frames)
-        self.heads_s.append(work.head_s / windows)
+        # Heads of several points are held to one measure.
+        loaded = self.running.loaded
+        head_s = loaded.first_head_s(work.plan.point.index, work.head_s)
+        self.heads_s.append(head_s / windows)
         referee = self._referee
         if referee is None or referee.has_enough():
             return True
         with self._lock:
             is_failed = finish.fallback == FAILED
-            reason = referee.judge(outputs, windows, work.head_s, is_failed=is_failed)
+            reason = referee.judge(outputs, windows, head_s, is_failed=is_failed)
         if reason is None:
             if referee.has_enough():
                 self._court.passed(self)

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 import edge_agent.run
+from edge_agent.config import Config
 from edge_agent.link import FogLink
-from edge_agent.partition.offer import offered_plans
+from edge_agent.loaded import load_bundle
+from edge_agent.meter import NoMeter
+from edge_agent.partition.offer import Option, offered_plans
 from edge_agent.plan import Plan
 from edge_agent.running import open_partition
 from edge_agent.sinks import open_sink
@@ -19,7 +22,6 @@ from edge_agent.underway import Finish, Prediction, Underway
 from headtail.bundle.manifest import Manifest
 from headtail.compression import DEFLATE
 from headtail.errors import SpoolError
-
 
 COARSE = 0.15
 """Error of an output by the coarsest encoding; another window's answer is farther off."""
@@ -144,10 +146,20 @@ def test_live_choice_without_its_fog_goes_on_here(run_agent, unused_address, exp
 
 def test_fixed_run_has_no_pilot(bundle) -> None:
     """Nothing is measured and nothing learned."""
-    from edge_agent.config import Config
-    from edge_agent.loaded import load_bundle
-    from edge_agent.meter import NoMeter
-
     loaded = load_bundle(bundle, ("1", "int8"), 1)
     assert open_partition(Config(), loaded, NoMeter()) is None
     assert json.dumps(loaded.plan.key) == '[1, "int8", ""]'
+
+
+def test_heads_of_several_points_are_held_to_one_measure(bundle) -> None:
+    """Twice as slow is twice as slow at every point; a head of nearly nothing says nothing."""
+    loaded = load_bundle(bundle, ("2", "int8"), 1)
+    assert loaded.first_head_s(3, 0.5) == 0.5
+    plans = offered_plans(bundle.manifest, "auto", "int8")
+    heads_s = (1e-4, 0.1, 0.2, 0.5)
+    options = tuple(Option(p, heads_s[p.point.index], 0.0, 1, 0.0) for p in plans)
+    loaded = loaded._replace(options=options)
+    assert loaded.first_head_s(2, 0.3) == 0.3
+    assert loaded.first_head_s(3, 1.0) == pytest.approx(0.4)
+    assert loaded.first_head_s(1, 0.2) == pytest.approx(0.4)
+    assert loaded.first_head_s(0, 0.9) == 0.2

@@ -64,6 +64,24 @@ def test_bundle_is_replaced_between_two_windows(
     assert sorted([good.digest, bundle.digest]) == kept
 
 
+@pytest.mark.parametrize("spool", ["", "off"])
+def test_bundle_is_replaced_while_plans_change(
+    feed, director, two_fogs, bundle, good_path, good, check, spool
+):
+    """Whatever is chosen before and after: float32 answers alike at every point."""
+    live = {"partition": "live", "encoding": "float32"}
+    fed = feed(fog=two_fogs(good_path), spool=spool, **live)
+    fed.feed(20)
+    director.direct(good.digest, reason="a test")
+    fed.feed_until(lambda: director.is_told(DONE, good.digest))
+    fed.feed(20)
+    lines = fed.end()
+    check(fed, lines)
+    digests = [line["bundle"] for line in lines]
+    switch = digests.index(good.digest)
+    assert [bundle.digest] * switch + [good.digest] * (len(lines) - switch) == digests
+
+
 def test_bundle_of_an_update_runs_after_a_restart(feed, director, two_fogs, good_path, good, check):
     fogs = two_fogs(good_path)
     director.direct(good.digest)

@@ -93,7 +93,8 @@ def test_every_metric_of_both_programs_is_documented(fog, key_folder, tmp_path):
         "--trust", key_folder / "trust", "--fog", fog.wait_for(r"serving on (\S+)"),
         "--source", "stdin", "--sink", f"jsonl:{tmp_path / 'out.jsonl'}", "--connect-s", "20",
         "--deadline-s", "20", "--metrics", "127.0.0.1:0",
-        "--partition", "live", "--updates", "on", "--capture-ratio", "1", "--state", tmp_path / "state",
+        "--partition", "live", "--updates", "on", "--capture-ratio", "1",
+        "--state", tmp_path / "state",
     ]  # fmt: skip
     log = tmp_path / "edge.log"
     with (

@@ -84,7 +84,7 @@ class Probing:
         self._asked_s = now_s
         if not is_due and not (self._is_hurried and self._left >= 1.0):
             return None
-        if not is_new and not (is_due and is_idle()) and not is_open():
+        if not is_new and not is_idle() and not is_open():
             # To find that out took time too.
             self._is_hurried, self._last_s = False, now_s
             return None

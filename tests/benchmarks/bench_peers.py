@@ -7,10 +7,11 @@ import argparse
 from pathlib import Path
 
 from bench_run import pin, run_tasks, say
-from environments import PEERS, Unavailable, environment, requirements_of
+from environments import Unavailable, environment, requirements_of
 from lanes import Start, own_fog, peer
 from machine import peer_versions
 from record import Record, write_record
+from tail_servers import PEERS
 from tasks import RECIPES
 
 MINUTES = 15.0
@@ -28,12 +29,13 @@ def main() -> None:
     versions, skipped = {}, {}
     for name in given.peers.split(","):
         try:
-            python = environment(name, requirements_of(name))
+            package = name.partition("-")[0]
+            python = environment(package, requirements_of(package))
         except Unavailable as error:
             skipped[name] = str(error)
             say(f"skipped: {error}")
             continue
-        versions[name] = peer_versions(name, python)
+        versions[package] = peer_versions(package, python)
         servers.append((name, peer(name)))
     recipes = [recipe for recipe in RECIPES if recipe.name in wanted]
 

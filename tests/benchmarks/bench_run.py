@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from crowd import SWITCH_INTERVAL_S, Crowd
-from lanes import BARE, Lane, Start, all_started
+from lanes import BARE, BATCHING, Lane, Start, all_started
 from machine import describe_machine, own_versions, today
 from measure import BATCHED, BATCHED_TASK, EIGHT, LOADS, ONE, Blocks
 from paired import known
@@ -150,7 +150,7 @@ def _run_task(
 
 def _is_wanted(lane: Lane, task: Task) -> bool:
     """Leave second lanes to a server out where the tail takes all the time."""
-    is_second = lane.name in {"headtail unary", "Triton unary", BARE}
+    is_second = lane.name in {"headtail unary", "Triton unary", BARE, BATCHING}
     return task.weight <= 1 or not is_second
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lanes import OURS, TCP, TRITON
+from lanes import BATCHING, OURS, TCP, TRITON
 from measure import BATCHED, EIGHT, MANY, ONE
 from paired import Spread, spread
 from record import Record, ratio, values
@@ -96,6 +96,10 @@ BOUNDS = (
     Bound(
         "16 KB, eight in flight: windows per second against Triton's stream", "peers",
         _ratio("16 KB", EIGHT.name, "rate", TRITON), 1.0, False, 1.5,
+    ),
+    Bound(
+        "16 KB, eight in flight: the same against Triton's stream with its batcher on", "peers",
+        _ratio("16 KB", EIGHT.name, "rate", BATCHING), 1.0, False, 1.5,
     ),
     Bound(
         "8 x 16 KB a message, four in flight: windows per second against Triton's stream", "peers",

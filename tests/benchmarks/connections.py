@@ -7,12 +7,13 @@ through raw handlers, as our agent's does; the answer's tensor is a view of what
 import queue
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import grpc
-
+from client_grpc import grpc
+from edge_agent.bytes_call import BytesCall, End, open_call
 from headtail.inference.grpc_service_pb2 import ModelInferResponse
 from headtail.oip import (
     RAW_INPUT_FIELD,
@@ -75,33 +76,29 @@ class Client(Protocol):
 
 
 class StreamClient:
-    """One ModelStreamInfer call."""
+    """One ModelStreamInfer call, driven as our agent drives its own."""
 
     def __init__(self, target: Target) -> None:
         """Open it."""
         self._arrays = target.arrays
         self._writer = InferWriter(target.model, target.version, target.inputs, RAW_INPUT_FIELD)
-        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._channel = grpc.insecure_channel(target.address, OPTIONS)
-        call = self._channel.stream_stream(
-            SERVICE + "ModelStreamInfer", request_serializer=None, response_deserializer=None
-        )
-        self._answers: Iterator[bytes] = call(iter(self._requests.get, None))
+        channel = grpc.insecure_channel(target.address, OPTIONS)
+        self._call = open_call(channel, SERVICE + "ModelStreamInfer")
+        self._answers = self._call.messages()
         self._sent = 0
 
     def send(self) -> None:
         """Send one request."""
         self._sent += 1
-        self._requests.put(self._writer.write(str(self._sent), {}, self._arrays))
+        self._call.send(self._writer.write(str(self._sent), {}, self._arrays))
 
     def receive(self) -> bytes | memoryview:
         """Return the next answer's first tensor."""
-        return _content(read_stream_response(next(self._answers)))
+        return _content(read_stream_response(_next(self._answers)))
 
     def close(self) -> None:
         """Hang up."""
-        self._requests.put(None)
-        self._channel.close()
+        _hang_up(self._call, self._answers)
 
 
 class UnaryClient:
@@ -148,23 +145,20 @@ class BareClient:
     def __init__(self, target: Target) -> None:
         """Open it."""
         self._content = target.arrays[0].tobytes()
-        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._channel = grpc.insecure_channel(target.address, OPTIONS)
-        call = self._channel.stream_stream(BARE)
-        self._answers: Iterator[bytes] = call(iter(self._requests.get, None))
+        self._call = open_call(grpc.insecure_channel(target.address, OPTIONS), BARE)
+        self._answers = self._call.messages()
 
     def send(self) -> None:
         """Send one tensor."""
-        self._requests.put(self._content)
+        self._call.send(self._content)
 
     def receive(self) -> bytes:
         """Return the next answer."""
-        return next(self._answers)
+        return _next(self._answers)
 
     def close(self) -> None:
         """Hang up."""
-        self._requests.put(None)
-        self._channel.close()
+        _hang_up(self._call, self._answers)
 
 
 class TcpClient:
@@ -204,6 +198,26 @@ def connect(target: Target, in_flight: int) -> Client:
         return UnaryClient(target, in_flight)
     kinds = {"stream": StreamClient, "bare": BareClient, "tcp": TcpClient}
     return kinds[target.kind](target)
+
+
+def _next(answers: Generator[bytes, None, End]) -> bytes:
+    """Return the next answer.
+
+    Raises:
+        Refused: If the call has ended.
+    """
+    try:
+        return next(answers)
+    except StopIteration as stop:
+        end = stop.value
+        raise Refused(f"{end.code.name} {end.details}" if end else "the call is over") from None
+
+
+def _hang_up(call: BytesCall, answers: Generator[bytes, None, End]) -> None:
+    """End a call; where another thread waits for its answers, that thread frees it."""
+    call.close()
+    with suppress(ValueError):
+        answers.close()
 
 
 def _content(response: InferResponse) -> bytes | memoryview:

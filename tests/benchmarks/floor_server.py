@@ -12,10 +12,10 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import grpc
 import numpy as np
 import onnxruntime as ort
 
+from client_grpc import grpc
 from connections import BARE, LENGTH
 
 MAX_STREAMS = 128

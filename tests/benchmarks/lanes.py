@@ -15,13 +15,19 @@ from tail_servers import PEERS, Running
 from tasks import Task
 
 HERE = Path(__file__).parent
-OURS, TRITON = "headtail stream", "Triton stream"
+OURS, TRITON, BATCHING = "headtail stream", "Triton stream", "Triton batching stream"
 TCP, BARE = "raw TCP + ORT", "bare gRPC stream + ORT"
 AGENTS = "256"  # streams that our fog admits: those of the many, and one for each other lane
 CALLS = {"stream": "stream", "unary": "unary"}
-TITLES = {"triton": "Triton", "mlserver": "MLServer", "kserve": "KServe"}
+TITLES = {
+    "triton": "Triton",
+    "triton-batching": "Triton batching",
+    "mlserver": "MLServer",
+    "kserve": "KServe",
+}
 KINDS: dict[str, tuple[Kind, ...]] = {
     "triton": ("stream", "unary"),
+    "triton-batching": ("stream",),
     "mlserver": ("unary",),
     "kserve": ("unary",),
 }

@@ -13,7 +13,7 @@ import onnxruntime as ort
 from closed_loop import run_loop
 from connections import Client, connect
 from crowd import Crowd
-from lanes import Lane
+from lanes import BATCHING, Lane
 from paired import least_share, percentile
 from processes import tree_cpu_s, tree_peak_bytes
 from tasks import Task
@@ -84,7 +84,7 @@ class Blocks:
         self.failures: list[str] = []
         """Blocks that were lost, each with its lane, load and reason."""
         self.has_died = False
-        """Whether a server ended by itself."""
+        """Whether a server ended by itself, but for the one that is known to."""
         self.results: Results = {}
         self._task, self._crowd = task, crowd
         self._clients: dict[tuple[str, str], Client] = {}
@@ -151,7 +151,10 @@ class Blocks:
             lost = [text for text in self.failures if text.startswith(f"{lane.name},")]
             if len(lost) >= MAX_FAILURES:
                 self.failed[lane.name] = f"{len(lost)} blocks failed, the last: {lost[-1]}"
-                self.has_died |= lane.program.process.poll() is not None
+                code = lane.program.process.poll()
+                if code is not None:
+                    self.has_died |= lane.name != BATCHING
+                    self.failed[lane.name] = f"its server ended by itself with status {code}"
             elif not load.agents:
                 key = load.name, lane.name
                 self._clients[key].close()

@@ -28,13 +28,15 @@ Server and clients are pinned to a core each. Every server runs the same tail in
 one thread and gives the same outputs, which is checked before anything is timed. All are up at
 once, and blocks of about half a second go round over all of them and all loads, so that whatever
 drifts hits everybody alike; a ratio is the median over pairs of neighbouring blocks, with the
-quartiles in brackets. Everybody is called by the same client: one join of a cached header and the
-tensor, raw bytes through gRPC, on one long stream or as unary calls. MLServer and KServe are called
-as they answer best, unary. Agents are connections with one request each, spread over 8 processes.
-CPU is the kernel's count for the server's processes and for the clients, the way through the
-kernel's sockets included; peak memory is the sum over a server's processes (VmHWM), of our fog with
-every point and encoding of the bundle, of a peer with the one tail. Triton forms batches while it
-is busy (`dynamic_batching`), MLServer runs without its pool of workers.
+quartiles in brackets. Everybody is called by the same client, our agent's: one join of a cached
+header and the tensor, raw bytes through gRPC, on one long stream or as unary calls. MLServer and
+KServe are called as they answer best, unary. Agents are connections with one request each, spread
+over 8 processes. CPU is the kernel's count for the server's processes and for the clients, the
+way through the kernel's sockets included; peak memory is the sum over a server's processes
+(VmHWM), of our fog with every point and encoding of the bundle, of a peer with the one tail.
+Triton stands twice: as it comes, and with its batcher on (`dynamic_batching`), with which this
+version's Python backend may end with a segmentation fault under load and is then left out from
+there; MLServer runs without its pool of workers.
 """
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import tasks  # noqa: F401 - sets the path for what follows
-from lanes import BARE, OURS, TCP, TRITON
+from lanes import BARE, BATCHING, OURS, TCP, TRITON
 from measure import ONE
 from optimizer.report.svg import EDGE, FAINT, FOG, INK, MUTED, RADIO, Sheet, log_scale, number
 from paired import spread
@@ -13,6 +13,7 @@ COLORS = {
     OURS: EDGE,
     "headtail unary": "#7aa6d6",
     TRITON: FOG,
+    BATCHING: "#6b4fb0",
     "Triton unary": "#b9a8de",
     "MLServer unary": RADIO,
     "KServe unary": "#b7791f",

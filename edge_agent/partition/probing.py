@@ -8,6 +8,8 @@ from edge_agent.partition.link_estimate import LinkEstimate
 Call = Callable[[int, Callable[[float | None], None]], bool]
 """Calls the fog with so many bytes more than none, and tells how many seconds that took, or None;
 returns whether it could be called."""
+PROBE_BYTES = 130
+"""Of an empty call on an open connection, framing and headers together, about."""
 MAX_PADDING_BYTES, FIRST_PADDING_BYTES = 8 << 10, 64
 GROWTH = 4
 """From one probe to the next, while they take no longer: as safe as it is quick."""
@@ -15,7 +17,7 @@ WAY_RATIO = 0.5
 """A probe may take so much longer than an empty one: what it says of the rate can then be seen."""
 INTERVAL_RATIO = 0.2
 """Nor may it take more of the time between two windows."""
-LINK_SHARE = 0.03
+LINK_SHARE = 0.05
 """Of the link's time that probes take, in the long run."""
 BURST = 6
 """Probes that may follow one another without a pause, where something is new; time brings them
@@ -93,7 +95,7 @@ class Probing:
         self._last_s = now_s
         self._is_under_way = True
         padding = 0 if is_new or self._padding is None else self._size(estimate, interval_s)
-        self._took_s = 8.0 * padding * estimate.seconds_per_bit
+        self._took_s = 8.0 * (PROBE_BYTES + padding) * estimate.seconds_per_bit
         return padding
 
     def call(self, padding_bytes: int, probed: Callable[[int, float | None], None]) -> None:

@@ -9,7 +9,7 @@ SURPRISE = 2.0
 SLACK, ALARM = 0.75, 5.0
 """Of the cumulative sums: what is taken off every sample, and what makes a jump, both in standard
 deviations. Four surprises in a row do (Page 1954, doi:10.1093/biomet/41.1-2.100)."""
-SUSPICION = 1.5
+SUSPICION = 1.0
 """A sum that is worth a closer look."""
 MIN_NOISE, MAX_NOISE = 0.005, 0.6
 """Bounds of the noise's standard deviation, of the logarithm."""

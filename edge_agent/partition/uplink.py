@@ -7,12 +7,13 @@ wait or not; that is what the estimate is given.
 """
 
 from edge_agent.partition.link_estimate import LinkEstimate
+from edge_agent.partition.probing import PROBE_BYTES
 
 QUEUED_DOUBT = 0.15
 """Added standard deviation of a sample that waited: its start is itself an estimate."""
-PROBE_DOUBT_S, PROBE_BYTES, PROBE_DOUBT_BYTES = 1e-3, 130, 60
-"""An empty call takes another way through gRPC and the fog than windows do, and so many bytes of
-framing and headers, about."""
+PROBE_DOUBT_S, PROBE_DOUBT_BYTES = 1e-3, 60
+"""An empty call takes another way through gRPC and the fog than windows do, and so many bytes more
+or less."""
 
 
 class Uplink:

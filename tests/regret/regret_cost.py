@@ -62,15 +62,19 @@ class Prices:
         joules = predict_cpu_j(cpu, cpu_s)
         if window.carried_bytes < LEAST_MESSAGE_BYTES:
             return joules
-        # Without a message of its own what travelled was a probe.
-        payload = min(window.payload_bytes, window.tx_bytes) or window.carried_bytes
-        rate = 8.0 * window.carried_bytes / window.carried_s
-        return joules + predict_transmission(self._at_rate(rate), payload).joules
-
-    def _at_rate(self, bits_per_s: float) -> LinkProfile:
-        """Return the link with the throughput that was observed, up to its radio's rate."""
         radio = self.link.model
         assert isinstance(radio, PowerTime)
+        link = self._at_rate(radio, 8.0 * window.carried_bytes / window.carried_s)
+        message = min(window.payload_bytes, window.tx_bytes)
+        joules += predict_transmission(link, message).joules
+        probe = window.carried_bytes - window.tx_bytes
+        if probe >= LEAST_MESSAGE_BYTES:  # its own framing is among its bytes
+            payload = max(1, round(probe - radio.message_overhead.si))
+            joules += predict_transmission(link, payload).joules
+        return joules
+
+    def _at_rate(self, radio: PowerTime, bits_per_s: float) -> LinkProfile:
+        """Return the link with the throughput that was observed, up to its radio's rate."""
         value = min(bits_per_s, radio.phy_rate.si)
         seen = Constant(value=value, unit="bit/s", kind="measured", source="the shaping proxy")
         model = msgspec.structs.replace(radio, throughput=seen)

@@ -99,6 +99,9 @@ def test_energy_is_cpu_time_and_the_radio_at_the_rate_that_was_given():
     radio_j = 0.594 * air_s + 0.322 * (0.002 + 8 * 694 / 80e3 - air_s)
     sent = window(0, carried_bytes=540, carried_s=0.054)
     assert 0.15 * 0.02 + radio_j == pytest.approx(prices.edge_j(sent))
+    probed = window(0, carried_bytes=500 + 400, carried_s=0.09)
+    probe_j = radio_j - 0.322 * 8 * 200 / 80e3 - (0.594 - 0.322) * 8 * 200 / 65e6
+    assert 0.15 * 0.02 + radio_j + probe_j == pytest.approx(prices.edge_j(probed))
     here = Window(0.0, 0, C, "edge", 0.25, 0.2, 0.05, 0, 400)
     assert 0.15 * 0.25 == pytest.approx(prices.edge_j(here))
 

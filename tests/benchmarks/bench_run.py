@@ -125,8 +125,7 @@ def _run_task(
                 say(f"skipped: {name}: {reason}")
         lanes = [lane for lane in started.lanes if _is_wanted(lane, task)]
         blocks = Blocks(task, lanes, crowd)
-        stack.callback(blocks.close)
-        blocks.connect(loads)
+        blocks.prove()
 
         def tick(share: float) -> None:
             progress.tell(index, share, f"{task.name}, {len(blocks.lanes)} lanes")

@@ -43,12 +43,6 @@ def peer_versions(peer: str, python: Path) -> dict[str, str]:
     return dict(zip(names, done.stdout.split(), strict=True))
 
 
-def triton_version(text: str) -> str | None:
-    """Return the server's own version from its log, where it says it."""
-    match = re.search(r"server_version\s*\|\s*([\d.]+)", text)
-    return match[1] if match else None
-
-
 def today() -> str:
     """Return the date and time, UTC."""
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())

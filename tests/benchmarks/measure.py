@@ -87,30 +87,21 @@ class Blocks:
         """Whether a server ended by itself, but for the one that is known to."""
         self.results: Results = {}
         self._task, self._crowd = task, crowd
-        self._clients: dict[tuple[str, str], Client] = {}
         self._request_s: dict[str, float] = {}
 
-    def connect(self, loads: Sequence[Load]) -> None:
-        """Connect all clients, prove that every lane answers rightly, and warm up."""
+    def prove(self) -> None:
+        """Prove that every lane answers rightly, and warm up."""
         for lane in self.lanes:
             try:
                 self._check(lane)
-                for load in loads:
-                    if not load.agents and _fits(load, lane):
-                        target = lane.target(load.windows)
-                        self._clients[load.name, lane.name] = connect(target, load.in_flight)
-                self._crowd.open(lane.name, lane.target(1), MANY.agents)
-                warm = run_loop(self._clients[ONE.name, lane.name], 1, WARM_UP_S)
+                client = connect(lane.target(1), 1)
+                with _unstuck(client, WARM_UP_S + STUCK_S):
+                    warm = run_loop(client, 1, WARM_UP_S)
+                client.close()
                 self._request_s[lane.name] = percentile(warm.latencies_s, 50)
             except Exception as error:  # noqa: BLE001 - a peer may fail in any way; it is reported
                 self.failed[lane.name] = _one_line(error)
         self.lanes = [lane for lane in self.lanes if lane.name not in self.failed]
-
-    def close(self) -> None:
-        """Hang up."""
-        for client in self._clients.values():
-            client.close()
-        self._crowd.close()
 
     def run(self, loads: Sequence[Load], seconds: float, tick: Tick) -> int:
         """Measure for about so long and return how many rounds.
@@ -155,34 +146,41 @@ class Blocks:
                 if code is not None:
                     self.has_died |= lane.name != BATCHING
                     self.failed[lane.name] = f"its server ended by itself with status {code}"
-            elif not load.agents:
-                key = load.name, lane.name
-                self._clients[key].close()
-                self._clients[key] = connect(lane.target(load.windows), load.in_flight)
 
     def _block(self, load: Load, lane: Lane) -> None:
         pid = lane.program.process.pid
         # Slow tails: more than half again of what is under way is answered beside it.
         seconds = max(load.seconds, 0.6 * load.under_way * self._request_s[lane.name])
-        server_s = tree_cpu_s(pid)
         series = self.results.setdefault((load.name, lane.name), Series())
         if load.agents:
-            crowded = self._crowd.run(lane.name, load.agents, seconds)
+            # Connected anew for each block: a connection that nobody reads answers no pings.
+            self._crowd.open(lane.name, lane.target(1), load.agents)
+            server_s = tree_cpu_s(pid)
+            try:
+                crowded = self._crowd.run(lane.name, load.agents, seconds)
+                server_s = tree_cpu_s(pid) - server_s
+            finally:
+                self._crowd.close()
             requests, wall_s, client_s = crowded.requests, crowded.wall_s, crowded.cpu_s
             if sum(crowded.counts) >= LEAST_MEAN * load.agents:
                 series.least_share.append(least_share(crowded.counts))
         else:
-            before_s = time.process_time()
-            client = self._clients[load.name, lane.name]
-            with _unstuck(client, seconds + STUCK_S):
-                loop = run_loop(client, load.in_flight, seconds)
-            requests, wall_s, client_s = loop.requests, loop.wall_s, time.process_time() - before_s
+            client = connect(lane.target(load.windows), load.in_flight)
+            try:
+                with _unstuck(client, seconds + STUCK_S):
+                    run_loop(client, load.in_flight, min(0.05, seconds))
+                    before_s, server_s = time.process_time(), tree_cpu_s(pid)
+                    loop = run_loop(client, load.in_flight, seconds)
+                client_s, server_s = time.process_time() - before_s, tree_cpu_s(pid) - server_s
+            finally:
+                client.close()
+            requests, wall_s = loop.requests, loop.wall_s
             if load is ONE:
                 series.latencies_us += [1e6 * s for s in loop.latencies_s]
                 series.p50_us.append(1e6 * percentile(loop.latencies_s, 50))
         windows = requests * load.windows
         series.rate.append(windows / wall_s)
-        series.server_us.append(1e6 * (tree_cpu_s(pid) - server_s) / windows)
+        series.server_us.append(1e6 * server_s / windows)
         series.client_us.append(1e6 * client_s / windows)
 
     def _check(self, lane: Lane) -> None:

@@ -33,10 +33,10 @@ DECIDE_S = 0.1
 """Least time between two decisions, unless something has jumped."""
 EXPLORE_FIRST_S, EXPLORE_S = 2.0, 30.0
 """Time without the fog until a window is sent only to hear how it does; it doubles, up to this."""
+HOPE = 0.9
+"""What may be hoped for its tails, over what they usually take."""
 EXPLORE_RATIO, EXPLORE_SHARE = 1.0, 0.02
 """What such a window may cost more: as much as another costs, or of the cost of all since."""
-CROWD_S = 10.0
-"""After such a silence a fog's queue, or its failures, may well be over."""
 REASONS = ("link", "device", "fog", "drift", "explore", "unserved")
 """Why the plan changes: what has jumped before, none of it, or to hear of the fog."""
 LATE = ("deadline",)
@@ -310,13 +310,16 @@ class LivePartition:
         if not self.uplink.estimate.samples or not self.predictor.is_sent.any():
             return None
         mine = state.scores[self._chooser.current]
-        hopes = np.where(self._is_served & (self.predictor.is_sent > 0), state.scores, np.inf)
-        hopes = np.maximum(0.0, hopes - self._fog_doubts(state, now_s))
+        can_send = self._is_served & (self.predictor.is_sent > 0)
+        hopes = self._predict(fog=self.fog.usual_ratio * HOPE, crowd=0.0).scores
+        hopes = np.where(can_send, hopes, np.inf)
         best = int(np.argmin(hopes))
         if hopes[best] >= mine:
             return None
+        crowd = self.fog.crowd(now_s)
+        likely = self._predict(fog=self.fog.usual_ratio ** (1.0 - crowd), crowd=crowd).scores
         windows = (now_s - self._explored_s) / max(self.device.interval_s, 1e-6)
-        if state.scores[best] - mine > mine * max(EXPLORE_RATIO, EXPLORE_SHARE * windows):
+        if likely[best] - mine > mine * max(EXPLORE_RATIO, EXPLORE_SHARE * windows):
             return None
         self._explored_s = now_s
         self._explore_s = min(2.0 * self._explore_s, EXPLORE_S)
@@ -364,8 +367,9 @@ class LivePartition:
         return np.sqrt(along**2 + across**2)
 
     def _fog_doubts(self, state: State, now_s: float) -> Vector:
-        crowd = math.exp(-self.fog.silent_s(now_s) / CROWD_S)
-        return self._difference(state, fog=math.exp(-self.fog.doubt(now_s)), crowd=crowd)
+        over = self.fog.usual_ratio ** (1.0 - self.fog.crowd(now_s))
+        factor = over * math.exp(-self.fog.doubt(now_s))
+        return self._difference(state, fog=factor, crowd=self.fog.crowd(now_s))
 
     def _difference(self, state: State, **changes: float) -> Vector:
         """Return by how much scores move against that of the option in use."""

@@ -80,6 +80,10 @@ class RatioEstimate:
         """The estimate."""
         return math.exp(self._log)
 
+    def widen(self, share: float) -> None:
+        """Forget how sure it is, to a share of what a jump forgets."""
+        self.variance += share * STEP_VARIANCE
+
     def observe(self, value: float, now_s: float) -> bool:
         """Take a sample, above 0; return whether it made a jump believed."""
         if self._now_s is not None:

@@ -24,6 +24,8 @@ class Weather:
     heat: float = 1.0
     """How many times slower the device is."""
     queue_s: float = 0.0
+    load: float = 1.0
+    """How many times slower the fog is."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class World:
         predicted = live.sent(work, sent_s)
         at_fog_s = self.carry(option.message_bytes + FRAMING_BYTES, sent_s)
         queue_s = self.at(at_fog_s).queue_s
-        tail_s = self.noisy(option.tail_s * self.tail_ratio + 3e-4)
+        tail_s = self.noisy((option.tail_s * self.tail_ratio + 3e-4) * self.at(at_fog_s).load)
         received_s = self.back(REPLY_BYTES, at_fog_s + queue_s + tail_s + self.noisy(4e-4))
         self.advance(received_s)
         network_s = received_s - sent_s - tail_s - queue_s
@@ -154,7 +156,8 @@ class World:
             return head_s
         up_s = 8.0 * (option.message_bytes + FRAMING_BYTES) / weather.rate
         down_s = 8.0 * REPLY_BYTES / (4.0 * weather.rate)
-        fog_s = option.tail_s * self.tail_ratio + weather.queue_s + 1.2e-3
+        tail_s = (option.tail_s * self.tail_ratio + 3e-4) * weather.load
+        fog_s = tail_s + weather.queue_s + 9e-4
         return head_s + up_s + down_s + weather.round_trip_s + fog_s
 
 

@@ -88,7 +88,7 @@ def test_fog_with_a_queue_is_left_and_tried_again(begin, options: Sequence[Optio
     live = begin(world)
     seen = world.run(live, 600)
     while_busy = [s for s in seen if 12.0 <= s.began_s - world.start_s < 20.0]
-    assert all(options[s.option].plan.is_local for s in while_busy)
+    assert sum(not options[s.option].plan.is_local for s in while_busy) <= 1
     assert not options[seen[-1].option].plan.is_local
     assert live.switches["explore"] >= 1
 
@@ -120,3 +120,17 @@ def test_only_what_the_fog_serves_is_chosen(begin, options: Sequence[Option]) ->
     live.connected(lambda plan: plan.point.index == 2 and not plan.compression, world.ping)
     plans = [live.next_plan(0.0) for _ in range(3)]
     assert all(p.is_local or (p.point.index == 2 and not p.compression) for p in plans)
+
+
+@pytest.mark.parametrize("round_trip_s", [0.005, 0.02])
+@pytest.mark.parametrize("rate", [1e6, 1e8])
+@pytest.mark.parametrize("start_s", [0.0, 6.0])
+def test_load_on_the_fog_is_forgotten(begin, options, start_s, rate, round_trip_s) -> None:
+    """Tails forty times as slow for a second and a half, be it the first one: soon back."""
+    well = Weather(rate, round_trip_s)
+    busy = Weather(rate, round_trip_s, load=40.0)
+    world = World(lambda s: busy if start_s <= s < start_s + 1.5 else well)
+    seen = world.run(begin(world), 200)
+    after = [s for s in seen if s.began_s - world.start_s >= start_s + 1.5][SETTLING:]
+    assert regret(world, options, after) <= 0.05
+    assert changes(after) <= 1

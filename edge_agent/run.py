@@ -39,6 +39,7 @@ from edge_agent.trust import open_trust
 from edge_agent.writer import Writer
 from headtail.bundle import Bundle, Manifest, read_bundle
 from headtail.errors import ConfigError
+from headtail.heap import keep_for_good
 from headtail.systemd import Notifier
 from headtail.tls import check_plaintext
 from headtail.tracing import Tracing, open_tracer
@@ -147,6 +148,7 @@ def _run(config: Config, loaded: Loaded, frame: _Frame) -> None:
         now, begin = rotation.find_active, rotation.begin
     _watch(config, metrics, now, has_link=link is not None)
     begin = _with_capture(config, begin, now, metrics, stack)
+    keep_for_good()
     log.info("ready: %s", _describe(plan, digest))
     if link:
         link.wait_first_attempt(config.connect_s)

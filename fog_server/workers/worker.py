@@ -28,6 +28,7 @@ from headtail import log as logs
 from headtail import telemetry
 from headtail.errors import HeadtailError
 from headtail.grpc_polling import poll_in_place
+from headtail.heap import keep_for_good
 from headtail.liveness import Check, Threads
 from headtail.server.signals import Signals
 from headtail.tls import require_tls13
@@ -72,6 +73,7 @@ def _serve(channel: Channel, begin: Begin, signals: Signals, check: Check) -> in
     except HeadtailError as error:
         channel.send(Failed(str(error)))
         return 1
+    keep_for_good()
     registry = server.metrics.registry
     try:
         channel.send(Serving())

@@ -12,6 +12,7 @@ from headtail import log as logs
 from headtail.config import read_toml
 from headtail.errors import ConfigError, HeadtailError
 from headtail.grpc_polling import poll_in_place
+from headtail.heap import keep_for_good
 from headtail.liveness import Check, Heartbeat, Threads
 from headtail.server.config import ServerConfig
 from headtail.server.signals import Signals
@@ -119,6 +120,7 @@ def serve(make: Callable[[float | None, Check], S], end: Callable[[S], object]) 
         require_tls13()
         poll_in_place()
         server = make(manager.watchdog_s, threads.check)
+        keep_for_good()
         manager.ready(server.status())
         with Heartbeat(manager, server.check_live, server.status):
             signals.wait()

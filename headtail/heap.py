@@ -1,0 +1,15 @@
+"""Python's garbage collector, kept from looking at what a program keeps for good."""
+
+import gc
+
+
+def keep_for_good() -> None:
+    """Take all that exists now for permanent: the collector passes it by from here on.
+
+    To be called once, when a program is ready: modules, bundles and stubs are some hundred thousand
+    objects, and looking through them again and again takes a fifth of what a window costs (measured
+    at 16 KB). What is made later is collected as ever, and what nothing refers to any more is freed
+    as ever.
+    """
+    gc.collect()
+    gc.freeze()

@@ -13,7 +13,7 @@ from headtail.errors import ConfigError
 
 ObjectiveName = Literal["latency", "edge_energy", "weighted", "deadline"]
 PENALTY = 100.0
-"""Weight of a bound that is broken, per share by which it is."""
+"""Weight of a bound that is broken, per share by which it is, beyond that it is broken at all."""
 CALM_S, CALM_FACTOR = 10.0, 3.0
 """Right after a change the margin is this much larger, and the surplus wears off in such a time."""
 RETURN_S, RETURN_FACTOR = 30.0, 9.0
@@ -63,7 +63,7 @@ class Objective:
         excess = np.maximum(latency / self.latency_bound_s - 1.0, 0.0)
         if self.max_energy_j < math.inf:
             excess = excess + np.maximum(energy / self.max_energy_j - 1.0, 0.0)
-        return scores + PENALTY * excess * float(scores.max())
+        return scores + float(scores.max()) * ((excess > 0.0) + PENALTY * excess)
 
 
 @dataclass(frozen=True, slots=True)

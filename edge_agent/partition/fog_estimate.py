@@ -18,11 +18,12 @@ where it is not seen, in seconds."""
 USUAL_S = 60.0
 """Time in which what is usual follows a fog that has become slower; it follows a quicker one at
 once."""
-FEW = 30.0
-"""Answers after which what is usual is known; before, the fog may well have been met under load."""
+UNSEEN_HOPE, FEW_HOPE, FEW = 3.0, 1.5, 30.0
+"""How much quicker it may be than its first answers, which load may have held up, as a logarithm,
+before any, after one, and the number of answers in which that wears off."""
 CROWD_S = 10.0
 """After such a silence load on a fog, or its failures, may well be over."""
-FAILED_SHARE = 0.1
+FAILED_SHARE = 0.2
 """Share of a new window in the share of those that failed."""
 
 
@@ -130,16 +131,17 @@ class FogEstimate:
         self._failed_ratio += FAILED_SHARE * (1.0 - self._failed_ratio)
 
     def forget(self) -> None:
-        """Know little: it is another fog, perhaps."""
+        """Know little: it is another fog, perhaps, but the link may fail it all the same."""
         self._heard_s = None
         self._log = self._usual
         self._variance = UNSEEN_DOUBT**2
         self._queue = RatioEstimate(LEAST_S, noise=0.3, drift=0.1)
-        self._failed_ratio = 0.0
 
     @property
     def _hoped(self) -> float:
-        return self._usual - UNSEEN_DOUBT * math.exp(-self._answers / FEW)
+        if not self._answers:
+            return self._usual - UNSEEN_HOPE
+        return self._usual - FEW_HOPE * math.exp(-self._answers / FEW)
 
     def _update(self, own: _Own, sample: float) -> bool:
         """Give to either part its share of an error; a large one is always one of all tails."""

@@ -105,6 +105,7 @@ class LivePartition:
         self._reason = "link"
         self._decided_s = self._asked_s = self._explored_s = -math.inf
         self._explore_s = EXPLORE_FIRST_S
+        self._has_failed = False
         self._state = self._predict()
 
     @property
@@ -159,6 +160,7 @@ class LivePartition:
         """Take note of the fog's answer; see `edge_agent.pilot`."""
         queue_s = finish.queue_s or 0.0
         with self._lock:
+            self._has_failed = False
             self._observe_head(work, received_s)
             arrived_s = received_s - queue_s - finish.tail_s
             if self.uplink.answered(_bits(work), sent_s, arrived_s, received_s):
@@ -182,6 +184,7 @@ class LivePartition:
             if work.tx_bytes:
                 waited_s = 0.0
                 if finish.fallback in LATE:
+                    self._has_failed = True
                     waited_s = now_s - finish.tail_s - work.arrived_s - work.head_s
                 if self.uplink.failed(_bits(work), waited_s, now_s):
                     self._jumped("link")
@@ -286,6 +289,7 @@ class LivePartition:
         before = self._chooser.current
         if self._chooser.choose(state.scores, lambda: self._doubts(state, now_s), now_s):
             self._note(before, reason or "drift")
+            self._has_failed = False
             self._explored_s = now_s
             self._state = self._predict()
             return None
@@ -350,6 +354,9 @@ class LivePartition:
     def _doubts(self, state: State, now_s: float) -> Vector:
         """Return the standard deviation of each option's score less that of the one in use."""
         head = self._difference(state, head=math.exp(self.device.doubt))
+        if self._has_failed:
+            # What it comes to is not known, but it is no good as it is.
+            return np.zeros(len(head))
         link, fog = self._link_doubts(state), self._fog_doubts(state, now_s)
         return np.sqrt(link**2 + head**2 + fog**2)
 

@@ -11,6 +11,8 @@ from edge_agent.partition.probing import PROBE_BYTES
 
 QUEUED_DOUBT = 0.15
 """Added standard deviation of a sample that waited: its start is itself an estimate."""
+LATE_RATIO = 2.0
+"""What took too long would have taken so many times longer than it was waited for."""
 PROBE_DOUBT_S, PROBE_DOUBT_BYTES = 1e-3, 60
 """An empty call takes another way through gRPC and the fog than windows do, and so many bytes more
 or less."""
@@ -68,9 +70,10 @@ class Uplink:
             now_s: Now.
         """
         self._leave(bits)
-        if waited_s <= self.estimate.predict(bits):
+        likely_s = LATE_RATIO * waited_s
+        if likely_s <= self.estimate.predict(bits):
             return False
-        self.estimate.exceeded(bits, waited_s, now_s)
+        self.estimate.exceeded(bits, likely_s, now_s)
         return True
 
     def probing(self, padding_bytes: int, now_s: float) -> None:

@@ -1,5 +1,6 @@
 """A link, a fog and a device without sockets or time: what a live choice is tested against."""
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -51,10 +52,15 @@ class World:
     _free_s: float = 0.0
     _due: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     probe_bits: float = 0.0
+    deadline_s: float = math.inf
+    """Of a window; one that misses it is finished on the device, and the link is made anew."""
     lag_ratio: float = 0.0
     """Share of messages that another program on this machine holds up, ..."""
     lag_s: float = 0.03
     """... for so long in the mean."""
+
+    local_s: float = 0.2
+    """Time of what a late window still needs."""
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -142,11 +148,22 @@ class World:
         queue_s = self.at(at_fog_s).queue_s
         tail_s = self.noisy((option.tail_s * self.tail_ratio + 3e-4) * self.at(at_fog_s).load)
         received_s = self.back(REPLY_BYTES, at_fog_s + queue_s + tail_s + self.noisy(4e-4))
+        if received_s - began_s > self.deadline_s:
+            return self._late(live, work, index, predicted.latency_s)
         self.advance(received_s)
         network_s = received_s - sent_s - tail_s - queue_s
         finish = Finish("fog", self.noisy(2e-4) + received_s, tail_s, network_s, queue_s)
         live.answered(work, sent_s, received_s, finish)
         return Seen(index, began_s, finish.stop_s - began_s, predicted.latency_s)
+
+    def _late(self, live: LivePartition, work: Underway, index: int, predicted_s: float) -> Seen:
+        self.advance(work.arrived_s + self.deadline_s)
+        self.advance(self.now_s + self.local_s)
+        finish = Finish("edge", self.now_s, self.local_s, fallback="deadline")
+        live.finished_here(work, finish)
+        self._free_s = self.now_s
+        live.connected(lambda plan: True, self.ping)
+        return Seen(index, work.arrived_s, self.now_s - work.arrived_s, predicted_s)
 
     def cost_s(self, option: Option, now_s: float) -> float:
         """Return the latency that a window would have now, on a free link without noise."""

@@ -134,3 +134,21 @@ def test_load_on_the_fog_is_forgotten(begin, options, start_s, rate, round_trip_
     after = [s for s in seen if s.began_s - world.start_s >= start_s + 1.5][SETTLING:]
     assert regret(world, options, after) <= 0.05
     assert changes(after) <= 1
+
+
+@pytest.mark.parametrize("name", ["latency", "edge_energy"])
+def test_plan_that_misses_its_deadline_is_left(begin, options, name) -> None:
+    """Nothing is answered in time any more: nobody waits to know by how much."""
+    world = World(stepping(Weather(1e8, 0.001), Weather(5e3, 0.01)), deadline_s=1.0)
+    seen = world.run(begin(world, Objective(name)), 400)
+    later = [s for s in seen if s.began_s - world.start_s >= 12.0]
+    assert sum(not options[s.option].plan.is_local for s in later[SETTLING:]) <= 0.02 * len(later)
+
+
+@pytest.mark.parametrize(("rate", "round_trip_s"), [(1e6, 0.005), (1e8, 0.02), (2e5, 0.001)])
+def test_fog_of_which_nothing_was_heard_is_tried(begin, options, rate, round_trip_s) -> None:
+    """The agent begins on the edge; the link is good, and how good the fog is nobody knows."""
+    world = World(steady(rate, round_trip_s))
+    live = begin(world, first=len(options) - 1)
+    after = world.run(live, 100)[SETTLING:]
+    assert regret(world, options, after) <= 0.05

@@ -40,10 +40,14 @@ class Objective:
         Raises:
             ConfigError: Naming what would.
         """
-        needs_energy = self.name != "latency" or self.max_energy_j < math.inf
-        if needs_energy and not isinstance(meter, ProfileMeter):
+        if self.needs_energy and not isinstance(meter, ProfileMeter):
             text = "choosing by energy needs --device-profile and --link-profile"
             raise ConfigError("--partition-objective", text)
+
+    @property
+    def needs_energy(self) -> bool:
+        """Whether energies count."""
+        return self.name != "latency" or self.max_energy_j < math.inf
 
     @property
     def latency_bound_s(self) -> float:

@@ -196,8 +196,9 @@ class LivePartition:
             if self.uplink.messages:
                 return
             padding = self.probing.wanted(
-                now_s, self.uplink.estimate, self.device.interval_s, self._is_idle, self._is_open
-            )
+                now_s, self.uplink.estimate, self.device.interval_s, self._is_idle, self._is_open,
+                self._probe_pause_s(),
+            )  # fmt: skip
             if padding is not None:
                 self.uplink.probing(padding, now_s)
         if padding is not None:
@@ -254,6 +255,15 @@ class LivePartition:
             if self.probing.is_spent or covariance[2] < (0.5 * rate) ** 2:
                 self._is_known.set()
         self.probe(now_s)
+
+    def _probe_pause_s(self) -> float:
+        """Return how rare probes must be for their energy, where it counts and nothing is open."""
+        objective, state, device = self.objective, self._state, self.device
+        if not objective.needs_energy or not self._is_idle() or self._is_open():
+            return 0.0
+        window_j = float(state.costs.energy_j[state.current])
+        rate, bits = self.uplink.estimate.seconds_per_bit, self.probing.last_bits
+        return self.predictor.pause_s(bits, rate, window_j / min(device.interval_s, 1.0))
 
     def _is_idle(self) -> bool:
         """Whether nothing that is sent tells of the link."""
@@ -354,8 +364,7 @@ class LivePartition:
     def _doubts(self, state: State, now_s: float) -> Vector:
         """Return the standard deviation of each option's score less that of the one in use."""
         head = self._difference(state, head=math.exp(self.device.doubt))
-        if self._has_failed:
-            # What it comes to is not known, but it is no good as it is.
+        if self._has_failed:  # what it comes to is not known, but it is no good as it is
             return np.zeros(len(head))
         link, fog = self._link_doubts(state), self._fog_doubts(state, now_s)
         return np.sqrt(link**2 + head**2 + fog**2)

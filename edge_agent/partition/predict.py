@@ -19,6 +19,10 @@ Vector = NDArray[np.float64]
 FRAMING_BYTES = 40
 """What gRPC and HTTP/2 add to a message on an open stream, about."""
 
+PROBE_SHARE, PROBE_PAUSE_S = 0.03, 3.3
+"""Of the windows' energy that probes may add where energy counts; but rarer than every so many
+seconds they are not, or what has become of the link would be seen too late."""
+
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
@@ -93,6 +97,24 @@ class Predictor:
             latency = np.where(busiest >= e.interval_s, full, latency)
         return Costs(latency, self._energy.of(head + again, e.seconds_per_bit, e.failed_ratio))
 
+    def pause_s(self, bits: float, seconds_per_bit: float, edge_w: float) -> float:
+        """Return the least time between two probes for what they cost, in seconds.
+
+        A bit of a probe is priced as one of the shortest message.
+
+        Args:
+            bits: Of a probe.
+            seconds_per_bit: Inverse of the uplink's rate.
+            edge_w: Mean power of the windows.
+        """
+        sent = np.flatnonzero(self.is_sent)
+        if not len(sent):
+            return 0.0
+        i = sent[np.argmin(self.bits[sent])]
+        message_j = self._energy.sending(seconds_per_bit, np.zeros(len(self.bits)))[i]
+        probe_j = float(message_j * bits / self.bits[i])
+        return min(PROBE_PAUSE_S, probe_j / max(PROBE_SHARE * edge_w, 1e-12))
+
 
 class _Energy:
     """Prices the options' times and messages.
@@ -131,7 +153,11 @@ class _Energy:
             compute_j = self._head_j + failed_ratio * self._rest_j
         else:
             compute_j = self._cpu_w * compute_s
-        energy: Vector = compute_j + self._sent_j
+        return self.sending(seconds_per_bit, compute_j)
+
+    def sending(self, seconds_per_bit: float, more_j: Vector) -> Vector:
+        """Return the energy of each option's message, and `more_j`, in joules."""
+        energy: Vector = more_j + self._sent_j
         return energy + self._sent_w * max(seconds_per_bit, self._least_s)
 
 

@@ -34,6 +34,7 @@ class Probing:
         self._last_s, self._asked_s = -math.inf, 0.0
         self._took_s = 0.0
         self._padding: int | None = None
+        self._sent = 0
         self._left = float(BURST)
         self._is_hurried = True
         self._is_under_way = False
@@ -68,6 +69,7 @@ class Probing:
         interval_s: float,
         is_idle: Callable[[], bool],
         is_open: Callable[[], bool],
+        pause_s: float = 0.0,
     ) -> int | None:
         """Return how many bytes to send with a probe now; None: there shall be none.
 
@@ -77,11 +79,12 @@ class Probing:
             interval_s: Between two windows.
             is_idle: Whether no window goes to the fog at present.
             is_open: Whether to know more could change the choice.
+            pause_s: Least time between two for what the last one cost.
         """
         if self._call is None or self._is_under_way:
             return None
         is_new = not estimate.samples
-        is_due = now_s - self._last_s >= self._pause_s
+        is_due = now_s - self._last_s >= max(self._pause_s, pause_s)
         self._left = min(BURST, self._left + (now_s - self._asked_s) / self._probe_s)
         self._asked_s = now_s
         if not is_due and not (self._is_hurried and self._left >= 1.0):
@@ -94,8 +97,10 @@ class Probing:
         self._is_hurried = self._is_hurried and self._left >= 1.0
         self._last_s = now_s
         self._is_under_way = True
-        padding = 0 if is_new or self._padding is None else self._size(estimate, interval_s)
-        self._took_s = 8.0 * (PROBE_BYTES + padding) * estimate.seconds_per_bit
+        is_empty = is_new or self._padding is None or pause_s > self._probe_s
+        padding = 0 if is_empty else self._size(estimate, interval_s)
+        self._sent = padding
+        self._took_s = self.last_bits * estimate.seconds_per_bit
         return padding
 
     def call(self, padding_bytes: int, probed: Callable[[int, float | None], None]) -> None:
@@ -111,6 +116,11 @@ class Probing:
         call = self._call
         if call is None or not call(padding_bytes, done):
             self._is_under_way = False
+
+    @property
+    def last_bits(self) -> float:
+        """Of the last probe."""
+        return 8.0 * (PROBE_BYTES + self._sent)
 
     @property
     def _pause_s(self) -> float:

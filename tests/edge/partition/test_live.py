@@ -152,3 +152,15 @@ def test_fog_of_which_nothing_was_heard_is_tried(begin, options, rate, round_tri
     live = begin(world, first=len(options) - 1)
     after = world.run(live, 100)[SETTLING:]
     assert regret(world, options, after) <= 0.05
+
+
+def test_probes_are_rarer_where_their_energy_counts(begin, options: Sequence[Option]) -> None:
+    """All on the edge by a link so slow that a probe costs much of what a window does."""
+    made = []
+    for objective in (Objective(), Objective("edge_energy")):
+        world = World(steady(2e3, 0.05))
+        live = begin(world, objective, first=len(options) - 1)
+        seen = world.run(live, 300)
+        assert options[seen[-1].option].plan.is_local
+        made.append(world.probe_bits)
+    assert made[1] < made[0]

@@ -19,7 +19,7 @@ Vector = NDArray[np.float64]
 FRAMING_BYTES = 40
 """What gRPC and HTTP/2 add to a message on an open stream, about."""
 
-PROBE_SHARE, PROBE_PAUSE_S = 0.03, 3.3
+PROBE_SHARE, PROBE_PAUSE_S = 0.03, 2.5
 """Of the windows' energy that probes may add where energy counts; but rarer than every so many
 seconds they are not, or what has become of the link would be seen too late."""
 

@@ -97,7 +97,9 @@ class Probing:
         self._is_hurried = self._is_hurried and self._left >= 1.0
         self._last_s = now_s
         self._is_under_way = True
-        is_empty = is_new or self._padding is None or pause_s > self._probe_s
+        is_empty = (
+            is_new or self._padding is None or (pause_s > self._probe_s and not self._is_hurried)
+        )
         padding = 0 if is_empty else self._size(estimate, interval_s)
         self._sent = padding
         self._took_s = self.last_bits * estimate.seconds_per_bit

@@ -66,8 +66,8 @@ class BundleStore:
         self._tails: dict[tuple[str, str], Tail] = {}
         self._versions: dict[str, list[str]] = {}
         self._preferred: Mapping[str, str] = {}
-        self.refresh: Callable[[], bool] = lambda: False
-        """Asked where something is not served; returns whether it is worth another look."""
+        self.refresh: Callable[[], None] = lambda: None
+        """Called where something is not served, before another look."""
         self.serve(loaded)
 
     def serve(self, loaded: Iterable[Loaded], preferred: Mapping[str, str] | None = None) -> None:
@@ -107,7 +107,8 @@ class BundleStore:
             ModelNotFound: If it is not served.
         """
         tail = self._tails.get((name, version))
-        if tail is None and self.refresh():
+        if tail is None:
+            self.refresh()  # whatever it finds: another thread may just have served it
             tail = self._tails.get((name, version))
         if tail is None:
             raise ModelNotFound(name, version, sorted(self._versions))
@@ -124,7 +125,8 @@ class BundleStore:
             ModelNotFound: If it is not here.
         """
         found = self._find(name, version, digest)
-        if found is None and self.refresh():
+        if found is None:
+            self.refresh()
             found = self._find(name, version, digest)
         if found is None:
             known = [f"{b.manifest.name} {b.manifest.version}" for b in self.bundles]

@@ -61,13 +61,13 @@ class Follower:
                     )
         store.refresh = self.refresh
 
-    def refresh(self) -> bool:
-        """Serve what the database says; return whether it says something new."""
+    def refresh(self) -> None:
+        """Serve what the database says."""
         with self._lock:
             models = self._database.models()
             generations = {name: model.generation for name, model in models.items()}
             if generations == self._generations:
-                return False
+                return
             wanted = _wanted(models)
             for digest, entry in wanted.items():
                 if digest not in self._loaded:
@@ -76,7 +76,6 @@ class Follower:
             self.broken = {d: why for d, why in self.broken.items() if d in wanted}
             self._serve(models)
             self._generations = generations
-            return True
 
     def prepare(self, model: Model, entry: Entry) -> Loaded:
         """Load a bundle that is to be served soon.

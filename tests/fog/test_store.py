@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fog_server.store import load_store
+from fog_server.store import BundleStore, load_store
 from headtail.bundle.keys import read_trust, write_key_pair
 from headtail.errors import (
     BundleError,
@@ -55,6 +55,15 @@ def test_unknown_bundle_is_named_with_those_known(store):
     """The error lists what is here."""
     with pytest.raises(ModelNotFound, match=r"'nobody'.*served: chain 1\.9\.0, chain 1\.10\.0"):
         store.bundle("nobody")
+
+
+def test_what_is_served_meanwhile_is_found(store):
+    """Whoever served it: who asks for what is missing looks again after `refresh`."""
+    late = BundleStore()
+    late.refresh = lambda: late.serve(store.loaded)
+    assert "chain" == late.tail("chain").name
+    late.serve([])
+    assert "chain" == late.bundle("chain").manifest.name
 
 
 def test_replaced_file_is_served_as_it_was_loaded(write_test_bundle, tmp_path, trust):

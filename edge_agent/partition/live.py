@@ -21,7 +21,8 @@ from edge_agent.partition.choose import Calm, Chooser, Objective
 from edge_agent.partition.device import DeviceEstimate
 from edge_agent.partition.fog_estimate import FogEstimate
 from edge_agent.partition.offer import Option
-from edge_agent.partition.predict import FRAMING_BYTES, Costs, Estimates, Predictor, Vector
+from edge_agent.partition.outlook import Outlook, State
+from edge_agent.partition.predict import FRAMING_BYTES, Predictor, Vector
 from edge_agent.partition.probing import Call, Probing
 from edge_agent.partition.uplink import Uplink
 from edge_agent.plan import Plan
@@ -57,16 +58,6 @@ class LiveSettings:
     """Windows that may be under way."""
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """What stands behind the choice at one moment."""
-
-    estimates: Estimates
-    costs: Costs
-    scores: Vector
-    current: int
-
-
 class LivePartition:
     """Chooses the plan of each window; an agent's pilot."""
 
@@ -96,10 +87,12 @@ class LivePartition:
         self._is_known = threading.Event()
         self._index = {o.plan.key: i for i, o in enumerate(options)}
         self._chooser = Chooser(self._index[first.key], settings.calm)
-        self._is_served = np.ones(len(options), bool)
         whole_s = max(o.head_s + o.tail_s for o in options)
         self.uplink, self.device = Uplink(), DeviceEstimate(whole_s)
         self.fog = FogEstimate({o.plan.point.index: o.tail_s for o in options})
+        self._outlook = Outlook(
+            self.predictor, settings.objective, settings.room, (self.uplink, self.device, self.fog)
+        )
         self.probing = Probing(settings.probe_s)
         self.switches: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
         self._reason = "link"
@@ -231,7 +224,7 @@ class LivePartition:
         is_served = [p.is_local or serves(p) for p in plans]
         self.probing.connect(ping)
         with self._lock:
-            self._is_served = np.array(is_served)
+            self._outlook.is_served = np.array(is_served)
             self.uplink.reset()
             self.fog.forget()
             self._jumped("link")
@@ -272,7 +265,7 @@ class LivePartition:
     def _is_open(self) -> bool:
         """Whether to know more of the link could change the choice."""
         state = self._state
-        return self._chooser.is_open(state.scores, self._link_doubts(state))
+        return self._chooser.is_open(state.scores, self._outlook.link_doubts(state))
 
     def _observe_head(self, work: Underway, now_s: float) -> None:
         i = self._index.get(work.plan.key)
@@ -307,7 +300,7 @@ class LivePartition:
 
     def _note(self, before: int, reason: str) -> None:
         """Count and log a change of plan."""
-        if not self._is_served[before]:
+        if not self._outlook.is_served[before]:
             reason = "unserved"
         self.switches[reason] += 1
         was, now = (self.predictor.options[i].plan for i in (before, self._chooser.current))
@@ -324,7 +317,7 @@ class LivePartition:
         if not self.uplink.estimate.samples or not self.predictor.is_sent.any():
             return None
         mine = state.scores[self._chooser.current]
-        can_send = self._is_served & (self.predictor.is_sent > 0)
+        can_send = self._outlook.is_served & (self.predictor.is_sent > 0)
         hopes = self._predict(fog=self.fog.usual_ratio * HOPE, crowd=0.0).scores
         hopes = np.where(can_send, hopes, np.inf)
         best = int(np.argmin(hopes))
@@ -341,59 +334,12 @@ class LivePartition:
         return best
 
     def _predict(self, **changes: float) -> State:
-        """Predict every option from the estimates as they are, or with some changed."""
-        link, device, fog = self.uplink.estimate, self.device, self.fog
-        factor, crowd = changes.get("fog", 1.0), changes.get("crowd", 1.0)
-        estimates = Estimates(
-            link.round_trip_s * changes.get("round_trip", 1.0),
-            link.seconds_per_bit * changes.get("bit", 1.0),
-            fog.queue_s * crowd,
-            device.head_ratio * changes.get("head", 1.0),
-            fog.tail_ratio * factor,
-            device.overhead_s,
-            fog.failed_ratio * crowd,
-            device.interval_s,
-            self._settings.room,
-        )
-        tails = [fog.tail_s(o.plan.point.index) * factor for o in self.predictor.options]
-        costs = self.predictor.predict(estimates, np.array(tails))
-        scores = self._settings.objective.scores(costs)
-        scores = np.where(self._is_served, scores, np.inf)
-        return State(estimates, costs, scores, self._chooser.current)
+        return self._outlook.predict(self._chooser.current, **changes)
 
     def _doubts(self, state: State, now_s: float) -> Vector:
-        """Return the standard deviation of each option's score less that of the one in use."""
-        head = self._difference(state, head=math.exp(self.device.doubt))
         if self._has_failed:  # what it comes to is not known, but it is no good as it is
-            return np.zeros(len(head))
-        link, fog = self._link_doubts(state), self._fog_doubts(state, now_s)
-        return np.sqrt(link**2 + head**2 + fog**2)
-
-    def _link_doubts(self, state: State) -> Vector:
-        estimate = self.uplink.estimate
-        aa, ab, bb = estimate.covariance
-        first, mixed = math.sqrt(aa), ab / math.sqrt(aa)
-        second = math.sqrt(max(0.0, bb - mixed * mixed))
-        a, b = estimate.round_trip_s, estimate.seconds_per_bit
-        # Towards the better: that is what there is to hope for.
-        along = self._difference(
-            state, round_trip=max(0.0, 1.0 - first / a), bit=max(0.0, 1.0 - mixed / b)
-        )
-        across = self._difference(state, bit=max(0.0, 1.0 - second / b))
-        return np.sqrt(along**2 + across**2)
-
-    def _fog_doubts(self, state: State, now_s: float) -> Vector:
-        over = self.fog.usual_ratio ** (1.0 - self.fog.crowd(now_s))
-        factor = over * math.exp(-self.fog.doubt(now_s))
-        return self._difference(state, fog=factor, crowd=self.fog.crowd(now_s))
-
-    def _difference(self, state: State, **changes: float) -> Vector:
-        """Return by how much scores move against that of the option in use."""
-        moved = self._predict(**changes).scores
-        np.subtract(moved, state.scores, out=moved, where=self._is_served)
-        moved[~self._is_served] = 0.0
-        difference: Vector = np.abs(moved - moved[state.current])
-        return difference
+            return np.zeros(len(state.scores))
+        return self._outlook.doubts(state, now_s)
 
 
 def _bits(work: Underway) -> float:

@@ -7,7 +7,8 @@ import msgspec
 import numpy as np
 
 from edge_agent.partition.choose import Objective, ObjectiveName
-from edge_agent.partition.live import LivePartition, State
+from edge_agent.partition.live import LivePartition
+from edge_agent.partition.outlook import State
 from edge_agent.partition.predict import Costs, Estimates, Predictor
 
 PATH = "/partition"

@@ -1,6 +1,7 @@
 """A fog server on a free loopback port, and a client that speaks its bytes."""
 
 import os
+import queue
 import re
 import signal
 import subprocess
@@ -81,9 +82,21 @@ class Client:
         return read_response(self._infer(data, timeout=timeout_s))
 
     def stream(self, frames: Sequence[bytes]) -> list[InferResponse]:
-        """Send every frame on one stream and return every answer."""
+        """Send every frame on one stream and return every answer, in any order."""
         answers = self.open_stream(iter(frames), timeout=TIMEOUT_S)
         return [read_stream_response(data) for data in answers]
+
+    def stream_in_turn(self, frames: Sequence[bytes]) -> list[InferResponse]:
+        """Send each frame once the one before is answered; return the answers in that order."""
+        waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        answers = self.open_stream(iter(waiting.get, None), timeout=TIMEOUT_S)
+        found = []
+        for frame in frames:
+            waiting.put(frame)
+            found.append(read_stream_response(next(answers)))
+        waiting.put(None)
+        assert list(answers) == []
+        return found
 
     @staticmethod
     def request(

@@ -109,7 +109,7 @@ def test_hostile_bodies_are_refused_and_the_stream_goes_on(request_, message, cl
         GRPCInferenceServiceStub(client.channel).ModelInfer(request_, timeout=20)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     good = deflated("chain", {"x": X}).SerializeToString()
-    bad, answer = client.stream([request_.SerializeToString(), good])
+    bad, answer = client.stream_in_turn([request_.SerializeToString(), good])
     assert (True, "") == (bool(bad.error), answer.error)
 
 

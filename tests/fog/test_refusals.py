@@ -25,7 +25,7 @@ def test_window_that_lay_unread_past_its_deadline_is_refused_with_a_delay(start_
         client.request("chain", {"x": X}, request_id=str(n), deadline_ms=20_000, sent_ms=sent_ms)
         for n, sent_ms in enumerate([5_000_000, 4_000_000, 5_000_000])
     ]
-    fresh, stale, again = client.stream(frames)
+    fresh, stale, again = client.stream_in_turn(frames)
     assert (fresh.error, again.error) == ("", "")
     assert stale.parameters["status"] == "RESOURCE_EXHAUSTED"
     assert 1_000_000 <= stale.parameters["retry_delay_ms"] <= 1_020_000
@@ -38,7 +38,7 @@ def test_rate_is_per_agent_and_costs_nothing_when_refused_otherwise(start_fog, c
     fog = start_fog(quota={"windows_per_s": 0.01, "burst": 2})
     client = connect(fog)
     frames = [client.request("chain", {"x": X}, agent=a) for a in ["a", "a", "a", "b"]]
-    answers = client.stream(frames)
+    answers = client.stream_in_turn(frames)
     assert ["", "", "RESOURCE_EXHAUSTED", ""] == [a.parameters.get("status", "") for a in answers]
     assert answers[2].parameters["retry_delay_ms"] > 90_000
     (expired,) = client.stream([client.request("chain", {"x": X}, agent="c", deadline_ms=0)])

@@ -148,7 +148,7 @@ def test_packed_bytes_that_do_not_match_their_shape_are_refused(size, client):
     assert "\n" not in error.value.details()
     sent = {"a": np.zeros((2, 16), np.uint8)}
     frames = [message.SerializeToString(), client.request("chain-tail1-int4", sent)]
-    refused, answered = client.stream(frames)
+    refused, answered = client.stream_in_turn(frames)
     assert (refused.id, refused.parameters["status"]) == ("7", "INVALID_ARGUMENT")
     assert expected in refused.error
     assert client.output(answered).shape == (2, 3)

@@ -202,8 +202,12 @@ class LivePartition:
         self._link = link
 
     def _look_at_link(self) -> None:
-        """Take note where another stream is in use."""
-        lane = None if self._link is None else self._link.lanes.active
+        """Take note of another stream: one in use, or one that a window must prove before.
+
+        Where all run here none would be sent that proves it, unless its link is known to be good.
+        """
+        lanes = None if self._link is None else self._link.lanes
+        lane = None if lanes is None else lanes.active or lanes.trial
         if lane is not None and lane is not self._lane:
             self._lane = lane
             stream = lane.stream

@@ -15,8 +15,11 @@ GROWTH = 4
 """From one probe to the next, while they take no longer: as safe as it is quick."""
 WAY_RATIO = 0.5
 """A probe may take so much longer than an empty one: what it says of the rate can then be seen."""
-INTERVAL_RATIO = 0.2
-"""Nor may it take more of the time between two windows."""
+LEAST_RATIO, INTERVAL_RATIO = 0.1, 0.2
+"""Of the time between two windows it may always take the first: on a slow link near by, calls
+without bits take as long as on a quick one far away. It may never take more than the second."""
+EMPTY_RATIO = 4
+"""Where their energy counts all but one in so many are empty."""
 LINK_SHARE = 0.05
 """Of the link's time that probes take, in the long run."""
 BURST = 6
@@ -97,9 +100,8 @@ class Probing:
         self._is_hurried = self._is_hurried and self._left >= 1.0
         self._last_s = now_s
         self._is_under_way = True
-        is_empty = (
-            is_new or self._padding is None or (pause_s > self._probe_s and not self._is_hurried)
-        )
+        is_dear = pause_s > self._probe_s and not self._is_hurried
+        is_empty = is_new or self._padding is None or (is_dear and self.made % EMPTY_RATIO > 0)
         padding = 0 if is_empty else self._size(estimate, interval_s)
         self._sent = padding
         self._took_s = self.last_bits * estimate.seconds_per_bit
@@ -130,7 +132,8 @@ class Probing:
 
     def _size(self, estimate: LinkEstimate, interval_s: float) -> int:
         """Return how many bytes show the rate without standing in a window's way."""
-        longer_s = min(WAY_RATIO * estimate.round_trip_s, INTERVAL_RATIO * interval_s)
+        least_s, most_s = LEAST_RATIO * interval_s, INTERVAL_RATIO * interval_s
+        longer_s = min(max(WAY_RATIO * estimate.round_trip_s, least_s), most_s)
         # As quick as it may well be: what keeps a probe small is the one before it.
         quick = estimate.seconds_per_bit - math.sqrt(estimate.covariance[2])
         wanted = longer_s / max(quick, 0.5 * estimate.seconds_per_bit) / 8.0

@@ -54,6 +54,8 @@ class World:
     probe_bits: float = 0.0
     deadline_s: float = math.inf
     """Of a window; one that misses it is finished on the device, and the link is made anew."""
+    probe_bytes: int = PROBE_BYTES
+    """Of an empty call."""
     lag_ratio: float = 0.0
     """Share of messages that another program on this machine holds up, ..."""
     lag_s: float = 0.03
@@ -106,7 +108,7 @@ class World:
     def ping(self, padding_bytes: int, done: Callable[[float | None], None]) -> bool:
         """Make an empty call."""
         sent_s = self.now_s
-        size = PROBE_BYTES + padding_bytes
+        size = self.probe_bytes + padding_bytes
         self.probe_bits += 8.0 * size
         arrived_s = self.back(90, self.carry(size, sent_s) + self.noisy(5e-4))
         self._due.append((arrived_s, lambda: done(arrived_s - sent_s)))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
@@ -120,6 +121,38 @@ def test_only_what_the_fog_serves_is_chosen(begin, options: Sequence[Option]) ->
     live.connected(lambda plan: plan.point.index == 2 and not plan.compression, world.ping)
     plans = [live.next_plan(0.0) for _ in range(3)]
     assert all(p.is_local or (p.point.index == 2 and not p.compression) for p in plans)
+
+
+@pytest.mark.parametrize(("objective", "rate"), [("latency", 1.6e4), ("edge_energy", 2e3)])
+def test_a_quick_link_far_away_after_a_slow_one_near_by(begin, objective: str, rate: float) -> None:
+    """Calls without bits take as long on both; what may be sent does not."""
+    probe_bits = 8.0 * 58
+    slow = Weather(rate, 0.001)
+    quick = Weather(6e5, slow.round_trip_s + probe_bits / rate - probe_bits / 6e5)
+    world = World(stepping(quick, slow, quick, seconds=20.0), probe_bytes=58)
+    live = begin(world, Objective(objective))
+    seen = world.run(live, 500)
+    began_s = [s.began_s - seen[0].began_s for s in seen]
+    options = live.predictor.options
+    here = [options[s.option].plan.is_local for s in seen]
+    assert not any(h for h, t in zip(here, began_s, strict=True) if 5.0 < t < 20.0)
+    assert all(h for h, t in zip(here, began_s, strict=True) if 30.0 < t < 40.0)
+    back = [h for h, t in zip(here, began_s, strict=True) if t > 40.0][SETTLING:]
+    assert len(back) > 10
+    assert not any(back)
+
+
+def test_a_stream_on_trial_is_listened_to(begin, options: Sequence[Option]) -> None:
+    """After a silence a fog must answer a window before it counts; none is sent it unasked."""
+    world = World(steady(1e8, 0.001))
+    live = begin(world, first=len(options) - 1)
+    stream = SimpleNamespace(serves=lambda name: True, is_ours=True, ping=world.ping)
+    lanes = SimpleNamespace(active=None, trial=SimpleNamespace(stream=stream))
+    live.follow(SimpleNamespace(lanes=lanes))
+    assert live.next_plan(0.0).is_local
+    world.advance(world.now_s + 1.0)
+    assert live.uplink.estimate.samples
+    assert not live.next_plan(0.0).is_local
 
 
 @pytest.mark.parametrize("round_trip_s", [0.005, 0.02])

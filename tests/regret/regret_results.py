@@ -1,8 +1,10 @@
 """The results of the grid: every link and objective judged, and all of them together."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import msgspec
 
@@ -188,9 +190,16 @@ def read_costs(path: Path, weathers: Sequence[Weather]) -> Costs:
     Raises:
         KeyError: If the run had no such weather.
     """
-    earlier = msgspec.json.decode(path.read_bytes(), type=Results)
-    rows = {row.name: row.fixed for row in earlier.weathers}
+    earlier = msgspec.json.decode(path.read_bytes())
+    rows = {row["name"]: [_fixed(plan) for plan in row["fixed"]] for row in earlier["weathers"]}
     return {weather: rows[weather.name] for weather in weathers}
+
+
+def _fixed(plan: dict[str, Any]) -> Fixed:
+    """Return a fixed plan from JSON, which has null where a plan missed its deadline: infinity."""
+    for name in ("costs", "medians"):
+        plan[name] = {o: math.inf if c is None else c for o, c in plan[name].items()}
+    return msgspec.convert(plan, Fixed)
 
 
 def best_counts(results: Results, objective: str) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """The page and the drawings of results made by hand."""
 
+import math
 import xml.etree.ElementTree as ET
 
 import msgspec
@@ -76,7 +77,10 @@ def test_page_tells_every_link_and_its_drawings_are_there(results, tmp_path):
 
 
 def test_costs_of_an_earlier_run_are_read_again(results, tmp_path):
+    """That of a plan which missed its deadline is infinite, for which JSON has no number."""
     path = tmp_path / "regret.json"
+    never = dict.fromkeys(OBJECTIVES, math.inf)
+    results.weathers[0].fixed.append(Fixed((3, "float16", ""), 0, never, never, "missed"))
     path.write_bytes(msgspec.json.encode(results))
     weather = Weather(1e6, 0.01)
     assert {weather: results.weathers[0].fixed} == read_costs(path, [weather])

@@ -101,7 +101,7 @@ def test_never_more_run_than_may() -> None:
                         worst[0] = max(worst[0], inside[0])
                     with lock:
                         inside[0] -= 1
-            except DeadlineExceeded:
+            except (DeadlineExceeded, Overloaded):  # too late, or known to be
                 continue
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(16)]

@@ -4,6 +4,7 @@ import time
 from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 from grpc import StatusCode
 
 from edge_agent.foreign_fog import Ask, Served, find_foreign
@@ -21,7 +22,7 @@ from headtail.v1.control_pb2 import BundleInfo, ListBundlesRequest, ListBundlesR
 __all__ = ["CONTROL_SERVICE", "SERVICE", "Served", "Tail", "check_fog"]
 
 CONTROL_SERVICE = "/headtail.v1.Control/"
-Response = TypeVar("Response")
+Response = TypeVar("Response", bound=Message)
 
 
 def check_fog(channel: grpc.Channel, fog: str, tail: Tail, deadline_s: float) -> Served:
@@ -44,7 +45,7 @@ def check_fog(channel: grpc.Channel, fog: str, tail: Tail, deadline_s: float) ->
         call = channel.unary_unary(
             method,
             request_serializer=type(request).SerializeToString,
-            response_deserializer=kind.FromString,  # type: ignore[attr-defined] # a message's
+            response_deserializer=kind.FromString,
         )
         answer: Response = call(request, timeout=max(0.001, deadline_s - time.monotonic()))
         return answer

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 from grpc import StatusCode
 
 from edge_agent.tail import SERVICE, Tail
@@ -18,7 +19,7 @@ from headtail.model_version import DIGEST_PARAMETER, model_version
 from headtail.protobuf import field as write_field
 
 _MODEL_VERSION = 2  # field of ModelInferRequest
-Response = TypeVar("Response")
+Response = TypeVar("Response", bound=Message)
 Ask = Callable[[str, Any, type[Response]], Response]
 """Makes a unary call: method, request, and the type of the response."""
 

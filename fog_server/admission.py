@@ -10,7 +10,7 @@ from functools import partial
 
 from fog_server.batcher_crew import Crew
 from fog_server.batcher_queue import NEVER_S, BatchQueue
-from fog_server.batcher_work import Work
+from fog_server.batcher_work import BatchWork, Work
 from fog_server.refusal import Cause, expiry, refusal
 from fog_server.service_times import ServiceTimes
 from headtail.errors import HeadtailError
@@ -245,6 +245,7 @@ class Admission:
             slot.answers_since_s = self._clock()
 
         first = slot.batch[0]
+        assert isinstance(first, BatchWork), "a turn is run by its own thread"
         first.run(slot.batch, ran)
         with self._wake:
             self._times.learn(first.model, len(slot.batch), self._clock() - began_s)

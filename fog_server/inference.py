@@ -10,7 +10,7 @@ import msgspec
 
 from fog_server.admission import Admission
 from fog_server.batcher_run import Ran, run_batch
-from fog_server.batcher_work import Work
+from fog_server.batcher_work import BatchWork, Work
 from fog_server.capture.capture import Capture
 from fog_server.config import Inference as Settings
 from fog_server.inflate import is_deflated
@@ -213,7 +213,7 @@ class Inference:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class _Request(Work):
+class _Request(BatchWork):
     """A request whose tensors are decoded."""
 
     inference: Inference

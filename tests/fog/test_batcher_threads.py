@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fog_server.admission import Admission
 from fog_server.batcher_policy import DynamicBatching, QueuePolicy
-from fog_server.batcher_work import Work
+from fog_server.batcher_work import BatchWork
 from fog_server.refusal import Cause
 from headtail.errors import HeadtailError
 
@@ -15,7 +15,7 @@ RULES = DynamicBatching(max_batch_size=4)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Recorded(Work):
+class Recorded(BatchWork):
     """A request that notes what becomes of it."""
 
     number: int

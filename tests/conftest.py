@@ -1,5 +1,6 @@
 """Small signed bundles for the tests of every program, made from the graphs in `testdata`."""
 
+import json
 import logging
 import os
 import sys
@@ -14,6 +15,7 @@ from hypothesis import settings
 from headtail.bundle.archive import Samples, describe_member, encode_samples, write_bundle
 from headtail.bundle.keys import Trust, read_signer, read_trust, write_key_pair
 from headtail.bundle.manifest import Lineage, Manifest, Point, Segment, WireEncoding, crossing_specs
+from headtail.log import JsonFormatter
 from headtail.operations import Operations
 from headtail.tensor import Array, TensorSpec
 from headtail.wire import STORED_RANGES, Encoding, calibrate, wire_specs
@@ -200,3 +202,18 @@ def point(index: int, activation: tuple[TensorSpec, ...], known: dict[str, Array
         for encoding in Encoding
     )
     return Point(index, activation, encodings, flash_bytes=0, ram_bytes=0)
+
+
+@pytest.fixture
+def lines() -> Iterator[list[dict[str, str]]]:
+    """Return what the programs' log says, each line parsed as it is written."""
+    found: list[dict[str, str]] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(json.loads(JsonFormatter().format(record)))
+
+    handler = Handler()
+    logging.getLogger().addHandler(handler)
+    yield found
+    logging.getLogger().removeHandler(handler)

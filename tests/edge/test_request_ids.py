@@ -1,29 +1,11 @@
 """What is logged because of one window's request carries its id, the same as in the fog's log."""
 
-import json
 import logging
 
 import numpy as np
-import pytest
 
-from headtail.log import JsonFormatter
 from headtail.oip import RAW_OUTPUT_FIELD, InferWriter, write_stream_error
 from headtail.tensor import TensorSpec
-
-
-@pytest.fixture
-def lines():
-    """Return what the agent's log says, each line parsed as it is written."""
-    found: list[dict[str, str]] = []
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(json.loads(JsonFormatter().format(record)))
-
-    handler = Handler()
-    logging.getLogger().addHandler(handler)
-    yield found
-    logging.getLogger().removeHandler(handler)
 
 
 def of(lines: list[dict[str, str]], text: str) -> dict[str, str]:

@@ -1,14 +1,8 @@
 """Every line that is logged while a request is answered carries the request's id."""
 
-import json
-import logging
-
-import pytest
-
 from fog_server.activity import Activity
 from fog_server.inference_servicer import InferenceServicer
 from fog_server.metrics import UNKNOWN_MODEL, Metrics, Outcome
-from headtail.log import JsonFormatter
 from headtail.oip import read_stream_response
 
 MALFORMED = b"\xff"
@@ -31,21 +25,6 @@ class Context:
 
     def time_remaining(self) -> None:
         """Return that there is no deadline."""
-
-
-@pytest.fixture
-def lines():
-    """Return what the fog's log says, each line parsed."""
-    found: list[dict[str, str]] = []
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(json.loads(JsonFormatter().format(record)))
-
-    handler = Handler()
-    logging.getLogger().addHandler(handler)
-    yield found
-    logging.getLogger().removeHandler(handler)
 
 
 def test_line_of_a_failed_window_carries_its_id(lines, connect, fog, windows):

@@ -15,14 +15,19 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 MODEL = "chain-tail2-float32"
 
 
-def main(address: str, file: str) -> None:
-    """Call everything that the server answers, and print what came."""
-    client = triton.InferenceServerClient(address)
+def read_inputs(file: str) -> list[triton.InferInput]:
+    """Return the arrays of an .npz as inputs of a request."""
+    inputs = []
     with np.load(file) as arrays:
-        inputs = []
         for name, array in arrays.items():
             inputs.append(triton.InferInput(name, array.shape, np_to_triton_dtype(array.dtype)))
             inputs[-1].set_data_from_numpy(array)
+    return inputs
+
+
+def main(address: str, file: str) -> None:
+    """Call everything that the server answers, and print what came."""
+    client, inputs = triton.InferenceServerClient(address), read_inputs(file)
     answer = client.infer(MODEL, inputs, request_id="t1")
     wanted = client.infer(MODEL, inputs, outputs=[triton.InferRequestedOutput("y")])
     try:

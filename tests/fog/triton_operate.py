@@ -10,10 +10,10 @@ import queue
 import sys
 from collections.abc import Callable
 
-import numpy as np
+from triton_call import read_inputs
 from tritonclient import grpc as triton
 from tritonclient.grpc import aio, model_config_pb2, service_pb2
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+from tritonclient.utils import InferenceServerException
 
 BUNDLE, MODEL = "chain", "chain-tail2-float32"
 TIMEOUT_S = 20
@@ -148,12 +148,7 @@ async def asynchronous(address: str, inputs: list) -> dict:
 
 def main(address: str, file: str) -> None:
     """Call the server in every way, and print what came."""
-    client = triton.InferenceServerClient(address)
-    with np.load(file) as arrays:
-        inputs = []
-        for name, array in arrays.items():
-            inputs.append(triton.InferInput(name, array.shape, np_to_triton_dtype(array.dtype)))
-            inputs[-1].set_data_from_numpy(array)
+    client, inputs = triton.InferenceServerClient(address), read_inputs(file)
     report = {"fields": fields(service_pb2) | fields(model_config_pb2)}
     report |= inferred(client, inputs) | streamed(client, inputs)
     report |= asyncio.run(asynchronous(address, inputs))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from proto_fields import fields_of
 
 from environments import Unavailable, environment
 from fog_server.server import FogServer
@@ -41,26 +42,10 @@ def report(write_test_bundle, make_config, trust, tmp_path_factory):
     return json.loads(done.stdout) | {"expected": bundle.samples.outputs["y"]}
 
 
-def ours() -> dict:
-    """Return number, type and repetition of every field of our protos, by message."""
-    found: dict = {}
-
-    def walk(message, prefix: str) -> None:
-        name = prefix + message.name
-        found[name] = {f.name: [f.number, f.type, f.is_repeated] for f in message.fields}
-        for nested in message.nested_types:
-            walk(nested, f"{name}.")
-
-    for module in (grpc_service_pb2, model_config_pb2):
-        for message in module.DESCRIPTOR.message_types_by_name.values():
-            walk(message, "")
-    return found
-
-
 def test_every_field_of_ours_is_tritons(report):
     """By number, type and repetition; Triton has more."""
     theirs = report["fields"]
-    for message, fields in ours().items():
+    for message, fields in fields_of(grpc_service_pb2, model_config_pb2).items():
         assert fields == {name: theirs[message].get(name) for name in fields}, message
 
 

@@ -10,6 +10,7 @@ import queue
 import sys
 from collections.abc import Callable
 
+from proto_fields import fields_of
 from triton_call import read_inputs
 from tritonclient import grpc as triton
 from tritonclient.grpc import aio, model_config_pb2, service_pb2
@@ -26,21 +27,6 @@ def refusal(call: Callable[[], object]) -> str:
     except InferenceServerException as error:
         return f"{error.status()}: {error.message()}"
     return ""
-
-
-def fields(module) -> dict:
-    """Return number, name and type of every field of every message of a module."""
-    found: dict = {}
-
-    def walk(message, prefix: str) -> None:
-        name = prefix + message.name
-        found[name] = {f.name: [f.number, f.type, f.is_repeated] for f in message.fields}
-        for nested in message.nested_types:
-            walk(nested, f"{name}.")
-
-    for message in module.DESCRIPTOR.message_types_by_name.values():
-        walk(message, "")
-    return found
 
 
 def described(client) -> dict:
@@ -149,7 +135,7 @@ async def asynchronous(address: str, inputs: list) -> dict:
 def main(address: str, file: str) -> None:
     """Call the server in every way, and print what came."""
     client, inputs = triton.InferenceServerClient(address), read_inputs(file)
-    report = {"fields": fields(service_pb2) | fields(model_config_pb2)}
+    report = {"fields": fields_of(service_pb2, model_config_pb2)}
     report |= inferred(client, inputs) | streamed(client, inputs)
     report |= asyncio.run(asynchronous(address, inputs))
     report |= described(client) | operated(client, inputs)

@@ -15,6 +15,8 @@ from headtail.config import parse_address
 from headtail.errors import ConfigError
 
 if TYPE_CHECKING:
+    import ssl
+
     import grpc
 
 # The list rules TLS 1.2 alone; 1.3 has its own suites, always on. This suite needs a pre-shared
@@ -115,6 +117,51 @@ def secure_channel(
     pem = read_pem(tls)
     credentials = grpc.ssl_channel_credentials(pem.ca, pem.key, pem.cert)
     return grpc.secure_channel(address, credentials, options=options)
+
+
+def client_context(tls: ClientTls, protocols: Sequence[str]) -> "ssl.SSLContext":
+    """Return what a client shakes hands with: as `secure_channel`, for a socket.
+
+    Args:
+        tls: Our certificate, and whom we trust.
+        protocols: What the client offers to speak, the best first.
+
+    Raises:
+        ConfigError: If a file of `tls` is not usable.
+    """
+    read_pem(tls)
+    import ssl
+
+    return _context(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), tls, protocols)
+
+
+def server_context(files: TlsFiles, protocols: Sequence[str]) -> "ssl.SSLContext":
+    """Return the server's side of `client_context`: every client must show a certificate.
+
+    Raises:
+        ConfigError: If a file is not usable.
+    """
+    read_pem(files)
+    import ssl
+
+    context = _context(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), files, protocols)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _context(
+    context: "ssl.SSLContext", files: TlsFiles, protocols: Sequence[str]
+) -> "ssl.SSLContext":
+    import ssl
+
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols([*protocols])
+    try:
+        context.load_verify_locations(files.ca)
+        context.load_cert_chain(files.cert, files.key, password="")
+    except (OSError, ValueError) as error:  # they were replaced meanwhile
+        raise ConfigError(str(files.cert), f"cannot be used: {_reason(error)}") from error
+    return context
 
 
 def check_plaintext(address: str, *, is_allowed: bool, where: str) -> None:

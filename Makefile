@@ -51,7 +51,7 @@ test-arm64: setup  ## The edge agent in an emulated 64-bit ARM user land (root, 
 
 bench: setup  ## Fog and agent against the floors, ten minutes: docs/benchmarks
 	$(BIN)/python tests/benchmarks/bench.py
-	$(BIN)/pytest -m bench -s -q tests/benchmarks/test_programs.py tests/benchmarks/test_stream.py \
+	$(BIN)/pytest -m bench -s -q tests/benchmarks/test_programs.py \
 	  tests/benchmarks/test_spool.py tests/benchmarks/test_workers.py
 
 bench-peers: setup  ## Fog against Triton, MLServer and KServe, a quarter of an hour: docs/benchmarks

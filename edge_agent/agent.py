@@ -162,13 +162,13 @@ class Agent:
         self, plan: Plan, frames: Sequence[Frame], link: FogLink | None, keep: Keep | None
     ) -> None:
         """Begin the windows of one message."""
-        work = Underway(plan, frames, {}, self._clock(), 0.0)
+        arrived_s = self._clock()
         try:
             work = self._head(plan, frames)
         except Exception as fault:
             if self.guard is None:
                 raise
-            self.guard.give_back(work, fault)
+            self.guard.give_back(Underway(plan, frames, {}, arrived_s, 0.0), fault)
             return
         if keep is not None:
             keep.put(frames, work.activation, plan)
@@ -277,7 +277,7 @@ class Agent:
         if self._settings.traces is not None:
             work = self._settings.traces.sent(work)
         request = self._request(work)
-        work = structs.replace(work, tx_bytes=len(request.content))
+        work = structs.replace(work, tx_bytes=request.size)
         if self.pilot is not None:
             work = structs.replace(work, predicted=self.pilot.sent(work, request.sent_s))
         self._underway[request.id] = work

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import grpc
 
-from edge_agent.fog_client import call_error, channel_options
+from edge_agent.fog_client import channel_options
+from edge_agent.fog_errors import call_error
 from edge_agent.ran import check_ran, record_ran
 from headtail.bundle import Bundle, read_bundle
 from headtail.bundle.installed import check_installed, read_installed, record_installed

@@ -19,7 +19,8 @@ import grpc
 from edge_agent.backoff import delays
 from edge_agent.capture_queue import CaptureQueue, Drawn
 from edge_agent.config import Config
-from edge_agent.fog_client import channel_options, one_line
+from edge_agent.fog_client import channel_options
+from edge_agent.fog_errors import one_line
 from edge_agent.guard import Begin
 from edge_agent.loaded import Loaded
 from edge_agent.plan import Plan

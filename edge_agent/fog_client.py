@@ -1,65 +1,34 @@
-"""One connection to a fog: is the tail there, and the stream of requests and replies.
+"""One fog: is the tail there, and the stream of requests and replies.
 
-The only module of the agent that knows gRPC's inference service. Sync grpcio with raw bytes: on a
-persistent stream it is as fast as its asyncio sibling and far lighter.
+The only module of the agent that knows gRPC's inference service. The stream has a connection of its
+own (`headtail.http2`); grpcio asks all else.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterator
 
 import grpc
 from grpc import StatusCode
 
-from edge_agent.bytes_call import open_call
 from edge_agent.fog_check import SERVICE, Served, Tail, check_fog
+from edge_agent.fog_errors import RETRY_DELAY, line, make_error, one_line, retry_delay_s
 from edge_agent.foreign_fog import version_field
-from headtail.errors import (
-    ConfigError,
-    DeadlineExceeded,
-    FogUnavailable,
-    HeadtailError,
-    ModelNotFound,
-    NotAllowed,
-    Overloaded,
-    RemoteError,
-    RemoteFailed,
-    RequestInvalid,
-    Superseded,
-    Unauthenticated,
-    WrongState,
-)
-from headtail.oip import InferResponse
+from headtail.config import parse_address
+from headtail.errors import ConfigError, FogUnavailable, RemoteError
+from headtail.http2.call import PROTOCOLS, Patience, StreamCall
+from headtail.http2.transport import describe
+from headtail.oip import Content
 from headtail.protobuf import field as write_field
-from headtail.tls import ClientTls, secure_channel
+from headtail.tls import ClientTls, client_context, secure_channel
 
 log = logging.getLogger(__name__)
-
-ERROR_BY_STATUS: Mapping[StatusCode, type[HeadtailError]] = MappingProxyType(
-    {
-        StatusCode.NOT_FOUND: ModelNotFound,
-        StatusCode.INVALID_ARGUMENT: RequestInvalid,
-        StatusCode.RESOURCE_EXHAUSTED: Overloaded,
-        StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
-        StatusCode.UNAVAILABLE: FogUnavailable,
-        StatusCode.UNAUTHENTICATED: Unauthenticated,
-        StatusCode.PERMISSION_DENIED: NotAllowed,
-        StatusCode.FAILED_PRECONDITION: WrongState,
-        StatusCode.ABORTED: Superseded,
-        StatusCode.INTERNAL: RemoteFailed,
-    }
-)
-"""The inverse of `fog_server.status.STATUS_BY_ERROR`."""
 
 MAX_MESSAGE_BYTES = 256 << 20
 KEEPALIVE_S, KEEPALIVE_TIMEOUT_S, MAX_KEEPALIVE_S = 30.0, 10.0, 7200.0
 PADDING_FIELD, PING_S = 15, 10.0
 CALMED = "too many pings"
 """What gRPC says when a server hangs up on a client that pings more often than it permits."""
-DEFAULT_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.1, 3600.0
-RETRY_DELAY = "retry_delay_ms"
-"""Name of the parameter, and of the trailing metadata where a status ends the stream."""
 
 
 def channel_options(keepalive_s: float = KEEPALIVE_S) -> list[tuple[str, int]]:
@@ -87,50 +56,17 @@ def channel_options(keepalive_s: float = KEEPALIVE_S) -> list[tuple[str, int]]:
     ]
 
 
-def make_error(
-    status: StatusCode,
-    details: str,
-    fog: str,
-    model: tuple[str, str] = ("", ""),
-    retry_delay_s: float = 0.0,
-) -> RemoteError:
-    """Return the domain error of a gRPC status.
-
-    Args:
-        status: What came.
-        details: The fog's text, one line.
-        fog: Address of the fog, for the text.
-        model: Name and version asked for.
-        retry_delay_s: When an overloaded fog wants to be asked again.
-    """
-    where = f"fog {fog}"
-    if status is StatusCode.UNIMPLEMENTED:
-        return RequestInvalid(where, "speaks no Open Inference Protocol v2 with streams")
-    made: dict[StatusCode, RemoteError] = {
-        StatusCode.NOT_FOUND: ModelNotFound(*model),
-        StatusCode.INVALID_ARGUMENT: RequestInvalid(where, details),
-        StatusCode.RESOURCE_EXHAUSTED: Overloaded(
-            where, details, retry_delay_s or DEFAULT_RETRY_DELAY_S
-        ),
-        StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded(where),
-        StatusCode.UNAVAILABLE: FogUnavailable(fog, details),
-        StatusCode.UNAUTHENTICATED: Unauthenticated(where, details),
-        StatusCode.PERMISSION_DENIED: NotAllowed(where, details),
-        StatusCode.FAILED_PRECONDITION: WrongState(where, details),
-        StatusCode.ABORTED: Superseded(where, details),
-        StatusCode.CANCELLED: FogUnavailable(fog, details),
-    }
-    return made.get(status) or RemoteFailed(where, f"{status.name}: {details}")
-
-
 class FogStream:
-    """A channel with one open ModelStreamInfer call."""
+    """An open ModelStreamInfer call, and a channel for calls beside it."""
 
-    def __init__(self, channel: grpc.Channel, fog: str, version: str, served: Served) -> None:
-        """Open the call.
+    def __init__(
+        self, channel: grpc.Channel, call: StreamCall, fog: str, version: str, served: Served
+    ) -> None:
+        """Take both over.
 
         Args:
             channel: To the fog; this object owns it from now on.
+            call: To the same fog; likewise.
             fog: HOST:PORT, for the texts.
             version: Of the tails in the requests to be sent.
             served: What the fog serves, and the version that it means by it.
@@ -142,13 +78,15 @@ class FogStream:
         """Whether it is a fog of this project, and takes what only such a one takes."""
         self._fog = fog
         self._channel = channel
-        self._call = open_call(channel, SERVICE + "ModelStreamInfer")
+        self._call = call
 
-    def send(self, request: bytes) -> None:
-        """Hand over one ModelInferRequest; never waits for the fog."""
-        self._call.send(request + self._amendment if self._amendment else request)
+    def send(self, request: bytes, body: bytes | memoryview = b"") -> None:
+        """Hand over one ModelInferRequest, with what follows it; never waits for the fog."""
+        if self._amendment:
+            request, body = b"".join((request, body, self._amendment)), b""
+        self._call.send(request, body)
 
-    def replies(self) -> Iterator[bytes]:
+    def replies(self) -> Iterator[Content]:
         """Yield each ModelStreamInferResponse as it arrives.
 
         Raises:
@@ -159,11 +97,11 @@ class FogStream:
             raise FogUnavailable(self._fog, "ended the stream")
         told = [value for key, value in end.trailing if key == RETRY_DELAY]
         delay_s = retry_delay_s(told[0]) if told else 0.0
-        text = _line(end.details, end.code)
+        text = line(end.details, end.code)
         raise make_error(end.code, text, self._fog, retry_delay_s=delay_s)
 
     def ping(self, padding_bytes: int, done: Callable[[float | None], None]) -> bool:
-        """Call ServerLive on the same connection; return whether that could be begun.
+        """Call ServerLive beside the stream; return whether that could be begun.
 
         Args:
             padding_bytes: Of a field that no server knows, and every one skips.
@@ -193,6 +131,7 @@ class FogStream:
     def close(self) -> None:
         """End the stream and free the channel; `replies` then raises FogUnavailable."""
         self._call.close()
+        self._channel.close()
 
 
 class FogClient:
@@ -237,13 +176,31 @@ class FogClient:
         deadline_s = time.monotonic() + self._connect_s
         try:
             served = check_fog(channel, self.fog, self.tail, deadline_s)
-            return FogStream(channel, self.fog, self.tail.version, served)
+            call = self._open_call(deadline_s)
+            return FogStream(channel, call, self.fog, self.tail.version, served)
         except grpc.RpcError as error:
             channel.close()
             raise self._error(error) from error
         except BaseException:
             channel.close()
             raise
+
+    def _open_call(self, deadline_s: float) -> StreamCall:
+        patience = Patience(
+            max(0.001, deadline_s - time.monotonic()),
+            self.keepalive_s,
+            min(KEEPALIVE_TIMEOUT_S, self.keepalive_s),
+        )
+        address = parse_address(self.fog, "--fog")
+        try:
+            tls = None if self._tls is None else client_context(self._tls, PROTOCOLS)
+            return StreamCall(
+                address, SERVICE + "ModelStreamInfer", tls, patience, MAX_MESSAGE_BYTES
+            )
+        except OSError as error:
+            raise FogUnavailable(self.fog, describe(error)) from error
+        except ConfigError as error:  # as above
+            raise FogUnavailable(self.fog, str(error)) from error
 
     def learn(self, error: RemoteError) -> None:
         """Ping half as often from now on, where `error` says that the fog hung up for that."""
@@ -255,34 +212,3 @@ class FogClient:
         if error.code() is StatusCode.DEADLINE_EXCEEDED:
             return FogUnavailable(self.fog, f"no answer within {self._connect_s:g} s")
         return make_error(error.code(), one_line(error), self.fog, self.tail.key)
-
-
-def stream_error(response: InferResponse, client: FogClient) -> RemoteError:
-    """Return the domain error of a stream's answer to one request."""
-    name = str(response.parameters.get("status", ""))
-    status = StatusCode.__members__.get(name, StatusCode.UNKNOWN)
-    delay_s = retry_delay_s(response.parameters.get(RETRY_DELAY))
-    text = " ".join(response.error.split())[:300]
-    return make_error(status, text, client.fog, client.tail.key, delay_s)
-
-
-def retry_delay_s(milliseconds: object) -> float:
-    """Return a fog's wish in seconds, bounded; 0 where it says none that makes sense."""
-    text = milliseconds.decode() if isinstance(milliseconds, bytes) else str(milliseconds)
-    return min(float(text) / 1e3, MAX_RETRY_DELAY_S) if text.isascii() and text.isdigit() else 0.0
-
-
-def call_error(error: grpc.RpcError, fog: str, model: tuple[str, str]) -> RemoteError:
-    """Return the domain error of a control call that failed; a fog too slow to answer is away."""
-    if error.code() is StatusCode.DEADLINE_EXCEEDED:
-        return FogUnavailable(fog, "no answer in time")
-    return make_error(error.code(), one_line(error), fog, model)
-
-
-def one_line(error: grpc.RpcError) -> str:
-    """Return what gRPC says of a failed call, on one line."""
-    return _line(error.details(), error.code())
-
-
-def _line(details: str | None, code: StatusCode) -> str:
-    return " ".join((details or code.name).split())[:300]

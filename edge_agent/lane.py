@@ -19,6 +19,13 @@ class Request(msgspec.Struct, frozen=True):
     sent_s: float
     deadline_s: float
     """On the link's clock."""
+    body: bytes | memoryview = b""
+    """What follows `content` in the message: the largest tensor, where that is not copied."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the message."""
+        return len(self.content) + len(self.body)
 
 
 class Outcome(Protocol):

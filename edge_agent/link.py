@@ -86,7 +86,7 @@ class FogLink:
                 where = f"fog {lane.fog.client.fog}"
                 return Overloaded(where, "asked for a pause", wait_s)
             lane.pending[request.id] = request
-            lane.stream.send(request.content)
+            lane.stream.send(request.content, request.body)
             if self._is_keeper_idle:
                 self._expiry.notify()
         return None

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from edge_agent.partition.offer import Option, measure_options, offered_plans
 from edge_agent.plan import Plan, choose_plan
 from headtail.bundle import Bundle
 from headtail.segment import Chain, SessionOptions
+
+if TYPE_CHECKING:  # imported only where plans are chosen
+    from edge_agent.partition.offer import Option
 
 WARM_RUNS = 5
 LEAST_SHARE = 0.1
@@ -21,7 +23,7 @@ class Loaded(NamedTuple):
     """In use first, or for ever."""
     chain: Chain
     digest: str
-    options: tuple[Option, ...] = ()
+    options: "tuple[Option, ...]" = ()
     """What may be chosen from while it runs, the plan among them; none where that is fixed."""
 
     def first_head_s(self, point: int, head_s: float) -> float:
@@ -68,6 +70,8 @@ def load_bundle(
     chain.merge(bundle, [(0, middle), (middle, last)])
     if not is_live:
         return Loaded(chosen, chain, bundle.digest)
+    from edge_agent.partition.offer import measure_options, offered_plans
+
     plans = offered_plans(bundle.manifest, *plan)
     points = sorted({p.point.index for p in plans})
     # Heads run for every window, the whole for those that are finished here; tails rarely.

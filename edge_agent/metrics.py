@@ -1,33 +1,36 @@
 """Prometheus metrics of the agent; imported only where a page is asked for."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from edge_agent.accumulators import Spread, Spreads, Total, Totals
 from edge_agent.agent import FALLBACK_REASONS
 from edge_agent.confidence import confidence
 from edge_agent.lanes import Lanes
 from edge_agent.link import FogLink
 from edge_agent.link_metrics import LinkCollector
 from edge_agent.meter import EnergyMeter, ProfileMeter
-from edge_agent.partition.live import LivePartition
-from edge_agent.partition.partition_metrics import PartitionCollector
-from edge_agent.partition.table import of_running
 from edge_agent.plan import Plan
 from edge_agent.result import FAILED, Result
 from edge_agent.sources.frame import FrameSource
-from edge_agent.spool import Spool
-from edge_agent.spool_commit import Committer
 from edge_agent.storage_metrics import StorageCollector
-from edge_agent.tally import PARTS, part_seconds
+from edge_agent.tally import PARTS
 from headtail.metrics import LATENCY_BUCKETS_S, LogLines
 from headtail.operations import Operations
 from headtail.wire import Encoding
+
+if TYPE_CHECKING:  # imported only where plans are chosen, or windows are kept
+    from edge_agent.partition.live import LivePartition
+    from edge_agent.spool import Spool
+    from edge_agent.spool_commit import Committer
 
 POINT_LABELS = ("model", "partition_point", "encoding")
 CLASSIFICATION = "classification"
@@ -39,6 +42,8 @@ ROUND_TRIP_BUCKETS_S = tuple(
     for step in (1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0)
 )
 ERROR_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+TOGETHER = 64
+"""Windows that are counted at once: what that needs is then in the processor's caches."""
 LATEST = 32
 """Windows whose ways are looked at together."""
 CONFIDENCE_BUCKETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0)
@@ -56,39 +61,42 @@ class Metrics:
             meter: Names the profiles behind the energies.
         """
         self.registry = CollectorRegistry()
+        self._taken: deque[Result] = deque()
+        self._lock = threading.Lock()
+        self.registry.register(_Before(self._count))
         ProcessCollector(registry=self.registry)
         self.log_lines = LogLines("edge", self.registry)
-        self._latency = Histogram(
+        self._latency = Spreads(
             "edge_latency_seconds",
             "Latency of one window by part; total is from arrival to outputs.",
             ("part", *POINT_LABELS),
-            buckets=LATENCY_BUCKETS_S,
-            registry=self.registry,
+            LATENCY_BUCKETS_S,
+            self.registry,
         )
-        self._tx_bytes = Counter(
-            "edge_tx_bytes_total",
+        self._tx_bytes = Totals(
+            "edge_tx_bytes",
             "Bytes of request messages sent to the fog.",
             POINT_LABELS,
-            registry=self.registry,
+            self.registry,
         )
-        self._windows = Counter(
-            "edge_windows_total",
+        self._windows = Totals(
+            "edge_windows",
             "Windows answered, by where their tail ran.",
             ("where", *POINT_LABELS),
-            registry=self.registry,
+            self.registry,
         )
-        self._energy = Counter(
-            "edge_energy_joules_total",
+        self._energy = Totals(
+            "edge_energy_joules",
             "Modelled energy of the edge, from the profile's constants.",
             ("component", "profile", "mode", "modelled"),
-            registry=self.registry,
+            self.registry,
         )
-        self._confidence = Histogram(
+        self._confidence = Spreads(
             "edge_confidence_ratio",
             "Probability of the class that a window was given.",
             ("model",),
-            buckets=CONFIDENCE_BUCKETS,
-            registry=self.registry,
+            CONFIDENCE_BUCKETS,
+            self.registry,
         )
         self._operations = tuple(
             Gauge(
@@ -146,22 +154,25 @@ class Metrics:
         self._running = running
         self.registry.register(collector)
 
-    def watch_partition(self, find: Callable[[], LivePartition | None]) -> None:
+    def watch_partition(self, find: "Callable[[], LivePartition | None]") -> None:
         """Ask this how plans are chosen whenever the page is read, and count predictions."""
+        from edge_agent.partition.partition_metrics import PartitionCollector
+
         self._predictions = _Predictions(
-            Histogram(
+            Spreads(
                 "edge_predicted_latency_seconds",
                 "Latency of one window as it was predicted when it went on.",
                 POINT_LABELS,
-                buckets=LATENCY_BUCKETS_S,
-                registry=self.registry,
+                LATENCY_BUCKETS_S,
+                self.registry,
             ),
-            Histogram(
+            Spreads(
                 "edge_prediction_error_ratio",
                 "Distance of the predicted from the observed latency, as a share of the observed.",
-                buckets=ERROR_BUCKETS,
-                registry=self.registry,
-            ),
+                (),
+                ERROR_BUCKETS,
+                self.registry,
+            ).of(),
         )
         self._find_partition = find
         self.registry.register(PartitionCollector(find))
@@ -169,7 +180,11 @@ class Metrics:
     def partition_document(self) -> bytes | None:
         """Return the table that plans are chosen from, as JSON; None where they are fixed."""
         live = self._find_partition()
-        return None if live is None else msgspec.json.encode(of_running(live))
+        if live is None:
+            return None
+        from edge_agent.partition.table import of_running
+
+        return msgspec.json.encode(of_running(live))
 
     def watch_round_trips(self) -> Callable[[float], None]:
         """Return what is to be told of the round trip of each empty call to a fog, in seconds."""
@@ -186,34 +201,33 @@ class Metrics:
         self._find_counters(digest, plan.point.index, plan.encoding.value)
 
     def watch_storage(
-        self, source: FrameSource, spool: Spool | None, committer: Committer | None
+        self, source: FrameSource, spool: "Spool | None", committer: "Committer | None"
     ) -> None:
         """Ask these how they stand whenever the page is read."""
         self.registry.register(StorageCollector(source, spool, committer))
 
     def take(self, results: Sequence[Result]) -> None:
-        """Count results."""
-        for result in results:
-            key = (result.bundle, result.partition_point, result.encoding)
-            counters = self._counted.get(key) or self._find_counters(*key)
-            for part, histogram in counters.latency.items():
-                seconds = part_seconds(result, part)
-                if seconds is not None:
-                    histogram.observe(seconds)
-            if result.network_s is not None:
-                counters.ways.append(result.network_s)
-            counters.windows[result.where].inc()
-            counters.tx_bytes.inc(result.tx_bytes)
-            if self._predictions is not None and result.predicted_s is not None:
-                self._predictions.observe(counters.point, result)
-            if counters.confidence and (sure := confidence(result.output)) is not None:
-                counters.confidence.observe(sure)
-            if result.fallback is not None:
-                self._fallback.labels(result.fallback).inc()
-            for counter, joules in zip(
-                counters.energy, (result.compute_j, result.tx_j), strict=False
-            ):
-                counter.inc(joules or 0.0)
+        """Take note of results; they are counted many at a time, and before the page is read."""
+        self._taken.extend(results)
+        if len(self._taken) >= TOGETHER:
+            self._count()
+
+    def _count(self) -> None:
+        """Count what was taken note of; on any thread."""
+        with self._lock:
+            while self._taken:
+                self._count_one(self._taken.popleft())
+
+    def _count_one(self, result: Result) -> None:
+        key = (result.bundle, result.partition_point, result.encoding)
+        counters = self._counted.get(key) or self._find_counters(*key)
+        counters.observe(result)
+        if self._predictions is not None and result.predicted_s is not None:
+            self._predictions.observe(counters.point, result)
+        if counters.confidence and (sure := confidence(result.output)) is not None:
+            counters.confidence.observe(sure)
+        if result.fallback is not None:
+            self._fallback.labels(result.fallback).inc()
 
     def _find_counters(self, digest: str, point: int, encoding: str) -> "_Counters":
         """Return the counters of the plan that a result names, made when it is first named.
@@ -234,20 +248,20 @@ class Metrics:
         point = (plan.manifest.name, str(plan.point.index), plan.encoding.value)
         self._count_operations(plan, point)
         self._payload.labels(*point).set(plan.payload_bytes)
-        energy: tuple[Counter, ...] = ()
+        energy: tuple[Total, Total] | None = None
         if isinstance(meter, ProfileMeter):
             mode = meter.link.mode
             energy = (
-                self._energy.labels("compute", meter.device.name, mode, "true"),
-                self._energy.labels("tx", meter.link.name, mode, "true"),
+                self._energy.of("compute", meter.device.name, mode, "true"),
+                self._energy.of("tx", meter.link.name, mode, "true"),
             )
         return _Counters(
             point,
-            {part: self._latency.labels(part, *point) for part in PARTS},
-            {place: self._windows.labels(place, *point) for place in ("fog", "edge")},
-            self._tx_bytes.labels(*point),
+            {part: self._latency.of(part, *point) for part in PARTS},
+            {place: self._windows.of(place, *point) for place in ("fog", "edge")},
+            self._tx_bytes.of(*point),
             energy,
-            self._confidence.labels(point[0]) if plan.manifest.task == CLASSIFICATION else None,
+            self._confidence.of(point[0]) if plan.manifest.task == CLASSIFICATION else None,
             self._ways.setdefault(point, deque(maxlen=LATEST)),
         )
 
@@ -267,32 +281,61 @@ class _Counters:
 
     point: tuple[str, str, str]
     """Values of `POINT_LABELS`."""
-    latency: dict[str, Histogram]
+    latency: dict[str, Spread]
     """By part."""
-    windows: dict[str, Counter]
+    windows: dict[str, Total]
     """By where the tail ran."""
-    tx_bytes: Counter
-    energy: tuple[Counter, ...]
-    """Compute and sending; none where nothing is modelled."""
-    confidence: Histogram | None
+    tx_bytes: Total
+    energy: tuple[Total, Total] | None
+    """Compute and sending; None where nothing is modelled."""
+    confidence: Spread | None
     """None where the model does not classify."""
     ways: deque[float]
     """Network times of the latest windows, in seconds."""
+
+    def observe(self, result: Result) -> None:
+        """Count one window: how long, where, and what it cost."""
+        latency = self.latency
+        latency["head"].observe(result.head_s)
+        latency["tail"].observe(result.tail_s)
+        latency["total"].observe(result.latency_s)
+        if result.queue_s is not None:
+            latency["queue"].observe(result.queue_s)
+        if result.network_s is not None:
+            latency["network"].observe(result.network_s)
+            self.ways.append(result.network_s)
+        self.windows[result.where].value += 1.0
+        self.tx_bytes.value += result.tx_bytes
+        if self.energy is not None:
+            compute, sending = self.energy
+            compute.value += result.compute_j or 0.0
+            sending.value += result.tx_j or 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Predictions:
     """What was predicted, and how far off that was."""
 
-    latency: Histogram
-    error: Histogram
+    latency: Spreads
+    error: Spread
 
     def observe(self, point: tuple[str, str, str], result: Result) -> None:
         """Count one window; what came back from its fog was predicted for another way."""
         if result.predicted_s is None or result.fallback is not None:
             return
-        self.latency.labels(*point).observe(result.predicted_s)
+        self.latency.of(*point).observe(result.predicted_s)
         self.error.observe(abs(result.predicted_s / max(result.latency_s, 1e-9) - 1.0))
+
+
+class _Before(Collector):
+    """Does something before the metrics that were registered after it are read."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+
+    def collect(self) -> Iterator[Metric]:
+        self._act()
+        return iter(())
 
 
 class _WayCollector(Collector):

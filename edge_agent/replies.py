@@ -3,12 +3,12 @@
 import threading
 from collections.abc import Callable
 
-from edge_agent.fog_client import stream_error
+from edge_agent.fog_errors import stream_error
 from edge_agent.lane import Lane, Outcome
 from edge_agent.lanes import DENIALS, REFUSALS, Lanes, outcome_of
 from headtail.errors import FogUnavailable, HeadtailError, Overloaded, RemoteError, RemoteFailed
 from headtail.log import concerning
-from headtail.oip import InferResponse, read_stream_response
+from headtail.oip import Content, InferResponse, read_stream_response
 
 DRAINING = "draining"
 """Parameter by which a fog says that it will end its streams soon."""
@@ -55,7 +55,7 @@ class Replies:
             reason = outcome_of(error)
             self._lose(lane, error, reason if reason in NAMED else "broken")
 
-    def _take(self, lane: Lane, data: bytes) -> None:
+    def _take(self, lane: Lane, data: Content) -> None:
         received_s = self._clock()
         try:
             response = read_stream_response(data)
@@ -88,7 +88,7 @@ class Replies:
 
     def _take_error(self, lane: Lane, response: InferResponse, received_s: float) -> None:
         """Take the fog's error about one window, and see what it says of the fog."""
-        error = stream_error(response, lane.fog.client)
+        error = stream_error(response, lane.fog.client.fog, lane.fog.client.tail.key)
         with self._lock:
             request = lane.pending.pop(response.id, None)
             lane.last_heard_s = received_s

@@ -1,5 +1,6 @@
 """What the agent knows about one window when it is done, and the line it becomes."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -74,16 +75,30 @@ class _Line(msgspec.Struct):
 
 
 _encoder = msgspec.json.Encoder()
+# Of a line without its outputs and label, and of a value with its comma; both with room to spare.
+_LINE_BYTES, _VALUE_BYTES, _CHARACTER_BYTES = 700, 26, 6
 
 
-def encode_line(result: Result, bundle: str) -> bytes:
-    """Return the JSON line of a result, newline included.
+def encode_lines(results: Sequence[Result], bundle: str) -> bytes:
+    """Return the JSON lines of results, each with its newline.
 
     Args:
-        result: What to write; NaN and infinity become null.
+        results: What to write; NaN and infinity become null.
         bundle: Digest of the bundle that the agent runs.
     """
-    line = _Line(
+    return _encoder.encode_lines([_line(result, bundle) for result in results])
+
+
+def most_bytes(results: Sequence[Result]) -> int:
+    """Return what the lines of results take at most, in bytes."""
+    return sum(
+        _LINE_BYTES + _VALUE_BYTES * len(r.output) + _CHARACTER_BYTES * len(r.label or "")
+        for r in results
+    )
+
+
+def _line(result: Result, bundle: str) -> _Line:
+    return _Line(
         sequence=result.sequence,
         label=result.label,
         output=result.output,
@@ -98,4 +113,3 @@ def encode_line(result: Result, bundle: str) -> bytes:
         bundle=result.bundle or bundle,
         sample=result.sample,
     )
-    return _encoder.encode(line) + b"\n"

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from edge_agent.guard import Begin
 from edge_agent.link import FogLink
 from edge_agent.loaded import Loaded, load_bundle
 from edge_agent.meter import EnergyMeter, open_meter
+from edge_agent.partition.path import PATH
 from edge_agent.plan import Plan, choose_plan
 from edge_agent.running import (
     Running,
@@ -28,24 +29,23 @@ from edge_agent.running import (
 from edge_agent.service import Service
 from edge_agent.sinks import is_stdout
 from edge_agent.sources.kinds import open_source
-from edge_agent.spool_answer import Answerers, answer_kept
 from edge_agent.spool_bundles import Bundles
-from edge_agent.spool_commit import Committer, Limits
-from edge_agent.spool_entry import Packer
 from edge_agent.spool_run import Storage, open_storage
 from edge_agent.stop import Stop
 from edge_agent.tally import Tally, describe
 from edge_agent.trust import open_trust
-from edge_agent.writer import Writer
+from edge_agent.writer import Taker, Writer
 from headtail.bundle import Bundle, Manifest, read_bundle
 from headtail.errors import ConfigError
-from headtail.heap import keep_for_good
+from headtail.heap import settle
+from headtail.mapped import let_go_of_files
 from headtail.systemd import Notifier
 from headtail.tls import check_plaintext
 from headtail.tracing import Tracing, open_tracer
 
 if TYPE_CHECKING:
     from edge_agent.metrics import Metrics
+    from edge_agent.spool_commit import Committer
     from edge_agent.traces import Traces
     from edge_agent.update.session import Updates
 
@@ -97,6 +97,7 @@ def _load(config: Config, updates: "Updates | None") -> Loaded:
         return bundle, _bundle_path(config, bundle.manifest)
 
     def prepare(bundle: Bundle) -> Loaded:
+        let_go_of_files()  # of what imports and the signature ran, before graphs are loaded
         plan = choose_plan(bundle.manifest, config.point, config.encoding)
         if not config.fogs and not plan.is_local:
             raise ConfigError("--fog", f"needed at partition point {plan.point.index}")
@@ -123,9 +124,8 @@ def _run(config: Config, loaded: Loaded, frame: _Frame) -> None:
     if metrics:
         metrics.watch_storage(source, storage.spool, keep)
     tally = Tally(plan.manifest.labels, time.monotonic)
-    takers = [storage.sink, keep, tally, metrics, updates.tallies if updates else None]
-    room = plan.batch(config.batch) * config.in_flight
-    writer = Writer([t for t in takers if t is not None], room, storage.first)
+    others = keep, tally, metrics, updates.tallies if updates else None
+    writer = _open_writer(storage, [t for t in others if t is not None], config, plan)
     stack.callback(writer.close)
     if keep:
         keep.start(writer, storage.start.sequence)
@@ -148,7 +148,7 @@ def _run(config: Config, loaded: Loaded, frame: _Frame) -> None:
         now, begin = rotation.find_active, rotation.begin
     _watch(config, metrics, now, has_link=link is not None)
     begin = _with_capture(config, begin, now, metrics, stack)
-    keep_for_good()
+    settle()
     log.info("ready: %s", _describe(plan, digest))
     if link:
         link.wait_first_attempt(config.connect_s)
@@ -159,12 +159,21 @@ def _run(config: Config, loaded: Loaded, frame: _Frame) -> None:
     try:
         with service.running(writer, lambda: _status(now().link, tally)):
             if storage.first != storage.start.sequence:
+                from edge_agent.spool_answer import Answerers, answer_kept
+
                 find = Answerers(config, loaded, agent, link, Bundles(storage.bundles))
                 answer_kept(storage, writer, config.batch, find, stop)
             agent.run_with(source, begin, keep)
         storage.is_over = not stop.is_set
     finally:
         log.info("done: %s", describe(tally.figures()))
+
+
+def _open_writer(storage: Storage, others: Sequence[Taker], config: Config, plan: Plan) -> Writer:
+    """Return what hands results to the sink, and then to the others, who never wait."""
+    room = plan.batch(config.batch) * config.in_flight
+    sink = storage.sink
+    return Writer([sink, *others], room, storage.first, sink.is_prompt)
 
 
 def _set_out(
@@ -246,11 +255,14 @@ def _open_bundle(config: Config) -> Bundle:
 
 def _open_committer(
     config: Config, loaded: Loaded, path: Path, storage: Storage, stack: ExitStack
-) -> Committer | None:
+) -> "Committer | None":
     """Return what commits windows to the spool, where there is one; `path` is the bundle's."""
     spool = storage.spool
     if spool is None:
         return None
+    from edge_agent.spool_commit import Committer, Limits
+    from edge_agent.spool_entry import Packer
+
     plan, digest = loaded.plan, loaded.digest
     Bundles(storage.bundles).keep(path, digest, spool.bundles())
     limits = Limits(
@@ -284,11 +296,10 @@ def _open_metrics(
     if not address:
         return None
     from edge_agent.metrics import Metrics
-    from edge_agent.partition.table import PATH as TABLE_PATH
     from headtail.metrics import MetricsPage
 
     metrics = Metrics(loaded.plan, loaded.digest, meter)
-    documents = {TABLE_PATH: metrics.partition_document}
+    documents = {PATH: metrics.partition_document}
     page = MetricsPage(address, metrics.registry, service.probes, documents)
     stack.callback(page.close)
     stack.callback(metrics.log_lines.close)

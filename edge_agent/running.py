@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edge_agent.agent import Agent
 from edge_agent.config import Config
@@ -17,10 +18,11 @@ from edge_agent.link import FogLink
 from edge_agent.link_counts import LinkCounts
 from edge_agent.loaded import Loaded
 from edge_agent.meter import EnergyMeter
-from edge_agent.partition.choose import Calm, Objective
-from edge_agent.partition.live import LivePartition, LiveSettings
 from edge_agent.sources.frame import Frame
 from headtail.tls import ClientTls, choose_files
+
+if TYPE_CHECKING:  # imported only where plans are chosen
+    from edge_agent.partition.live import LivePartition
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +74,7 @@ def open_link(
     return link
 
 
-def open_partition(config: Config, loaded: Loaded, meter: EnergyMeter) -> LivePartition | None:
+def open_partition(config: Config, loaded: Loaded, meter: EnergyMeter) -> "LivePartition | None":
     """Return what chooses a bundle's plans while it runs; None where there is one plan.
 
     Raises:
@@ -80,6 +82,9 @@ def open_partition(config: Config, loaded: Loaded, meter: EnergyMeter) -> LivePa
     """
     if not loaded.options:
         return None
+    from edge_agent.partition.choose import Calm, Objective
+    from edge_agent.partition.live import LivePartition, LiveSettings
+
     objective = Objective(
         config.partition_objective,
         config.partition_latency_weight,
@@ -94,8 +99,12 @@ def open_partition(config: Config, loaded: Loaded, meter: EnergyMeter) -> LivePa
     return LivePartition(loaded.options, loaded.plan, meter, settings)
 
 
-def find_partition(agent: Agent) -> LivePartition | None:
+def find_partition(agent: Agent) -> "LivePartition | None":
     """Return what chooses an agent's plans, where there is a choice."""
+    if agent.pilot is None:
+        return None
+    from edge_agent.partition.live import LivePartition
+
     return agent.pilot if isinstance(agent.pilot, LivePartition) else None
 
 

@@ -6,6 +6,8 @@ result that is not above it. Standard output cannot know, and is best effort.
 
 import io
 import os
+import select
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import BinaryIO, Literal, Protocol
 
 import msgspec
 
-from edge_agent.result import Result, encode_line
+from edge_agent.result import Result, encode_lines, most_bytes
 from headtail.errors import ConfigError
 from headtail.files import sync_folder
 
@@ -40,6 +42,10 @@ class Sink(Protocol):
         """
         ...
 
+    def is_prompt(self, results: Sequence[Result]) -> bool:
+        """Return whether `take` would return at once with these results, whoever reads the sink."""
+        ...
+
     def sync(self) -> int:
         """Put what was taken on the disk; return the size in bytes of the file up to there."""
         ...
@@ -58,14 +64,21 @@ class StdoutSink:
         """Write to an open binary file; `bundle` is the digest each line names."""
         self._file = file
         self._bundle = bundle
+        self._poll = _pipe_poll(file)
 
     def take(self, results: Sequence[Result]) -> None:
         """Write and flush."""
         try:
-            self._file.write(b"".join([encode_line(r, self._bundle) for r in results]))
+            self._file.write(encode_lines(results, self._bundle))
             self._file.flush()
         except OSError as error:
             raise _unwritable(STDOUT, error) from error
+
+    def is_prompt(self, results: Sequence[Result]) -> bool:
+        """Return whether a pipe has room; a terminal may be held up, and a disk be slow."""
+        if self._poll is None or most_bytes(results) > select.PIPE_BUF:
+            return False
+        return any(event == select.POLLOUT for _, event in self._poll.poll(0))
 
     def sync(self) -> int:
         """Do nothing: a terminal or pipe keeps nothing."""
@@ -73,6 +86,19 @@ class StdoutSink:
 
     def close(self) -> None:
         """Leave standard output open."""
+
+
+def _pipe_poll(file: BinaryIO) -> "select.poll | None":
+    """Return what tells whether a pipe takes PIPE_BUF bytes without a wait; None for others."""
+    try:
+        descriptor = file.fileno()
+    except (OSError, ValueError):  # it is no file of the system's
+        return None
+    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        return None
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return poll
 
 
 class LineSink:
@@ -106,10 +132,11 @@ class LineSink:
 
     def take(self, results: Sequence[Result]) -> None:
         """Write whole lines; where the disk is full, leave none that is torn."""
-        lines = [encode_line(r, self._bundle) for r in results if r.sequence > self.highest]
-        if not lines:
+        fresh = [r for r in results if r.sequence > self.highest]
+        if not fresh:
             return
-        content = memoryview(b"".join(lines))
+        lines = encode_lines(fresh, self._bundle)
+        content = memoryview(lines)
         try:
             while content:
                 content = content[self._file.write(content) or 0 :]
@@ -117,8 +144,12 @@ class LineSink:
             with suppress(OSError):
                 self._file.truncate(self._size)
             raise _unwritable(self._where, error) from error
-        self._size = self._file.tell()
+        self._size += len(lines)
         self.highest = results[-1].sequence
+
+    def is_prompt(self, results: Sequence[Result]) -> bool:
+        """Return False: a disk may be slow at any time."""
+        return False
 
     def sync(self) -> int:
         """Wait for the disk."""

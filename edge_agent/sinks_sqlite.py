@@ -61,6 +61,10 @@ class DatabaseSink:
             raise ConfigError(self._where, f"cannot be written: {error}") from error
         self.highest = max(self.highest, results[-1].sequence)
 
+    def is_prompt(self, results: Sequence[Result]) -> bool:
+        """Return False: it waits for the disk."""
+        return False
+
     def sync(self) -> int:
         """Do nothing: each transaction is on the disk."""
         return 0

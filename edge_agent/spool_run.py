@@ -6,13 +6,16 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_agent.config import Config
 from edge_agent.sinks import Sink, is_stdout, open_sink, parse_sink
 from edge_agent.sources.frame import FrameSource, Start
-from edge_agent.spool import Change, Spool, State
-from edge_agent.spool_entry import Entry
 from headtail.errors import ConfigError, SpoolError
+
+if TYPE_CHECKING:  # SQLite is imported only where there is a spool
+    from edge_agent.spool import Spool, State
+    from edge_agent.spool_entry import Entry
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +26,7 @@ SUFFIX, BUNDLES_SUFFIX = ".spool", ".bundles"
 class Storage:
     """A sink, perhaps a spool, and where the run begins."""
 
-    def __init__(self, sink: Sink, spool: Spool | None, start: Start) -> None:
+    def __init__(self, sink: Sink, spool: "Spool | None", start: Start) -> None:
         """Hold both until closed; `start` is where the source goes on."""
         self.sink = sink
         self.spool = spool
@@ -43,7 +46,7 @@ class Storage:
         """Folder beside the spool, for the bundles that its windows need."""
         return Path(self.where + BUNDLES_SUFFIX)
 
-    def unanswered(self, limit: int, after: int = -1) -> list[Entry]:
+    def unanswered(self, limit: int, after: int = -1) -> "list[Entry]":
         """Return the oldest windows that are kept and whose results the sink lacks."""
         return self.spool.read(max(after, self.sink.highest), limit) if self.spool else []
 
@@ -81,6 +84,8 @@ def open_storage(config: Config, digest: str, source: FrameSource) -> Storage:
         sink = open_sink(config.sink, digest, config.existing, sys.stdout.buffer)
         return Storage(sink, None, Start(sequence=sink.highest + 1))
     _check_new(config, path)
+    from edge_agent.spool import Spool
+
     spool = Spool(path, config.spool_sync)
     try:
         return _continue(config, digest, source, spool)
@@ -99,7 +104,7 @@ def _check_new(config: Config, path: Path) -> None:
         raise ConfigError(what, f"'{path}' cannot be opened: No such file or directory")
 
 
-def _continue(config: Config, digest: str, source: FrameSource, spool: Spool) -> Storage:
+def _continue(config: Config, digest: str, source: FrameSource, spool: "Spool") -> Storage:
     sink_name = config.sink if is_stdout(config.sink) else str(parse_sink(config.sink)[1].resolve())
     state = spool.state
     if state is None or config.existing == "overwrite":
@@ -124,8 +129,10 @@ def _continue(config: Config, digest: str, source: FrameSource, spool: Spool) ->
     return Storage(sink, spool, start)
 
 
-def _drop(config: Config, spool: Spool, first: int) -> None:
+def _drop(config: Config, spool: "Spool", first: int) -> None:
     """Give up what has become too old, or too much, since the run before ended."""
+    from edge_agent.spool import Change
+
     age_s = config.spool_max_age_s
     oldest_s = time.time() - age_s if age_s else -math.inf
     spool.commit(Change(delivered=first))
@@ -136,7 +143,7 @@ def _drop(config: Config, spool: Spool, first: int) -> None:
         log.warning("spool full: %d windows below %d dropped", dropped - spool.windows, stop)
 
 
-def _begin(config: Config, digest: str, names: tuple[str, str], spool: Spool) -> Storage:
+def _begin(config: Config, digest: str, names: tuple[str, str], spool: "Spool") -> Storage:
     """Begin a run; a sink that is appended to goes on with its own numbers."""
     if spool.windows:
         log.warning("spool %s: %d windows given up", spool.path, spool.windows)
@@ -150,7 +157,7 @@ def _begin(config: Config, digest: str, names: tuple[str, str], spool: Spool) ->
     return Storage(sink, spool, Start(sequence=sink.highest + 1))
 
 
-def _start(state: State, source: FrameSource, sink: Sink) -> Start:
+def _start(state: "State", source: FrameSource, sink: Sink) -> Start:
     """Return where the source goes on.
 
     A sink that is ahead of the spool (which takes a power loss without `spool_sync` full) holds

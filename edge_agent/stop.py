@@ -20,6 +20,7 @@ class Stop:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         self.is_set = False
+        self._polls: dict[int, select.poll] = {}
 
     def set(self) -> None:
         """Ask the run to end."""
@@ -34,7 +35,11 @@ class Stop:
 
     def wait_readable(self, descriptor: int) -> bool:
         """Wait until `descriptor` has something to read; return False if set before that."""
-        ready, _, _ = select.select([descriptor, self._read], [], [])
+        if descriptor not in self._polls:
+            self._polls[descriptor] = poll = select.poll()
+            for each in (descriptor, self._read):
+                poll.register(each, select.POLLIN)
+        ready = dict(self._polls[descriptor].poll())
         return not self.is_set and descriptor in ready
 
     @contextlib.contextmanager

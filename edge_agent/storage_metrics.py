@@ -1,20 +1,23 @@
 """The spool's and the source's counters on the Prometheus page."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from edge_agent.sources.frame import FrameSource
-from edge_agent.spool import Spool
-from edge_agent.spool_commit import Committer
+
+if TYPE_CHECKING:  # SQLite is imported only where there is a spool
+    from edge_agent.spool import Spool
+    from edge_agent.spool_commit import Committer
 
 
 class StorageCollector(Collector):
     """Reads the spool and the source whenever the page is read."""
 
     def __init__(
-        self, source: FrameSource, spool: Spool | None, committer: Committer | None
+        self, source: FrameSource, spool: "Spool | None", committer: "Committer | None"
     ) -> None:
         """Read these; without a spool its figures are zero."""
         self._source = source

@@ -1,5 +1,7 @@
 """Running figures of a run, for the live view and the closing line."""
 
+import math
+import struct
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -12,16 +14,11 @@ from headtail.tensor import Array
 
 KEPT = 2048
 """Windows over which percentiles and the rate are taken."""
+TOGETHER = 64
+"""Windows that are counted at once: what that needs is then in the processor's caches."""
 LAST_LABELS = 12
 PARTS = ("head", "network", "queue", "tail", "total")
-
-_FIELDS = {
-    "head": "head_s",
-    "network": "network_s",
-    "queue": "queue_s",
-    "tail": "tail_s",
-    "total": "latency_s",
-}
+_ROW = struct.Struct(f"={len(PARTS)}f")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +49,43 @@ class Tally:
         self._labels = labels
         self._clock = clock
         self._lock = threading.Lock()
+        self._taken: deque[Result] = deque()
+        self._noted = 0
         self._windows = self._tx_bytes = self._correct = self._judged = 0
         self._compute_j: float | None = None
         self._tx_j: float | None = None
         self._where: Counter[str] = Counter()
         self._fallbacks: Counter[str] = Counter()
         # One row a window, one column a part; NaN where the part did not happen.
-        self._parts_s = np.full((KEPT, len(PARTS)), np.nan, np.float32)
+        self._parts_s = bytearray(KEPT * _ROW.size)
         self._last: deque[str] = deque(maxlen=LAST_LABELS)
         self._times: deque[tuple[float, int]] = deque([(clock(), 0)], maxlen=KEPT // 8)
 
     def take(self, results: Sequence[Result]) -> None:
-        """Count results."""
-        with self._lock:
-            for result in results:
-                self._count(result)
-            self._times.append((self._clock(), self._windows))
+        """Take note of results; they are counted many at a time, and before figures are read."""
+        self._noted += len(results)
+        self._times.append((self._clock(), self._noted))
+        self._taken.extend(results)
+        if len(self._taken) >= TOGETHER:
+            with self._lock:
+                self._count_taken()
+
+    def _count_taken(self) -> None:
+        """Count what was taken note of; with the lock held."""
+        while self._taken:
+            self._count(self._taken.popleft())
 
     def _count(self, result: Result) -> None:
-        self._parts_s[self._windows % KEPT] = [part_seconds(result, p) for p in PARTS]
+        network_s, queue_s = result.network_s, result.queue_s
+        _ROW.pack_into(
+            self._parts_s,
+            self._windows % KEPT * _ROW.size,
+            result.head_s,
+            math.nan if network_s is None else network_s,
+            math.nan if queue_s is None else queue_s,
+            result.tail_s,
+            result.latency_s,
+        )
         self._windows += 1
         self._tx_bytes += result.tx_bytes
         self._where[result.where] += 1
@@ -88,12 +103,13 @@ class Tally:
     def figures(self) -> Figures:
         """Return where things stand."""
         with self._lock:
+            self._count_taken()
             (first_s, first), (_, last) = self._times[0], self._times[-1]
             elapsed_s = self._clock() - first_s
             return Figures(
                 windows=self._windows,
                 windows_per_s=(last - first) / elapsed_s if elapsed_s > 0 else 0.0,
-                percentiles_s=_percentiles(self._parts_s[: self._windows]),
+                percentiles_s=_percentiles(self._rows()),
                 where=dict(self._where),
                 fallbacks=dict(self._fallbacks),
                 last_labels=tuple(self._last),
@@ -104,11 +120,10 @@ class Tally:
                 judged=self._judged,
             )
 
-
-def part_seconds(result: Result, part: str) -> float | None:
-    """Return how long a part of a window's latency took; None where it did not happen."""
-    seconds: float | None = getattr(result, _FIELDS[part])
-    return seconds
+    def _rows(self) -> Array:
+        """Return what the parts of the last windows took, shape (windows, parts)."""
+        rows = np.frombuffer(bytes(self._parts_s), np.float32).reshape(KEPT, len(PARTS))
+        return rows[: self._windows]
 
 
 def describe(figures: Figures) -> str:

@@ -68,6 +68,7 @@ class Results:
         self._output = plan.manifest.outputs[0].name
         self._point, self._end = plan.point.index, len(plan.manifest.segments)
         self._encoding = plan.encoding.value
+        self._labels = plan.manifest.labels
         self._payload_bytes = 0 if plan.is_local else plan.payload_bytes
 
     def of(self, work: Underway, outputs: Tensors, finish: Finish) -> list[Result]:
@@ -79,14 +80,16 @@ class Results:
             finish: Where and how long they were finished.
         """
         count = len(work.frames)
-        rows = outputs[self._output].reshape(count, -1).tolist()
+        values = outputs[self._output]
+        rows = [values.ravel().tolist()] if count == 1 else values.reshape(count, -1).tolist()
         compute_j = self._meter.compute_j(0, self._point)
         if finish.where == "edge" and compute_j is not None:
             compute_j += self._meter.compute_j(self._point, self._end) or 0.0
         # A compressed activation is smaller than its tensors; the message is all that is known.
         sent_bytes = min(count * self._payload_bytes, work.tx_bytes)
         tx_j = self._meter.tx_j(sent_bytes)
-        predicted = work.predicted
+        predicted, compression = work.predicted, self._plan.compression
+        least_bytes, more = divmod(work.tx_bytes, count)
         return [
             Result(
                 sequence=frame.sequence,
@@ -101,13 +104,13 @@ class Results:
                 tail_s=finish.tail_s,
                 network_s=finish.network_s,
                 queue_s=finish.queue_s,
-                tx_bytes=work.tx_bytes // count + (i < work.tx_bytes % count),
+                tx_bytes=least_bytes + (i < more),
                 compute_j=compute_j,
                 tx_j=None if tx_j is None else tx_j / count,
                 fallback=finish.fallback,
                 truth=frame.truth,
                 bundle=self._bundle,
-                compression=self._plan.compression,
+                compression=compression,
                 predicted_s=None if predicted is None else predicted.latency_s,
                 predicted_j=None if predicted is None else predicted.energy_j,
             )
@@ -115,5 +118,5 @@ class Results:
         ]
 
     def _label(self, row: list[float]) -> str | None:
-        labels = self._plan.manifest.labels
+        labels = self._labels
         return labels[row.index(max(row))] if len(labels) == len(row) else None

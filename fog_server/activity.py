@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -25,24 +24,31 @@ class Stream:
     """
 
     def __init__(self, send: Send, clock: Clock) -> None:
-        """Send answers, and None for the end, with `send`."""
+        """Send answers, and None for the end, with `send`.
+
+        Where that has an attribute `many`, answers that leave together are given to it as a list.
+        """
         self._send = send
+        self._send_many: Callable[[list[bytes]], None] | None = getattr(send, "many", None)
         self._clock = clock
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._answered_at = clock()
-        self._outbox: deque[bytes] = deque()
+        self._outbox: list[bytes] = []
         self._is_sending = self._is_ending = False
         self._under_way = 0
         self._begun = self._ahead = 0
+        self.received_bytes = self.sent_bytes = 0
+        """Of the messages of windows that were begun, and of their answers."""
         self.is_ended = False
         self.is_last = False
         """Whether the stream takes no more windows, and ends once it has none to answer."""
         self.agent: str | None = None
         """Who uses the stream; None until its first window says so."""
 
-    def begin(self) -> bool:
-        """Count a window that is to be answered; return whether it may be."""
-        with self._changed:
+    def begin(self, nbytes: int = 0) -> bool:
+        """Count a window, a message of `nbytes`, that is to be answered; return whether it may."""
+        with self._lock:
             if self.is_ended or self._is_ending or self.is_last:
                 return False
             if self._under_way:
@@ -51,6 +57,7 @@ class Stream:
                 self._ahead -= 1
             self._under_way += 1
             self._begun += 1
+            self.received_bytes += nbytes
             return True
 
     @property
@@ -62,53 +69,71 @@ class Stream:
         """
         return self._ahead > 0 or self._begun % _PROBED == 1
 
-    def answer(self, response: bytes) -> None:
-        """Send the answer of a window that was begun, or leave it with who sends now."""
-        with self._changed:
+    def answer(self, response: bytes, *, more: bool = False) -> None:
+        """Send the answer of a window that was begun, or leave it with who sends now.
+
+        Args:
+            response: The message.
+            more: Whether this thread has another answer at once, to leave together with this one.
+        """
+        with self._lock:
             self._under_way -= 1
+            self.sent_bytes += len(response)
             self._outbox.append(response)
-            if self._is_sending:
+            if more or self._is_sending:
                 return
             self._is_sending = True
+            responses, self._outbox = self._outbox, []
         while True:
-            with self._changed:
-                if not self._outbox:
-                    self._is_sending = False
-                    self._answered_at = self._clock()
-                    if (self._is_ending or self.is_last) and not self._under_way:
-                        self._end()
-                    self._changed.notify_all()
-                    return
-                response = self._outbox.popleft()
             try:
-                self._send(response)
+                if len(responses) == 1:
+                    self._send(responses[0])
+                else:
+                    self._send_all(responses)
             except BaseException:
                 self._break_off()
                 raise
+            with self._lock:
+                if not self._outbox:
+                    self._is_sending = False
+                    self._answered_at = self._clock()
+                    if self._is_ending or self.is_last:
+                        if not self._under_way:
+                            self._end()
+                        self._changed.notify_all()
+                    return
+                responses, self._outbox = self._outbox, []
+
+    def _send_all(self, responses: list[bytes]) -> None:
+        if self._send_many is not None:
+            self._send_many(responses)
+            return
+        for response in responses:
+            self._send(response)
 
     def end(self) -> None:
         """End the stream with status OK once all windows that were begun are answered."""
-        with self._changed:
+        with self._lock:
             self._is_ending = True
             self._changed.wait_for(self._is_idle)
             self._end()
 
     def end_if_silent(self, settle_s: float) -> None:
         """End the stream if nothing is being answered, or was within the last `settle_s`."""
-        with self._changed:
+        with self._lock:
             if self._is_idle() and self._clock() - self._answered_at >= settle_s:
                 self._end()
 
     def _break_off(self) -> None:
         """Stop sending; nothing more can be."""
-        with self._changed:
+        with self._lock:
             self._outbox.clear()
             self._is_sending = False
             self.is_ended = True
             self._changed.notify_all()
 
     def _is_idle(self) -> bool:
-        return not self._under_way and not self._is_sending
+        return not (self._under_way or self._is_sending or self._outbox)
 
     def _end(self) -> None:
         if not self.is_ended:
@@ -129,6 +154,7 @@ class Activity:
         self._changed = threading.Condition()
         self._calls = 0
         self._streams: set[Stream] = set()
+        self._received_bytes = self._sent_bytes = 0  # of calls, and of streams that have ended
         self.is_draining = False
         """Whether answers say that their stream is about to end."""
 
@@ -136,6 +162,21 @@ class Activity:
     def streams(self) -> int:
         """Streams open now."""
         return len(self._streams)
+
+    @property
+    def wire_bytes(self) -> tuple[int, int]:
+        """Bytes of all messages so far: of those received, and of those sent."""
+        with self._changed:
+            return (
+                self._received_bytes + sum(stream.received_bytes for stream in self._streams),
+                self._sent_bytes + sum(stream.sent_bytes for stream in self._streams),
+            )
+
+    def count_bytes(self, received: int, sent: int) -> None:
+        """Count the messages of a call that is no stream."""
+        with self._changed:
+            self._received_bytes += received
+            self._sent_bytes += sent
 
     @contextmanager
     def call(self) -> Iterator[None]:
@@ -167,6 +208,8 @@ class Activity:
             stream.end()
             with self._changed:
                 self._streams.discard(stream)
+                self._received_bytes += stream.received_bytes
+                self._sent_bytes += stream.sent_bytes
                 self._changed.notify_all()
 
     def claim(self, stream: Stream, agent: str) -> None:

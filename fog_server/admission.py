@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,11 +20,23 @@ POLL_S = 0.01
 """How often it is looked for what has expired, while anything waits."""
 STUCK_S = 0.02
 """How long answers may take to leave before another batch runs in their place."""
-BRIEF_S = 1e-3
-"""A run that is over sooner is not worth another thread: handing a batch over takes as long."""
 _PATIENCE = 100  # looks without anything that waits, after which there are none
 _LEAST_DELAY_S = 0.01
 _SPREAD = 0.5  # those turned away together come back over this share of their delay
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """The right to run one batch."""
+
+    model: Hashable
+    requests: int
+    batch: Sequence[Work] = ()
+    """What waited, or is answered in order; empty where the holder keeps it to itself."""
+    began_s: float | None = None
+    """When the run began."""
+    answers_since_s: float = NEVER_S
+    """When the batch had run and its answers began to leave."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,10 +44,10 @@ class _Turn(Work):
     """A request whose own thread waits, and does the work."""
 
     turn: threading.Event = field(default_factory=threading.Event)
-    slot: "_Slot | None" = None
+    slot: Slot | None = None
     error: HeadtailError | None = None
 
-    def begin(self, slot: "_Slot") -> None:
+    def begin(self, slot: Slot) -> None:
         """Let the thread run."""
         self.slot = slot
         self.turn.set()
@@ -44,17 +56,6 @@ class _Turn(Work):
         """Send the thread away."""
         self.error = error
         self.turn.set()
-
-
-@dataclass(slots=True, eq=False)
-class _Slot:
-    """The right to run one batch."""
-
-    batch: Sequence[Work]
-    is_brief: bool = False
-    """Whether what waits is better left to its thread than given to another."""
-    answers_since_s: float = NEVER_S
-    """When the batch had run and its answers began to leave."""
 
 
 class Admission:
@@ -77,10 +78,12 @@ class Admission:
         self._max_running = max_running
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - no secret
-        self._wake = threading.Condition()
-        self._slots: set[_Slot] = set()
+        self._lock = threading.Lock()
+        self._wake = threading.Condition(self._lock)
+        self._slots: set[Slot] = set()
         self._queue: BatchQueue[Work] = BatchQueue(max_queued, max_queued_bytes)
         self._times = ServiceTimes(max_running)
+        self.is_brief = self._times.is_brief
         self._crew = Crew()
         self._has_timer = self._is_closed = False
         self._wakes_s = NEVER_S
@@ -116,9 +119,26 @@ class Admission:
             return
         if here:
             self._run(slot)
-            self._leave(slot)
+            self.leave(slot)
         else:
             self._crew.give(partial(self._run_on, slot))
+
+    def start(self, model: Hashable, requests: int) -> Slot | None:
+        """Take a slot for a batch that this thread runs at once, or return None.
+
+        There is none where all are busy or anything waits. What is to run must be ripe, and free to
+        be answered in any order. `ran` and `leave` must follow.
+        """
+        with self._lock:
+            if self._queue.count or len(self._slots) >= self._max_running:
+                return None
+            slot = Slot(model, requests, (), self._clock())
+            self._slots.add(slot)
+            return slot
+
+    def ran(self, slot: Slot) -> None:
+        """Note that the batch of a slot has run, and its answers begin to leave."""
+        slot.answers_since_s = self._clock()
 
     @contextmanager
     def slot(
@@ -137,13 +157,37 @@ class Admission:
         """
         turn = _Turn(agent, windows)
         slot = self._enter(turn, remaining_s, here=True) or self._await(turn, remaining_s)
-        started_s = self._clock()
+        slot.began_s = self._clock()
         try:
             yield
         finally:
-            with self._wake:
-                self._times.learn(turn.model, 1, self._clock() - started_s)
-            self._leave(slot)
+            self.leave(slot)
+
+    def leave(self, slot: Slot, *, keeps: bool = False) -> Slot | None:
+        """Give a slot back and begin what may run now.
+
+        Args:
+            slot: Whose batch is answered.
+            keeps: Whether this thread would run another batch itself; its slot is returned.
+        """
+        now_s = self._clock()
+        with self._lock:
+            self._slots.discard(slot)
+            if slot.batch:
+                self._queue.end(slot.batch)
+            if slot.began_s is not None:
+                run_s = slot.answers_since_s - slot.began_s
+                self._times.learn(
+                    slot.model,
+                    slot.requests,
+                    now_s - slot.began_s,
+                    run_s if run_s < NEVER_S else None,
+                )
+            if not self._queue.count:
+                return None
+            kept = self._dispatch(now_s, keeps=keeps)
+            self._call_timer(now_s)
+            return kept
 
     def close(self) -> None:
         """Let every thread end."""
@@ -152,7 +196,7 @@ class Admission:
             self._wake.notify()
         self._crew.close()
 
-    def _enter(self, work: Work, remaining_s: float | None, *, here: bool) -> _Slot | None:
+    def _enter(self, work: Work, remaining_s: float | None, *, here: bool) -> Slot | None:
         """Let a request run, and return its slot, or let it wait."""
         if remaining_s is not None and remaining_s <= 0:
             raise expiry(Cause.EXPIRED_ON_WAY, remaining_s)
@@ -160,7 +204,7 @@ class Admission:
             work.arrived_s = now_s = self._clock()
             if self._may_start(work, here=here):
                 self._queue.begin([work])
-                return self._take_slot([work])
+                return self._take_slot(work.model, 1, [work])
             work.times_out_s = now_s + work.patience_s
             if remaining_s is not None:
                 self._check_time(work, remaining_s)
@@ -179,7 +223,7 @@ class Admission:
         """Return whether a request runs at once, since nothing waits."""
         return (
             len(self._slots) < self._max_running
-            and not self._queue
+            and not self._queue.count
             and (here or not self._is_freed_soon())
             and self._queue.is_ripe(work)
             and not self._queue.is_held(work)
@@ -198,18 +242,16 @@ class Admission:
             errors = [(w, refusal(Cause.PUSHED_OUT, reason, delay_s)) for w in left]
             self._crew.give(partial(_refuse, errors))
 
-    def _take_slot(self, batch: Sequence[Work]) -> _Slot:
-        run_s = self._times.run_s(batch[0].model)
-        slot = _Slot(batch, run_s is not None and run_s < BRIEF_S)
+    def _take_slot(self, model: Hashable, requests: int, batch: Sequence[Work] = ()) -> Slot:
+        slot = Slot(model, requests, batch)
         self._slots.add(slot)
         return slot
 
     def _is_freed_soon(self) -> bool:
-        return any(slot.is_brief for slot in self._slots)
+        """Return whether what waits is better left to a thread that runs than given to another."""
+        return any(self._times.is_brief(slot.model) for slot in self._slots)
 
-    def _dispatch(
-        self, now_s: float, *, keeps: bool = False, hurries: bool = False
-    ) -> _Slot | None:
+    def _dispatch(self, now_s: float, *, keeps: bool = False, hurries: bool = False) -> Slot | None:
         """Begin what may run now; drop what has expired first.
 
         Args:
@@ -228,7 +270,7 @@ class Admission:
             batch = self._queue.take(now_s)
             if not batch:
                 break
-            slot = self._take_slot(batch)
+            slot = self._take_slot(batch[0].model, len(batch), batch)
             if isinstance(batch[0], _Turn):
                 batch[0].begin(slot)
             elif not needs_thread:
@@ -237,39 +279,20 @@ class Admission:
                 self._crew.give(partial(self._run_on, slot))
         return kept
 
-    def _run(self, slot: _Slot) -> None:
+    def _run(self, slot: Slot) -> None:
         """Run the batch of a slot and answer it."""
-        began_s = self._clock()
-
-        def ran() -> None:
-            slot.answers_since_s = self._clock()
-
+        slot.began_s = self._clock()
         first = slot.batch[0]
         assert isinstance(first, BatchWork), "a turn is run by its own thread"
-        first.run(slot.batch, ran)
-        with self._wake:
-            self._times.learn(first.model, len(slot.batch), self._clock() - began_s)
-            self._times.learn_run(first.model, slot.answers_since_s - began_s)
+        first.run(slot.batch, partial(self.ran, slot))
 
-    def _run_on(self, slot: _Slot | None) -> None:
+    def _run_on(self, slot: Slot | None) -> None:
         """Run the batch of a slot, and then one after another as long as any waits."""
         while slot is not None:
             self._run(slot)
-            slot = self._leave(slot, keeps=True)
+            slot = self.leave(slot, keeps=True)
 
-    def _leave(self, slot: _Slot, *, keeps: bool = False) -> _Slot | None:
-        """Give a slot back and begin what may run now."""
-        with self._wake:
-            self._slots.discard(slot)
-            self._queue.end(slot.batch)
-            if not self._queue:
-                return None
-            now_s = self._clock()
-            kept = self._dispatch(now_s, keeps=keeps)
-            self._call_timer(now_s)
-            return kept
-
-    def _await(self, turn: _Turn, remaining_s: float | None) -> _Slot:
+    def _await(self, turn: _Turn, remaining_s: float | None) -> Slot:
         """Wait for our turn while there is time to run; a slot that comes later is passed on."""
         if remaining_s is None or remaining_s > threading.TIMEOUT_MAX:
             turn.turn.wait()
@@ -278,7 +301,7 @@ class Admission:
                 self._queue.discard(turn)
                 late = turn.slot
             if late is not None:
-                self._leave(late)
+                self.leave(late)
             raise expiry(Cause.EXPIRED_IN_QUEUE, remaining_s)
         if turn.slot is None:
             assert turn.error is not None, "its turn came with a slot or an error"

@@ -74,6 +74,15 @@ class DynamicBatching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.preserve_ordering and any(p.timeout_action == "DELAY" for p in policies):
             raise ValueError("preserve_ordering does not go with timeout_action DELAY")
 
+    def is_ripe(self, windows: int, *, is_batchable: bool) -> bool:
+        """Return whether a request of so many windows need not wait for others to join it."""
+        return (
+            not is_batchable
+            or not self.max_queue_delay_microseconds
+            or windows >= self.max_batch_size
+            or windows in self.preferred_batch_size
+        )
+
     def level(self, priority: int) -> int:
         """Return the level of a request whose parameter `priority` says so; 0 if it says none."""
         if not self.priority_levels:

@@ -79,13 +79,15 @@ class BatchQueue(Generic[AnyJob]):
         self._levels: Counter[int] = Counter()
         self._running: Counter[tuple[Hashable, str]] = Counter()
         self._due_s = NEVER_S
+        self.count = 0
+        """Requests that wait."""
         self.ripe_s = NEVER_S
         """When `take`, which found nothing, would find something without another request."""
         self.nbytes = 0
         """What all that waits takes."""
 
     def __len__(self) -> int:
-        return len(self._jobs)
+        return self.count
 
     def waiting(self, level: int) -> int:
         """Return how many requests of a level wait."""
@@ -97,13 +99,7 @@ class BatchQueue(Generic[AnyJob]):
 
     def is_ripe(self, job: AnyJob) -> bool:
         """Return whether a request need not wait for others to join it."""
-        rules = job.rules
-        return (
-            not job.is_batchable
-            or not rules.max_queue_delay_microseconds
-            or job.windows >= rules.max_batch_size
-            or job.windows in rules.preferred_batch_size
-        )
+        return job.rules.is_ripe(job.windows, is_batchable=job.is_batchable)
 
     def is_held(self, job: AnyJob) -> bool:
         """Return whether a request has to wait for an earlier one of its agent that runs."""
@@ -118,6 +114,7 @@ class BatchQueue(Generic[AnyJob]):
         self._jobs.push(job)
         self._counts[job.model, job.level] += 1
         self._levels[job.level] += 1
+        self.count += 1
         self.nbytes += job.nbytes
         self._due_s = min(self._due_s, job.due_s)
         return left
@@ -234,5 +231,6 @@ class BatchQueue(Generic[AnyJob]):
         if not self._counts[queue]:
             del self._counts[queue]
         self._levels[job.level] -= 1
+        self.count -= 1
         self.nbytes -= job.nbytes
         return job

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from fog_server.tail import Tail
@@ -11,7 +11,7 @@ from headtail.errors import RemoteFailed
 from headtail.tensor import Array
 
 
-class Ran(NamedTuple):
+class Ran(msgspec.Struct):
     """What became of one request of a batch."""
 
     outcome: Mapping[str, Array] | Exception
@@ -40,18 +40,25 @@ def run_batch(
         clock_ns: In nanoseconds.
     """
     if len(activations) > 1:
-        together = _run(tail, _joined(activations), clock_ns)
+        windows = [tail.windows(activation) for activation in activations]
+        together = run_alone(tail, _joined(activations), sum(windows), clock_ns)
         if not isinstance(together.outcome, Exception):
-            return _parts(together, [tail.windows(a) for a in activations])
-    return [_run(tail, activation, clock_ns) for activation in activations]
+            return _parts(together, together.outcome, windows)
+    return [run_alone(tail, one, tail.windows(one), clock_ns) for one in activations]
 
 
-def _run(tail: Tail, activation: Mapping[str, Array], clock_ns: Callable[[], int]) -> Ran:
-    windows, started = tail.windows(activation), clock_ns()
+def run_alone(
+    tail: Tail, activation: Mapping[str, Array], windows: int, clock_ns: Callable[[], int]
+) -> Ran:
+    """Run a tail on an activation of so many windows, as `run_batch` does."""
+    started = clock_ns()
     outcome: Mapping[str, Array] | Exception
     try:
         outcome = tail.run(activation)
-        _check_rows(tail, outcome, windows)
+        if tail.is_batchable:
+            for name, array in outcome.items():
+                if len(array) != windows:
+                    raise _wrong_rows(tail, name, windows, len(array))
     except Exception as error:  # noqa: BLE001 - whatever onnxruntime raises is its request's answer
         outcome = error
     return Ran(outcome, started, clock_ns() - started, windows)
@@ -61,23 +68,19 @@ def _joined(activations: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     return {name: np.concatenate([a[name] for a in activations]) for name in activations[0]}
 
 
-def _parts(together: Ran, windows: Sequence[int]) -> list[Ran]:
+def _parts(together: Ran, outputs: Mapping[str, Array], windows: Sequence[int]) -> list[Ran]:
     """Return each request's rows of what ran together."""
-    assert not isinstance(together.outcome, Exception), "it ran"
     parts, first = [], 0
+    started_ns, compute_ns, total = together.started_ns, together.compute_ns, together.windows
     for number in windows:
-        rows = slice(first, first + number)
-        outputs = {name: array[rows] for name, array in together.outcome.items()}
-        parts.append(together._replace(outcome=outputs, leads=first == 0))
-        first += number
+        stop = first + number
+        rows = {name: array[first:stop] for name, array in outputs.items()}
+        parts.append(Ran(rows, started_ns, compute_ns, total, not first))
+        first = stop
     return parts
 
 
-def _check_rows(tail: Tail, outputs: Mapping[str, Array], windows: int) -> None:
-    """Raise unless each output has a row for each window, where the model says it does."""
-    for name, array in outputs.items():
-        if tail.is_batchable and len(array) != windows:
-            text = (
-                f"output '{name}' of '{tail.name}': expected {windows} rows, received {len(array)}"
-            )
-            raise RemoteFailed("fog", text)
+def _wrong_rows(tail: Tail, name: str, expected: int, received: int) -> RemoteFailed:
+    """Return the error of an output that has not a row for each window."""
+    text = f"output '{name}' of '{tail.name}': expected {expected} rows, received {received}"
+    return RemoteFailed("fog", text)

@@ -5,6 +5,7 @@ import grpc
 from headtail.errors import RequestInvalid
 from headtail.oip import InferRequest
 from headtail.server.authorization import certified
+from headtail.server.origin import origin_of
 from headtail.server.peer import peer_host
 
 AGENT = "agent"  # the parameter in which an agent names itself
@@ -26,7 +27,7 @@ def identity_of(context: grpc.ServicerContext, request: InferRequest) -> str:
     if caller is not None:
         return caller.name_as(None if name is None else str(name))
     if name is None:
-        return peer_host(context.peer())
+        return peer_host(origin_of(context.peer()))
     if type(name) is not str or not 0 < len(name) <= MAX_NAME:
         raise RequestInvalid(f"parameter '{AGENT}'", f"expected a name of 1 to {MAX_NAME} letters")
     return name
@@ -44,4 +45,4 @@ def caller_name(context: grpc.ServicerContext, claimed: str = "") -> str:
         return caller.name_as(claimed or None)
     if len(claimed) > MAX_NAME:
         raise RequestInvalid("agent", f"expected a name of at most {MAX_NAME} letters")
-    return claimed or peer_host(context.peer())
+    return claimed or peer_host(origin_of(context.peer()))

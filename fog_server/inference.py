@@ -2,30 +2,34 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
-from typing import cast
+from typing import Protocol, cast
 
 import msgspec
 
 from fog_server.admission import Admission
-from fog_server.batcher_run import Ran, run_batch
+from fog_server.alike import Alike, views
+from fog_server.batcher_run import Ran, run_alone, run_batch
 from fog_server.batcher_work import BatchWork, Work
 from fog_server.capture.capture import Capture
 from fog_server.config import Inference as Settings
 from fog_server.inflate import is_deflated
 from fog_server.metrics import UNKNOWN_MODEL, Metrics, Outcome, outcome_of
 from fog_server.quota import Quotas
-from fog_server.refusal import Cause, cause_of, refusal
-from fog_server.statistics import Spans, Statistics
+from fog_server.refusal import Cause, cause_of, expiry, refusal
+from fog_server.statistics import Statistics
 from fog_server.store import BundleStore
 from fog_server.tail import Tail
+from headtail.compression import PARAMETER as COMPRESSION
 from headtail.errors import HeadtailError, RequestInvalid
 from headtail.oip import InferRequest, InferWriter
 from headtail.tensor import Array
 
 DEADLINE = "deadline_ms"
 PRIORITY, TIMEOUT = "priority", "timeout"  # Triton's: a level, 1 being the first; microseconds
+_OWN = frozenset({PRIORITY, TIMEOUT, COMPRESSION})  # parameters that say how a request is treated
+_MAX_ALIKE = 128  # as many as the reader keeps layouts; more only means that they are found again
 _UNPAID = frozenset({Cause.RATE, Cause.QUOTA, Cause.BACKLOG})  # refused before they are paid for
 
 
@@ -39,10 +43,11 @@ class Caller(msgspec.Struct, frozen=True):
     """How long the request lay unread, in seconds; the deadline it carries began before that."""
     metadata: Callable[[], Iterable[tuple[str, str | bytes]]] | None = None
     """Returns the call's metadata; None on a stream, which has it once for all its requests."""
+    stream: object | None = None
+    """What answers may leave together on; None for a call of one request."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """The outputs of a tail and how long they took."""
 
     writer: InferWriter
@@ -51,7 +56,26 @@ class Answer:
     compute_ns: int
 
 
-Reply = Callable[[Answer | Exception], None]
+class Reply(Protocol):
+    """Takes the answer to one request, or why there is none; it must not raise."""
+
+    def __call__(self, answer: Answer | Exception, *, more: bool = False) -> None:
+        """Take it; where `more`, another for the same receiver follows at once."""
+        ...
+
+
+class Ready(msgspec.Struct):
+    """A request whose tensors are decoded, and whose turn it may be."""
+
+    alike: Alike
+    caller: Caller
+    request: InferRequest
+    activation: Mapping[str, Array]
+    reply: Reply
+    remaining_s: float | None
+    came_ns: int
+    waits_ns: int
+    """When it was ready to run."""
 
 
 class Inference:
@@ -86,7 +110,12 @@ class Inference:
         self._max_batch = settings.max_batch
         self._batching = settings.batching
         self._clock_ns = clock_ns
-        self.statistics = Statistics()
+        self._lock = metrics.tallies.lock
+        self.statistics = Statistics(self._lock)
+        self._now_ms = self.statistics.now_ms
+        # By what the reader of requests says that they are alike with.
+        self._alike: dict[object, Alike] = {}
+        store.changed = self._alike.clear  # they hold on to their tails
 
     def answer(self, request: InferRequest, caller: Caller) -> Answer:
         """Run the tail a request asks for, and wait for its answer.
@@ -101,98 +130,176 @@ class Inference:
             Overloaded: If too many requests wait, or its agent is over its rate or quota.
             DeadlineExceeded: If its deadline passed before it could run; it is then not run.
         """
-        reply: SimpleQueue[Answer | Exception] = SimpleQueue()
-        self.submit(request, caller, reply.put, here=True)
-        answer = reply.get()
+        answers: SimpleQueue[Answer | Exception] = SimpleQueue()
+
+        def reply(answer: Answer | Exception, *, more: bool = False) -> None:
+            answers.put(answer)
+
+        self.begin([self.take(request, caller, reply)], here=True)
+        answer = answers.get()
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def submit(
-        self, request: InferRequest, caller: Caller, reply: Reply, *, here: bool = False
-    ) -> None:
-        """Have a request answered by calling `reply` once, on this thread or on another.
+    def take(
+        self, request: InferRequest, caller: Caller, reply: Reply, kind: object | None = None
+    ) -> Ready:
+        """Return a request with its tensors decoded; `begin` must follow.
 
         Args:
             request: As for `answer`.
             caller: As for `answer`.
-            reply: Takes the answer, or why there is none; it must not raise.
-            here: Whether this thread may run it itself, where it need not wait.
+            reply: Called once after that, on this thread or on another.
+            kind: What `read_request_alike` says that it is alike with.
 
         Raises:
             HeadtailError: As from `answer`, where that is known at once; `reply` is not called.
         """
-        model, windows, tail = UNKNOWN_MODEL, 1, None
+        windows, tail = 1, None
         came = self._clock_ns()
         try:
             tail = self._store.tail(request.model, request.version)
-            model = tail.name
-            writer = tail.answer_writer(request.outputs)
-            activation = tail.decode(request.inputs, self._max_batch, is_deflated(request))
-            windows = tail.windows(activation)
-            remaining_s = _earliest(request, caller)
-            rules = self._batching(model, tail.chain.manifest.name)
-            level = rules.level(_integer(request, PRIORITY))
-            self._quotas.spend(caller.agent, windows)
-            work = _Request(
-                caller.agent,
-                windows,
-                rules=rules,
-                model=(model, tail.version, id(tail)),
-                is_batchable=tail.is_batchable,
-                level=level,
-                nbytes=sum(array.nbytes for array in activation.values()),
-                patience_s=rules.policy(level).timeout_s(_integer(request, TIMEOUT)),
-                inference=self,
-                tail=tail,
-                writer=writer,
-                request=request,
-                activation=activation,
-                reply=reply,
-                came_ns=came,
-                waits_ns=self._clock_ns(),
+            alike = self._alike.get(kind)
+            if alike is not None and alike.tail is tail:
+                activation = alike.decode(request.inputs)
+                windows = alike.windows
+                remaining_s = _earliest(request, caller)
+            else:
+                writer = tail.answer_writer(request.outputs)
+                activation = tail.decode(request.inputs, self._max_batch, is_deflated(request))
+                windows = tail.windows(activation)
+                remaining_s = _earliest(request, caller)
+                alike = self._learn(request, tail, writer, activation, kind)
+            if remaining_s is not None and remaining_s <= 0:
+                raise expiry(Cause.EXPIRED_ON_WAY, remaining_s)
+            if self._quotas.is_limited:
+                self._quotas.spend(caller.agent, windows)
+            return Ready(
+                alike, caller, request, activation, reply, remaining_s, came, self._clock_ns()
             )
-            self._admission.submit(work, remaining_s, here=here)
         except BaseException as error:
             self._count_failed(error, tail, windows, caller.agent, came)
             raise
 
-    def run(self, batch: Sequence["_Request"], ran: Callable[[], None]) -> None:
+    def joins(self, ready: Ready, others: Sequence[Ready]) -> bool:
+        """Return whether a request is to run on this thread, as one batch with others.
+
+        It is where its tail's runs are over before another thread could be woken.
+        """
+        alike = ready.alike
+        if not (alike.is_ripe and self._admission.is_brief(alike.model)):
+            return False
+        if not others:
+            return True
+        first = others[0].alike
+        if first.tail is not alike.tail or first.level != alike.level:
+            return False
+        windows = sum(other.alike.windows for other in others) + alike.windows
+        return alike.tail.is_batchable and windows <= alike.rules.max_batch_size
+
+    def begin(self, batch: Sequence[Ready], *, here: bool) -> None:
+        """Have requests answered, each by a call of its `reply`.
+
+        Args:
+            batch: One, or several of which each joins those before.
+            here: Whether this thread may run them itself, where they need not wait.
+        """
+        first = batch[0].alike
+        slot = None
+        if here and first.is_ripe:
+            slot = self._admission.start(first.model, len(batch))
+        if slot is None:
+            for ready in batch:
+                try:
+                    self._admission.submit(_Request(ready, self), ready.remaining_s, here=here)
+                except HeadtailError as error:
+                    self.refused(ready, error)
+            return
+        try:
+            self.run(batch, partial(self._admission.ran, slot))
+        finally:
+            self._admission.leave(slot)
+
+    def run(self, batch: Sequence[Ready], ran: Callable[[], None]) -> None:
         """Run requests for one tail together, and answer them."""
-        tail = batch[0].tail
-        runs = run_batch(tail, [request.activation for request in batch], self._clock_ns)
+        first, last = batch[0], len(batch) - 1
+        if not last:
+            alike = first.alike
+            alone = run_alone(alike.tail, first.activation, alike.windows, self._clock_ns)
+            ran()
+            first.reply(self._finish(first, alone))
+            return
+        activations = [ready.activation for ready in batch]
+        runs = run_batch(first.alike.tail, activations, self._clock_ns)
         ran()
-        for run in runs:
+        for i, ready in enumerate(batch):
+            stream = ready.caller.stream
+            more = i < last and stream is not None and batch[i + 1].caller.stream is stream
+            ready.reply(self._finish(ready, runs[i]), more=more)
+
+    def _finish(self, ready: Ready, run: Ran) -> Answer | Exception:
+        """Return the answer of a request that ran, and count it and what ran with it."""
+        alike, outcome, caller = ready.alike, run.outcome, ready.caller
+        if isinstance(outcome, Exception):
             if run.leads:
-                self._count_run(tail, run)
-        for request, run in zip(batch, runs, strict=True):
-            request.answer(run)
-
-    def _count_run(self, tail: Tail, run: Ran) -> None:
-        """Count what ran as one batch."""
-        if not isinstance(run.outcome, Exception):
-            self.statistics.ran(tail, run.windows, Spans(infer_ns=run.compute_ns))
-        self._metrics.batch(tail.name).observe(run.windows)
-
-    def finish(self, work: "_Request", run: Ran) -> Answer | Exception:
-        """Return the answer of a request that ran, and count it."""
-        if isinstance(run.outcome, Exception):
-            self._count_failed(run.outcome, work.tail, work.windows, work.agent, work.came_ns)
-            return run.outcome
-        model, queue_ns = work.tail.name, run.started_ns - work.waits_ns
-        spans = Spans(queue_ns, work.waits_ns - work.came_ns, run.compute_ns)
-        self.statistics.answered(work.tail, work.windows, spans)
-        self._metrics.queue(model).observe(queue_ns / 1e9)
-        self._metrics.compute(model).observe(run.compute_ns / 1e9)
-        self._metrics.windows(model, Outcome.OK).inc(work.windows)
+                with self._lock:
+                    alike.tally.batches[run.windows] += 1
+            self._count_failed(outcome, alike.tail, alike.windows, caller.agent, ready.came_ns)
+            return outcome
+        tally, record, compute_ns = alike.tally, alike.record, run.compute_ns
+        queue_ns = run.started_ns - ready.waits_ns
+        now_ms = self._now_ms()
+        with self._lock:
+            if run.leads:
+                record.ran(run.windows, compute_ns)
+                tally.batches[run.windows] += 1
+            record.answered(
+                alike.windows, now_ms, queue_ns, ready.waits_ns - ready.came_ns, compute_ns
+            )
+            tally.took(alike.windows, queue_ns, compute_ns)
         if self.capture is not None:
-            self.capture.offer_request(work.tail, work.activation, work.request, work.agent)
-        arrays = [run.outcome[spec.name] for spec in work.writer.specs]
-        return Answer(work.writer, arrays, queue_ns, run.compute_ns)
+            self.capture.offer_request(alike.tail, ready.activation, ready.request, caller.agent)
+        arrays = [outcome[spec.name] for spec in alike.writer.specs]
+        return Answer(alike.writer, arrays, queue_ns, compute_ns)
 
-    def refused(self, work: "_Request", error: HeadtailError) -> None:
-        """Count a request that waited and will not be run."""
-        self._count_failed(error, work.tail, work.windows, work.agent, work.came_ns)
+    def _learn(
+        self,
+        request: InferRequest,
+        tail: Tail,
+        writer: InferWriter,
+        activation: Mapping[str, Array],
+        kind: object | None,
+    ) -> Alike:
+        """Return what a request has in common with others, and remember it where it has a kind."""
+        rules = self._batching(tail.name, tail.chain.manifest.name)
+        level = rules.level(_integer(request, PRIORITY))
+        windows = tail.windows(activation)
+        found = Alike(
+            tail,
+            writer,
+            rules,
+            level,
+            rules.policy(level).timeout_s(_integer(request, TIMEOUT)),
+            windows,
+            sum(array.nbytes for array in activation.values()),
+            self.statistics.record(tail),
+            self._metrics.tallies.of(tail.name),
+            (tail.name, tail.version, id(tail)),
+            is_ripe=rules.is_ripe(windows, is_batchable=tail.is_batchable)
+            and not rules.preserve_ordering,
+            views=views(tail, request.inputs),
+        )
+        if kind is not None and found.views and not request.parameters.keys() & _OWN:
+            if len(self._alike) >= _MAX_ALIKE:
+                self._alike.clear()
+            self._alike[kind] = found
+        return found
+
+    def refused(self, ready: Ready, error: HeadtailError) -> None:
+        """Answer and count a request that will not be run."""
+        alike = ready.alike
+        self._count_failed(error, alike.tail, alike.windows, ready.caller.agent, ready.came_ns)
+        ready.reply(error)
 
     def _count_failed(
         self, error: BaseException, tail: Tail | None, windows: int, agent: str, came_ns: int
@@ -202,9 +309,9 @@ class Inference:
         if tail is not None:
             self.statistics.failed(tail, self._clock_ns() - came_ns)
         if not isinstance(error, HeadtailError):
-            self._metrics.windows(model, Outcome.FAILED).inc(windows)
+            self._metrics.tallies.count(model, Outcome.FAILED, windows)
             return
-        self._metrics.windows(model, outcome_of(error)).inc(windows)
+        self._metrics.tallies.count(model, outcome_of(error), windows)
         cause = cause_of(error)
         if cause is not None:
             self._metrics.refused(cause).inc(windows)
@@ -212,32 +319,32 @@ class Inference:
                 self._quotas.give_back(agent, windows)
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
 class _Request(BatchWork):
-    """A request whose tensors are decoded."""
+    """A request that waits."""
 
-    inference: Inference
-    tail: Tail
-    writer: InferWriter
-    request: InferRequest
-    activation: Mapping[str, Array]
-    reply: Reply
-    came_ns: int
-    waits_ns: int
-    """When it was ready to run."""
+    __slots__ = ("inference", "ready")
+
+    def __init__(self, ready: Ready, inference: Inference) -> None:
+        alike = ready.alike
+        super().__init__(
+            ready.caller.agent,
+            alike.windows,
+            rules=alike.rules,
+            model=alike.model,
+            is_batchable=alike.tail.is_batchable,
+            level=alike.level,
+            nbytes=alike.nbytes,
+            patience_s=alike.patience_s,
+        )
+        self.ready, self.inference = ready, inference
 
     def run(self, batch: Sequence[Work], ran: Callable[[], None]) -> None:
         """Run a batch of which this is the first."""
-        self.inference.run(cast(Sequence[_Request], batch), ran)
-
-    def answer(self, run: Ran) -> None:
-        """Reply with what came of the run."""
-        self.reply(self.inference.finish(self, run))
+        self.inference.run([work.ready for work in cast(Sequence[_Request], batch)], ran)
 
     def refuse(self, error: HeadtailError) -> None:
         """Reply that it will not be run."""
-        self.inference.refused(self, error)
-        self.reply(error)
+        self.inference.refused(self.ready, error)
 
 
 def _integer(request: InferRequest, name: str) -> int:

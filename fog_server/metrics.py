@@ -8,17 +8,17 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     Info,
     ProcessCollector,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from fog_server.activity import Activity
 from fog_server.admission import Admission
 from fog_server.refusal import STREAM_CAUSES, Cause
 from fog_server.store import BundleStore
+from fog_server.tally import OK, Tallies
 from headtail.errors import (
     DeadlineExceeded,
     HeadtailError,
@@ -27,17 +27,16 @@ from headtail.errors import (
     RequestInvalid,
     TensorError,
 )
-from headtail.metrics import LATENCY_BUCKETS_S, LogLines
+from headtail.metrics import LogLines
 from headtail.server.authorization import Denial
 
-BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 UNKNOWN_MODEL = "unknown"  # what a client may call a model is no closed set
 
 
 class Outcome(StrEnum):
     """How a request ended."""
 
-    OK = "ok"
+    OK = OK
     INVALID = "invalid"
     NOT_FOUND = "not_found"
     OVERLOADED = "overloaded"
@@ -68,16 +67,9 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.log_lines = LogLines("fog", self.registry)
-        self._duration = Histogram(
-            "fog_request_duration_seconds",
-            "Time of a request, by stage: queue (waiting for a slot) or compute (running the tail)",
-            ["model", "stage"],
-            buckets=LATENCY_BUCKETS_S,
-            registry=self.registry,
-        )
-        self._windows = Counter(
-            "fog_windows", "Windows by outcome", ["model", "outcome"], registry=self.registry
-        )
+        self.tallies = Tallies()
+        """Of windows by model, how long they took and in which batches they ran."""
+        self.registry.register(self.tallies)
         self._denied = Counter(
             "fog_denied_calls",
             "Calls refused to a caller who may not make them",
@@ -87,16 +79,6 @@ class Metrics:
         for denial in Denial:
             self._denied.labels(denial.value)
         self.denied = cache(lambda denial: self._denied.labels(denial.value))
-        self._batch_windows = Histogram(
-            "fog_batch_windows",
-            "Windows of the batches run, one agent's or several agents' together",
-            ["model"],
-            buckets=BATCH_BUCKETS,
-            registry=self.registry,
-        )
-        self._bytes = Counter(
-            "fog_wire_bytes", "Message bytes", ["direction"], registry=self.registry
-        )
         self._refused = Counter(
             "fog_refused_windows",
             "Windows that were not run, by reason",
@@ -113,23 +95,12 @@ class Metrics:
             counter = self._refused_streams if cause in STREAM_CAUSES else self._refused
             counter.labels(cause.value)
         # Looking up a label costs as much as counting; the sets are small, so keep each child.
-        self.queue = cache(lambda model: self._duration.labels(model, "queue"))
-        self.compute = cache(lambda model: self._duration.labels(model, "compute"))
-        self.batch = cache(lambda model: self._batch_windows.labels(model))
-        self.windows = cache(lambda model, outcome: self._windows.labels(model, outcome.value))
         self.refused = cache(lambda cause: self._refused.labels(cause.value))
         self.refused_streams = cache(lambda cause: self._refused_streams.labels(cause.value))
-        self.received_bytes = self._bytes.labels("in")
-        self.sent_bytes = self._bytes.labels("out")
 
     def ended(self) -> int:
         """Return how many windows have run to an end, good or bad; those refused never ran."""
-        ran = (Outcome.OK.value, Outcome.FAILED.value)
-        samples = (s for metric in self._windows.collect() for s in metric.samples)
-        total = sum(
-            s.value for s in samples if s.name.endswith("_total") and s.labels["outcome"] in ran
-        )
-        return int(total)
+        return self.tallies.ended(Outcome.FAILED)
 
     def watch(self, admission: Admission, activity: Activity, levels: int = 1) -> None:
         """Export what runs, what waits at each priority level and what is connected now."""
@@ -140,6 +111,7 @@ class Metrics:
         ):
             Gauge(name, help_text, registry=self.registry).set_function(value)
 
+        self.registry.register(_WireBytes(activity))
         pending = Gauge(
             "fog_pending_requests",
             "Requests that wait now, by priority level",
@@ -155,6 +127,20 @@ class Metrics:
         Info("fog_execution_provider", "What runs the tails", registry=self.registry).info(
             {"provider": provider}
         )
+
+
+class _WireBytes(Collector):
+    """The bytes of all messages so far."""
+
+    def __init__(self, activity: Activity) -> None:
+        self._activity = activity
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield one counter."""
+        counter = CounterMetricFamily("fog_wire_bytes", "Message bytes", labels=["direction"])
+        for direction, count in zip(("in", "out"), self._activity.wire_bytes, strict=True):
+            counter.add_metric([direction], count)
+        yield counter
 
 
 class _Bundles(Collector):

@@ -2,17 +2,21 @@
 
 import logging
 from collections.abc import Iterator
+from typing import TypeVar
 
 import grpc
 
+from headtail.oip import Content
+from headtail.server.origin import origin_of
 from headtail.server.peer import peer_host
 
 log = logging.getLogger(__name__)
+Frame = TypeVar("Frame", bytes, Content)
 
 
 def received(
-    frames: Iterator[bytes], context: grpc.ServicerContext, max_bytes: int
-) -> Iterator[bytes]:
+    frames: Iterator[Frame], context: grpc.ServicerContext, max_bytes: int
+) -> Iterator[Frame]:
     """Yield the messages of a call.
 
     gRPC refuses a message of more than `max_bytes` from its length, with RESOURCE_EXHAUSTED, and
@@ -25,8 +29,9 @@ def received(
     try:
         first = next(frames)
     except (StopIteration, grpc.RpcError) as error:
+        peer = peer_host(origin_of(context.peer()))
         reason = f"ended, cancelled, connection lost or over {max_bytes} bytes"
-        log.warning("no message in a call from %s: %s", peer_host(context.peer()), reason)
+        log.warning("no message in a call from %s: %s", peer, reason)
         if isinstance(error, grpc.RpcError):
             raise
         return

@@ -19,6 +19,7 @@ from fog_server.admission import Admission
 from fog_server.capture.service import CAPTURE_SERVICE, add_capture, open_capture
 from fog_server.config import Config
 from fog_server.control import CONTROL_SERVICES, Control
+from fog_server.front.front import Bounds, Front
 from fog_server.inference import Inference
 from fog_server.inference_servicer import InferenceServicer
 from fog_server.liveness import SelfCall
@@ -32,22 +33,32 @@ from fog_server.providers import choose_providers
 from fog_server.quota import Quotas
 from fog_server.repository_servicer import RepositoryServicer
 from fog_server.rights import RULES
+from headtail.config import parse_address
+from headtail.http2.service import PROTOCOLS, Limits, StreamService
 from headtail.inference import grpc_service_pb2 as oip
 from headtail.liveness import STALL_S, Check, Progress, first_of
 from headtail.metrics import LIVE, READY, MetricsPage
 from headtail.segment import SessionOptions
 from headtail.server.authorization import Authorization, guard
 from headtail.server.config import Tls
-from headtail.server.credentials import server_credentials, tls_files, watch_allow_list
-from headtail.server.handlers import reader
+from headtail.server.credentials import (
+    server_contexts,
+    server_credentials,
+    tls_files,
+    watch_allow_list,
+)
+from headtail.server.handlers import Wrapper, behavior_of, reader
 from headtail.server.health import Health
 from headtail.server.port import bind, server_options
-from headtail.tls import check_plaintext
+from headtail.tls import TlsFiles, check_plaintext
 from headtail.tracing import Tracing, open_tracer
 
 log = logging.getLogger(__name__)
 
 INFERENCE_SERVICE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+STREAM = f"/{INFERENCE_SERVICE}/ModelStreamInfer"
+# gRPC's own port: the front relays to it whatever is no stream of one of our agents.
+_PRIVATE = "127.0.0.1:0"
 # Calls that carry no tensor; a bundle being fetched holds one of these threads.
 _CONTROL_THREADS = 8
 # Unary calls of inference that wait for their turn, each on a thread.
@@ -108,14 +119,11 @@ class FogServer:
             files = tls_files(config.tls)
             if files is None:
                 check_plaintext(config.listen, is_allowed=config.insecure, where="--listen")
-            self._server = self._make_server(config, providers[0], is_shared=is_shared)
-            self.check_live = self._alive
-            if config.metrics or watchdog_s:
-                self_call = SelfCall(self._server, self._activity)
-                resources.callback(self_call.close)
-                self.check_live = first_of([self._alive, self_call.check])
-            credentials = None if files is None else server_credentials(files)
-            self.address = bind(self._server, config.listen, credentials, is_shared=is_shared)
+            self._server = self._make_server(config, providers[0], files)
+            self.address = self._open_port(config, files, resources, is_shared=is_shared)
+            self.check_live = self._self_checks(
+                resources, is_used=bool(config.metrics or watchdog_s)
+            )
             self.metrics_address = ""
             if config.metrics:
                 probes = {LIVE: self.check_live, READY: self.check_ready}
@@ -148,6 +156,7 @@ class FogServer:
         """
         log.info("draining: %d streams open", self._activity.streams)
         self._activity.is_draining = True
+        self._front.stop_listening()
         self._control.watchers.close()
         self._health.enter_graceful_shutdown()
         stopped = self._server.stop(self._wire.drain_s + self._wire.settle_s)
@@ -155,6 +164,7 @@ class FogServer:
         # The last answers may still be on their way out of gRPC.
         stopped.wait(self._wire.settle_s)
         # What is left now are watchers of our health, and streams that outlived the drain.
+        self._streams.close()
         self._server.stop(None).wait()
         self._resources.close()
         log.info("stopped" if is_clean else "stopped with windows unanswered")
@@ -166,8 +176,34 @@ class FogServer:
 
         return Progress("requests", running, self.metrics.ended, stall_s, time.monotonic)
 
+    def _open_port(
+        self, config: Config, files: TlsFiles | None, resources: ExitStack, *, is_shared: bool
+    ) -> str:
+        """Listen, without answering yet; return the address."""
+        credentials = None if files is None else server_credentials(files)
+        private = bind(self._server, _PRIVATE, credentials)
+        self._front = Front(
+            config.listen,
+            parse_address(private, "--listen"),
+            self._streams.take,
+            Bounds(config.wire.handshake_s, 4 * config.wire.max_agents + 64),
+            is_tls=files is not None,
+            is_shared=is_shared,
+        )
+        resources.callback(self._front.close)
+        return self._front.address
+
+    def _self_checks(self, resources: ExitStack, *, is_used: bool) -> Check:
+        """Return what says whether this server lives, by calls to itself where that is asked."""
+        if not is_used:
+            return self._alive
+        self_call = SelfCall(self._server, self._activity)
+        resources.callback(self_call.close)
+        return first_of([self._alive, self_call.check, self._front.check])
+
     def _start(self, provider: str) -> None:
         self._server.start()
+        self._front.start()
         for service in ("", INFERENCE_SERVICE, *CONTROL_SERVICES, CAPTURE_SERVICE):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         log.info("execution provider %s", provider)
@@ -175,7 +211,7 @@ class FogServer:
             log.info("metrics on http://%s/metrics", self.metrics_address)
         log.info("serving on %s", self.address)
 
-    def _guards(self, tls: Tls) -> list[grpc.ServerInterceptor]:
+    def _guards(self, tls: Tls) -> list[Wrapper]:
         """Return what asks every call for its certificate; nothing without TLS."""
         if not tls.allow:
             return []
@@ -183,7 +219,7 @@ class FogServer:
         count = self.metrics.denied
         return [guard(Authorization(RULES, allowed.get, lambda denial: count(denial).inc()))]
 
-    def _make_server(self, config: Config, provider: str, *, is_shared: bool) -> grpc.Server:
+    def _make_server(self, config: Config, provider: str, files: TlsFiles | None) -> grpc.Server:
         inference = self._inference(
             self._store,
             self.admission,
@@ -193,10 +229,11 @@ class FogServer:
         )
         inference.capture = self._capture
         waiting = config.inference.running + min(config.inference.max_queued, _UNARY_THREADS)
+        wrappers = [*self._guards(config.tls), reader()]
         server = grpc.server(
             ThreadPoolExecutor(_CONTROL_THREADS, "control"),
-            interceptors=[*self._guards(config.tls), reader()],
-            options=server_options(config.wire, is_shared=is_shared),
+            interceptors=[*wrappers],
+            options=server_options(config.wire),
             # One too many of each kind is let in to be told so; an agent streams and watches.
             maximum_concurrent_rpcs=2 * config.wire.max_agents + waiting + 2 + 8 * _CONTROL_THREADS,
         )
@@ -220,8 +257,17 @@ class FogServer:
                 servicer.stream_infer, ThreadPoolExecutor(config.wire.max_agents + 1, "stream")
             )
         )
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(INFERENCE_SERVICE, calls),)
+        inference_calls = grpc.method_handlers_generic_handler(INFERENCE_SERVICE, calls)
+        server.add_generic_rpc_handlers((inference_calls,))
+        self._streams = StreamService(
+            {STREAM: behavior_of(calls["ModelStreamInfer"], STREAM, wrappers)},
+            Limits(
+                config.wire.max_agents + 1,
+                config.wire.max_message_bytes,
+                config.wire.handshake_s,
+                config.wire.keepalive_s,
+            ),
+            None if files is None else server_contexts(files, PROTOCOLS),
         )
         self._control.add_to(server, self._activity)
         add_capture(server, self._capture, self._store, self._activity)

@@ -6,17 +6,18 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from fog_server.tail import Tail
 from headtail.segment import Chain
 
 
-class Spans(NamedTuple):
-    """How long the parts of a request, or of a batch, took, in nanoseconds."""
+@dataclass(slots=True)
+class Totals:
+    """How many requests or batches there were, and how long their parts took together, in ns."""
 
+    count: int = 0
     queue_ns: int = 0
-    """Waiting for its turn, and for others to be run with."""
+    """Waiting for its turn, and for others to be run with; of a batch nothing."""
     input_ns: int = 0
     """From the message's tensors to what the segments take."""
     infer_ns: int = 0
@@ -24,35 +25,15 @@ class Spans(NamedTuple):
     output_ns: int = 0
     """From what the segments gave to the outputs that were asked for."""
 
-
-@dataclass(slots=True)
-class Totals:
-    """How many requests or batches there were, and how long their parts took together."""
-
-    count: int = 0
-    queue_ns: int = 0
-    input_ns: int = 0
-    infer_ns: int = 0
-    output_ns: int = 0
-
     @property
     def total_ns(self) -> int:
         """All parts."""
         return self.queue_ns + self.input_ns + self.infer_ns + self.output_ns
 
-    def add(self, spans: Spans) -> None:
-        """Count one more."""
-        queue_ns, input_ns, infer_ns, output_ns = spans
-        self.count += 1
-        self.queue_ns += queue_ns
-        self.input_ns += input_ns
-        self.infer_ns += infer_ns
-        self.output_ns += output_ns
-
 
 @dataclass(slots=True)
 class ModelRecord:
-    """One model's figures."""
+    """One model's figures; `Statistics.lock` is held to touch them."""
 
     chain: "weakref.ref[Chain]"
     """What it ran on: a model that was loaded anew starts anew."""
@@ -66,6 +47,34 @@ class ModelRecord:
     batches: dict[int, Totals] = field(default_factory=dict)
     """By windows of the batch."""
 
+    def ran(self, windows: int, infer_ns: int, output_ns: int = 0) -> None:
+        """Count a batch of so many windows."""
+        batch = self.batches.get(windows)
+        if batch is None:
+            batch = self.batches[windows] = Totals()
+        batch.count += 1
+        batch.infer_ns += infer_ns
+        batch.output_ns += output_ns
+
+    def answered(
+        self,
+        windows: int,
+        now_ms: int,
+        queue_ns: int = 0,
+        input_ns: int = 0,
+        infer_ns: int = 0,
+        output_ns: int = 0,
+    ) -> None:
+        """Count a request that was answered."""
+        self.windows += windows
+        self.last_ms = now_ms
+        requests = self.requests
+        requests.count += 1
+        requests.queue_ns += queue_ns
+        requests.input_ns += input_ns
+        requests.infer_ns += infer_ns
+        requests.output_ns += output_ns
+
     @property
     def executions(self) -> int:
         """Batches that ran."""
@@ -75,47 +84,37 @@ class ModelRecord:
 class Statistics:
     """Keeps a record for each model; several threads may use it at once."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        """Start empty; `clock` is Unix time in seconds."""
+    def __init__(
+        self, lock: "threading.Lock | None" = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Start empty; `clock` is Unix time in seconds, `lock` is held to touch a record."""
         self._clock = clock
-        self._lock = threading.Lock()
+        self.lock = lock or threading.Lock()
         self._records: dict[tuple[str, str], ModelRecord] = {}
 
-    def ran(self, tail: Tail, windows: int, spans: Spans) -> None:
-        """Count a batch of so many windows; its spans hold no time in the queue."""
-        with self._lock:
-            batches = self._record(tail).batches
-            batch = batches.get(windows)
-            if batch is None:
-                batch = batches[windows] = Totals()
-            batch.add(spans)
+    def record(self, tail: Tail) -> ModelRecord:
+        """Return the record of a tail, which goes on as long as the tail is served."""
+        key = tail.name, tail.version
+        with self.lock:
+            record = self._records.get(key)
+            if record is None or record.chain() is not tail.chain:
+                record = self._records[key] = ModelRecord(weakref.ref(tail.chain))
+            return record
 
-    def answered(self, tail: Tail, windows: int, spans: Spans) -> None:
-        """Count a request that was answered."""
-        now_ms = int(1e3 * self._clock())
-        with self._lock:
-            record = self._record(tail)
-            record.windows += windows
-            record.last_ms = now_ms
-            record.requests.add(spans)
+    def now_ms(self) -> int:
+        """Return the time that a record has of its last request."""
+        return int(1e3 * self._clock())
 
     def failed(self, tail: Tail, ns: int) -> None:
         """Count a request that was not answered: refused, expired, not fit for the model."""
-        now_ms = int(1e3 * self._clock())
-        with self._lock:
-            record = self._record(tail)
-            record.last_ms = now_ms
+        record = self.record(tail)
+        with self.lock:
+            record.last_ms = self.now_ms()
             record.failed += 1
             record.failed_ns += ns
 
     def of(self, tail: Tail) -> ModelRecord:
         """Return what is known of a model now; it changes no more."""
-        with self._lock:
-            return copy.deepcopy(self._record(tail))
-
-    def _record(self, tail: Tail) -> ModelRecord:
-        key = tail.name, tail.version
-        record = self._records.get(key)
-        if record is None or record.chain() is not tail.chain:
-            record = self._records[key] = ModelRecord(weakref.ref(tail.chain))
-        return record
+        record = self.record(tail)
+        with self.lock:
+            return copy.deepcopy(record)

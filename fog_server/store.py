@@ -68,6 +68,8 @@ class BundleStore:
         self._preferred: Mapping[str, str] = {}
         self.refresh: Callable[[], None] = lambda: None
         """Called where something is not served, before another look."""
+        self.changed: Callable[[], None] = lambda: None
+        """Called when something else is served: what is known of the tails before is to go."""
         self.serve(loaded)
 
     def serve(self, loaded: Iterable[Loaded], preferred: Mapping[str, str] | None = None) -> None:
@@ -94,6 +96,7 @@ class BundleStore:
                 versions.setdefault(tail.name, []).append(tail.version)
         self._versions, self._preferred = versions, preferred
         self.loaded, self._tails = tuple(ordered), tails
+        self.changed()
 
     @property
     def bundles(self) -> Sequence[StoredBundle]:

@@ -11,7 +11,7 @@ from headtail.bundle.manifest import Manifest
 from headtail.errors import DTypeMismatch, ShapeMismatch, TensorInvalid
 from headtail.oip import RAW_OUTPUT_FIELD, InferWriter, Tensor
 from headtail.segment import Chain, Range
-from headtail.tensor import OIP_DATATYPES, Array, TensorSpec, check_finite, from_buffer
+from headtail.tensor import OIP_DATATYPES, Array, TensorSpec, aligned, check_finite, from_buffer
 from headtail.wire import Affine, Encoding, decode, wire_specs
 
 DTYPES = {datatype: dtype for dtype, datatype in OIP_DATATYPES.items()}
@@ -49,7 +49,7 @@ class Tail:
         for spec, real, tensor in zip(self.inputs, self.activation, tensors, strict=True):
             if tensor.datatype != OIP_DATATYPES[spec.dtype]:
                 dtype = DTYPES.get(tensor.datatype, f"'{tensor.datatype[:16]}'")
-                raise DTypeMismatch(self._where(spec), spec.dtype, dtype)
+                raise DTypeMismatch(self.where(spec), spec.dtype, dtype)
             array = from_buffer(tensor.content, spec, tensor.shape)
             if self.is_batchable and len(array) > max_batch:  # before it becomes eight times larger
                 raise TensorInvalid(
@@ -57,10 +57,11 @@ class Tail:
                     f"at most {max_batch} windows a request",
                     str(len(array)),
                 )
+            array = aligned(array)
             if array.dtype.kind == "f":
-                check_finite(array, self._where(spec))
+                check_finite(array, self.where(spec))
             activation[spec.name] = decode(array, real, self.affine.get(spec.name))
-        if self.is_batchable:
+        if self.is_batchable and len(activation) > 1:
             self._check_batch(activation)
         return activation
 
@@ -100,7 +101,8 @@ class Tail:
             raise TensorInvalid(f"model '{self.name}' inputs", expected, names)
         return [received[spec.name] for spec in self.inputs]
 
-    def _where(self, spec: TensorSpec) -> str:
+    def where(self, spec: TensorSpec) -> str:
+        """Return what errors call an input."""
         return f"model '{self.name}' input '{spec.name}'"
 
     def _check_batch(self, activation: Mapping[str, Array]) -> None:

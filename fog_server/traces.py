@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from fog_server.inference import Answer, Caller, Inference, Reply
+from fog_server.inference import Answer, Caller, Inference, Ready, Reply
 from headtail.errors import HeadtailError
 from headtail.oip import InferRequest
 from headtail.tracing import Attribute, Span, Tracer, from_metadata, from_parameters
@@ -25,10 +25,10 @@ class TracedInference(Inference):
         self._tracer = tracer
         self._unix_ns = unix_ns
 
-    def submit(
-        self, request: InferRequest, caller: Caller, reply: Reply, *, here: bool = False
-    ) -> None:
-        """Have a request answered, as `Inference.submit` does."""
+    def take(
+        self, request: InferRequest, caller: Caller, reply: Reply, kind: object | None = None
+    ) -> Ready:
+        """Return a request with its tensors decoded, as `Inference.take` does."""
         start_ns = self._unix_ns()
         parent = from_parameters(request.parameters)
         if parent is None and caller.metadata is not None:
@@ -41,9 +41,9 @@ class TracedInference(Inference):
             "headtail.request_id": request.id,
         }
 
-        def replied(answer: Answer | Exception) -> None:
+        def replied(answer: Answer | Exception, *, more: bool = False) -> None:
             stop_ns = self._unix_ns()
-            reply(answer)
+            reply(answer, more=more)
             if isinstance(answer, Exception):
                 span.end(stop_ns, described, _why(answer))
             else:
@@ -51,7 +51,7 @@ class TracedInference(Inference):
                 span.end(stop_ns, described)
 
         try:
-            super().submit(request, caller, replied, here=here)
+            return super().take(request, caller, replied, kind)
         except Exception as error:
             span.end(self._unix_ns(), described, _why(error))
             raise

@@ -1,6 +1,8 @@
-"""Python's garbage collector, kept from looking at what a program keeps for good."""
+"""What a program keeps for good, and what it need not keep once it is ready."""
 
 import gc
+
+from headtail.mapped import let_go_of_files
 
 
 def keep_for_good() -> None:
@@ -13,3 +15,9 @@ def keep_for_good() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def settle() -> None:
+    """Keep for good what exists now, and let go of the code that only the start has run."""
+    keep_for_good()
+    let_go_of_files()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Generic, TypeVar
 
-from headtail.oip_message import InferRequest, InferResponse, Parameter, Tensor
+from headtail.oip_message import Content, InferRequest, InferResponse, Parameter, Tensor
 from headtail.protobuf import LENGTH_DELIMITED, VARINT, Field, Malformed, fields
 
 _ID, _PARAMETERS = 3, 4  # of both messages
@@ -21,6 +21,8 @@ _MAX_INT_BYTES = 9  # a longer one is negative, and taken to stay
 # What is kept: at most 128 layouts of 4 KiB; more only means that messages are parsed.
 _SIZES, _PER_SIZE, _MAX_BYTES = 32, 4, 4 << 10
 _VIEWED_BYTES = 1 << 10  # a tensor of this size is viewed, of which nothing is kept
+
+_CONTINUED = [sum(0x80 << 8 * i for i in range(size)) for size in range(_MAX_INT_BYTES + 1)]
 
 Message = TypeVar("Message", bound=InferRequest | InferResponse)
 Span = tuple[int, int]
@@ -41,7 +43,7 @@ class _Layout(Generic[Message]):
     """How to cut up messages that are like one."""
 
     def __init__(
-        self, data: bytes, places: _Places, like: Message, tensors: Sequence[Tensor]
+        self, data: Content, places: _Places, like: Message, tensors: Sequence[Tensor]
     ) -> None:
         """Note where the parts lie in `data`, which says what `like` says."""
         named = [*places.texts, *places.ints]
@@ -67,9 +69,14 @@ class _Layout(Generic[Message]):
             (t.name, t.datatype, t.shape, index.get(span, -1), slice(*span))
             for t, span in zip(tensors, places.raw, strict=True)
         ]
+        # Most messages have one tensor, and a large one.
+        self._view: tuple[str, str, tuple[int, ...], slice] | None = None
+        if len(self._tensors) == 1 and self._tensors[0][3] < 0:
+            name, datatype, shape, _, place = self._tensors[0]
+            self._view = name, datatype, shape, place
         self.like = like
 
-    def read(self, data: bytes) -> tuple[str, dict[str, Parameter], tuple[Tensor, ...]] | None:
+    def read(self, data: Content) -> tuple[str, dict[str, Parameter], tuple[Tensor, ...]] | None:
         """Return id, parameters and tensors of `data`, which is as large; None if it differs."""
         parts = self._cut(data)
         if self._take_fixed(parts) != self._fixed:
@@ -80,11 +87,17 @@ class _Layout(Generic[Message]):
                 parameters[name] = parts[i].decode()
             for name, i in self._ints:
                 parameters[name] = _integer(parts[i])
-            tensors = [
-                Tensor(n, d, s, parts[i] if i >= 0 else memoryview(data)[place])
-                for n, d, s, i, place in self._tensors
-            ]
-            return parts[self._id].decode(), parameters, tuple(tensors)
+            if self._view is not None:
+                name, datatype, shape, place = self._view
+                tensors: tuple[Tensor, ...] = (
+                    Tensor(name, datatype, shape, memoryview(data)[place]),
+                )
+            else:
+                tensors = tuple(
+                    Tensor(n, d, s, parts[i] if i >= 0 else memoryview(data)[place])
+                    for n, d, s, i, place in self._tensors
+                )
+            return parts[self._id].decode(), parameters, tensors
         except ValueError:  # no UTF-8, or no varint of this length
             return None
 
@@ -103,19 +116,19 @@ class Layouts(Generic[Message]):
         return sum(map(len, self._by_size.values()))
 
     def read(
-        self, data: bytes
-    ) -> tuple[Message, str, dict[str, Parameter], tuple[Tensor, ...]] | None:
-        """Return a message like `data`, and the id, parameters and tensors of `data` itself.
+        self, data: Content
+    ) -> tuple[_Layout[Message], str, dict[str, Parameter], tuple[Tensor, ...]] | None:
+        """Return the layout of `data`, and its id, parameters and tensors.
 
         None where nothing like it was learned.
         """
         for layout in self._by_size.get(len(data), ()):
             found = layout.read(data)
             if found is not None:
-                return layout.like, *found
+                return layout, *found
         return None
 
-    def learn(self, data: bytes, start: int, like: Message, tensors: Sequence[Tensor]) -> None:
+    def learn(self, data: Content, start: int, like: Message, tensors: Sequence[Tensor]) -> None:
         """Remember how `data` is laid out, unless it is in any way unusual.
 
         Args:
@@ -141,7 +154,7 @@ class Layouts(Generic[Message]):
             self._by_size = {}
         self._by_size[len(data)] = (_Layout(data, places, like, tensors), *known)
 
-    def _places(self, data: bytes, start: int) -> _Places:
+    def _places(self, data: Content, start: int) -> _Places:
         places = _Places()
         for f in fields(data, start, len(data)):
             if f.wire_type != LENGTH_DELIMITED:
@@ -156,12 +169,12 @@ class Layouts(Generic[Message]):
         return places
 
 
-def _place_parameter(data: bytes, entry: Field, places: _Places) -> None:
+def _place_parameter(data: Content, entry: Field, places: _Places) -> None:
     """Note the value of one entry of the map: a name, then a string or a short integer."""
     parts = list(fields(data, entry.content, entry.stop))
     if [(p.number, p.wire_type) for p in parts] != [(1, LENGTH_DELIMITED), (2, LENGTH_DELIMITED)]:
         raise Malformed("unusual")
-    name = data[parts[0].content : parts[0].stop].decode()
+    name = bytes(data[parts[0].content : parts[0].stop]).decode()
     choices = list(fields(data, parts[1].content, parts[1].stop))
     if len(choices) != 1:
         raise Malformed("unusual")
@@ -175,18 +188,12 @@ def _place_parameter(data: bytes, entry: Field, places: _Places) -> None:
 def _integer(data: bytes) -> int:
     """Return the varint that fills `data`, at most 9 bytes."""
     # All but the last byte of a varint have the highest bit.
-    if len(data) == 1:
-        value = data[0]
-        if value < 0x80:
-            return value
-    elif len(data) == 2:
-        low, high = data
-        if low >= 0x80 > high:
-            return low & 0x7F | high << 7
-    else:
-        value = 0
-        for i, byte in enumerate(data):
-            value |= (byte & 0x7F) << 7 * i
-        if all(b >= 0x80 for b in data[:-1]) and data[-1] < 0x80:
-            return value
-    raise Malformed("no varint of this length")
+    size, value = len(data), int.from_bytes(data, "little")
+    if value & _CONTINUED[size] != _CONTINUED[size - 1]:
+        raise Malformed("no varint of this length")
+    if size <= 4:
+        return value & 0x7F | value >> 1 & 0x3F80 | value >> 2 & 0x1FC000 | value >> 3 & 0xFE00000
+    total = 0
+    for shift in range(size):
+        total |= (value >> shift) & (0x7F << 7 * shift)
+    return total

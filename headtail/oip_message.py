@@ -6,6 +6,8 @@ from types import MappingProxyType
 import msgspec
 
 Parameter = bool | int | float | str
+Content = bytes | bytearray | memoryview
+"""A message; the large tensors of one that was read are views of it, so it must stay as it is."""
 Buffer = bytes | memoryview
 NO_PARAMETERS: Mapping[str, Parameter] = MappingProxyType({})
 RAW_INPUT_FIELD, RAW_OUTPUT_FIELD = 7, 6

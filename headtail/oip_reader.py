@@ -29,6 +29,7 @@ from headtail.oip_message import (
     RAW_INPUT_FIELD,
     RAW_OUTPUT_FIELD,
     Buffer,
+    Content,
     InferRequest,
     InferResponse,
     Parameter,
@@ -66,7 +67,7 @@ _requests: Layouts[InferRequest] = Layouts(RAW_INPUT_FIELD)
 _responses: Layouts[InferResponse] = Layouts(RAW_OUTPUT_FIELD)
 
 
-def read_request(data: bytes, walk_from: int = WALK_FROM_BYTES) -> InferRequest:
+def read_request(data: Content, walk_from: int = WALK_FROM_BYTES) -> InferRequest:
     """Read a ModelInferRequest; the raw tensors of a large one are views of `data`.
 
     Args:
@@ -76,9 +77,25 @@ def read_request(data: bytes, walk_from: int = WALK_FROM_BYTES) -> InferRequest:
     Raises:
         RequestInvalid: If the bytes are no such message, or it contradicts itself.
     """
+    return read_request_alike(data, walk_from)[0]
+
+
+def read_request_alike(
+    data: Content, walk_from: int = WALK_FROM_BYTES
+) -> tuple[InferRequest, object | None]:
+    """Read a ModelInferRequest as `read_request` does; return also what it is alike with.
+
+    Requests that come with the same object differ only in their ids, the contents of their tensors
+    and the values of their parameters that are texts or integers: names, types and shapes are the
+    same. It is None for a request that is like none before.
+    """
     if walk_from and (found := _requests.read(data)) is not None:
-        like, message_id, parameters, inputs = found
-        return InferRequest(like.model, like.version, message_id, parameters, inputs, like.outputs)
+        layout, message_id, parameters, inputs = found
+        like = layout.like
+        return (
+            InferRequest(like.model, like.version, message_id, parameters, inputs, like.outputs),
+            layout,
+        )
     header, raw = _read(data, 0, ModelInferRequest, walk_from)
     request = InferRequest(
         model=header.model_name,
@@ -90,18 +107,19 @@ def read_request(data: bytes, walk_from: int = WALK_FROM_BYTES) -> InferRequest:
     )
     if walk_from:
         _requests.learn(data, 0, structs.replace(request, inputs=()), request.inputs)
-    return request
+    return request, None
 
 
-def read_response(data: bytes, walk_from: int = WALK_FROM_BYTES) -> InferResponse:
+def read_response(data: Content, walk_from: int = WALK_FROM_BYTES) -> InferResponse:
     """Read a ModelInferResponse, as `read_request` does a request."""
     return _response(*_read(data, 0, ModelInferResponse, walk_from))
 
 
-def read_stream_response(data: bytes, walk_from: int = WALK_FROM_BYTES) -> InferResponse:
+def read_stream_response(data: Content, walk_from: int = WALK_FROM_BYTES) -> InferResponse:
     """Read a ModelStreamInferResponse, as `read_request` does a request."""
     if walk_from and (found := _responses.read(data)) is not None:
-        like, message_id, parameters, outputs = found
+        layout, message_id, parameters, outputs = found
+        like = layout.like
         return InferResponse(like.model, like.version, message_id, parameters, outputs)
     # An answer is usually one field 2 that fills the message: the response, and no error.
     start = _response_start(data)
@@ -112,7 +130,7 @@ def read_stream_response(data: bytes, walk_from: int = WALK_FROM_BYTES) -> Infer
         return response
     _check_header("stream response", len(data))
     try:
-        message = ModelStreamInferResponse.FromString(data)
+        message = ModelStreamInferResponse.FromString(bytes(data))
     except DecodeError as error:
         raise RequestInvalid("stream response", str(error)) from error
     inner = message.infer_response
@@ -123,7 +141,7 @@ def read_stream_response(data: bytes, walk_from: int = WALK_FROM_BYTES) -> Infer
     return response
 
 
-def _response_start(data: bytes) -> int:
+def _response_start(data: Content) -> int:
     """Return where the response begins in a stream's answer that is nothing else; otherwise 0."""
     if data[:1] != b"\x12":
         return 0
@@ -132,7 +150,7 @@ def _response_start(data: bytes) -> int:
 
 
 def _read(
-    data: bytes, start: int, kind: type[Message], walk_from: int
+    data: Content, start: int, kind: type[Message], walk_from: int
 ) -> tuple[Message, Sequence[Buffer]]:
     """Return the header and the raw tensors of the message in data[start:]."""
     raw_field, raw_name = _RAW[kind]
@@ -142,7 +160,7 @@ def _read(
         stop, raw = _split(data, start, raw_field)
     _check_header(kind.DESCRIPTOR.name, stop - start)
     try:
-        message = kind.FromString(data[start:stop])
+        message = kind.FromString(bytes(data[start:stop]))
     except DecodeError as error:
         raise RequestInvalid(kind.DESCRIPTOR.name, str(error)) from error
     _check_items(kind.DESCRIPTOR.name, message)
@@ -167,7 +185,7 @@ def _check_items(where: str, message: ModelInferRequest | ModelInferResponse) ->
         raise RequestInvalid(where, f"over {MAX_ITEMS} tensors or parameters")
 
 
-def _split(data: bytes, start: int, raw_field: int) -> tuple[int, Sequence[Buffer]]:
+def _split(data: Content, start: int, raw_field: int) -> tuple[int, Sequence[Buffer]]:
     """Return where the header ends and the raw tensors after it.
 
     Only messages whose top-level fields are all length-delimited, of numbers below 16, with the
@@ -275,7 +293,7 @@ def _typed(datatype: str, contents: InferTensorContents, where: str) -> bytes:
         raise RequestInvalid(where, f"a value does not fit {datatype}: {error}") from error
 
 
-def _varint_at(data: bytes, at: int) -> tuple[int, int]:
+def _varint_at(data: Content, at: int) -> tuple[int, int]:
     """Return the varint at `at` and the index after it; (0, 0) where there is none."""
     value = 0
     for i, byte in enumerate(data[at : at + 5]):

@@ -20,6 +20,7 @@ _COPIED_BYTES = 4 << 10  # up to here a copy of a tensor costs less than a view 
 _BOOL, _INT64, _STRING, _DOUBLE = 0x08, 0x10, 0x1A, 0x21  # tags of InferParameter
 
 
+_SIGN = 1 << 63
 _IS_LITTLE_ENDIAN = sys.byteorder == "little"
 
 
@@ -57,7 +58,38 @@ class InferWriter:
             arrays: One array per spec, of its dtype.
             contents: What travels in the place of the arrays' bytes; None: those.
         """
-        return self._write(message_id, parameters, arrays, False, contents)
+        return b"".join(self._pieces(message_id, parameters, arrays, False, contents))
+
+    def write_parts(
+        self,
+        message_id: str,
+        parameters: Mapping[str, Parameter],
+        arrays: Sequence[Array],
+        contents: Sequence[Buffer] | None = None,
+    ) -> tuple[bytes, Buffer]:
+        """Return what `write` does as two parts, the second a view of the last array.
+
+        That array must not change until the message is sent. One that is small is copied: the
+        second part is then empty.
+        """
+        pieces = self._pieces(message_id, parameters, arrays, False, contents)
+        if not arrays or pieces[-1] or len(pieces[-2]) <= _COPIED_BYTES:
+            return b"".join(pieces), b""
+        return b"".join(pieces[:-2]), pieces[-2]
+
+    def frame(
+        self,
+        message_id: str,
+        parameters: Mapping[str, Parameter],
+        arrays: Sequence[Array],
+        contents: Sequence[Buffer],
+    ) -> tuple[Buffer, ...]:
+        """Return what stands before, between and after the values of the message of `write`.
+
+        They are the id's, the parameters' and the tensors', in this order. The same stands in every
+        message of the same shapes whose values are of the same kinds and as many bytes.
+        """
+        return tuple(self._pieces(message_id, parameters, arrays, False, contents)[::2])
 
     def write_stream_response(
         self,
@@ -66,24 +98,35 @@ class InferWriter:
         arrays: Sequence[Array],
     ) -> bytes:
         """Return the bytes of a ModelStreamInferResponse around the response."""
-        return self._write(message_id, parameters, arrays, True)
+        return b"".join(self._pieces(message_id, parameters, arrays, True, None))
 
-    def _write(
+    def _pieces(
         self,
         message_id: str,
         parameters: Mapping[str, Parameter],
         arrays: Sequence[Array],
         is_stream: bool,
-        contents: Sequence[Buffer] | None = None,
-    ) -> bytes:
+        contents: Sequence[Buffer] | None,
+    ) -> list[Buffer]:
+        """Return the frame and the values in it, by turns; the first and the last are frame."""
         kinds: list[int] = []
         values: list[Buffer] = [message_id.encode()]
         for value in parameters.values():
-            kind, content = _value(value)
-            kinds.append(kind)
-            values.append(content)
-        values += [_content(array) for array in arrays] if contents is None else contents
-        sizes, shapes = tuple(map(len, values)), [a.shape for a in arrays]
+            if type(value) is int and 0 <= value < _SIGN:  # nearly all are
+                kinds.append(_INT64)
+                values.append(varint(value))
+            else:
+                kind, content = _value(value)
+                kinds.append(kind)
+                values.append(content)
+        shapes = []
+        for array in arrays:
+            shapes.append(array.shape)
+            if contents is None:
+                values.append(_content(array))
+        if contents is not None:
+            values += contents
+        sizes = tuple(map(len, values))
         key = (is_stream, *parameters, *kinds, *sizes, *shapes)
         frame = self._frames.get(key)
         if frame is None:
@@ -97,7 +140,7 @@ class InferWriter:
         pieces: list[Buffer] = [b""] * (2 * len(values) + 1)
         pieces[::2] = frame
         pieces[1::2] = values
-        return b"".join(pieces)
+        return pieces
 
     def _frame(
         self,

@@ -26,7 +26,7 @@ class Field:
     stop: int
 
 
-def fields(data: bytes, start: int, stop: int) -> Iterator[Field]:
+def fields(data: bytes | bytearray | memoryview, start: int, stop: int) -> Iterator[Field]:
     """Yield the fields of the message in data[start:stop], in order.
 
     Raises:
@@ -51,7 +51,7 @@ def fields(data: bytes, start: int, stop: int) -> Iterator[Field]:
         at = end
 
 
-def read_varint(data: bytes, at: int, stop: int) -> tuple[int, int]:
+def read_varint(data: bytes | bytearray | memoryview, at: int, stop: int) -> tuple[int, int]:
     """Return the varint at `at` and the index after it.
 
     Raises:

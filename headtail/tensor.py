@@ -30,6 +30,7 @@ OIP_DATATYPES: Mapping[str, str] = {
 }
 _LITTLE_ENDIAN = {name: np.dtype(name).newbyteorder("<") for name in OIP_DATATYPES}
 MAX_RANK = 16
+_SQUARED = 8192  # values up to which OpenBLAS takes no other thread
 _SIGNED, _UNSIGNED = np.dtype("<i2"), np.dtype("<u2")
 _INFINITE, _NEGATIVE = 0x7C00, 0xFC00  # the bits of a half's infinity, and of it below zero
 
@@ -95,16 +96,26 @@ def fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
 
 def check_finite(array: Array, where: str) -> None:
     """Raise NotFinite if a floating-point `array` holds NaN or infinity."""
-    if array.dtype.kind == "f" and not _is_finite(array):
+    if array.dtype.kind == "f" and not is_finite(array):
         bad = int(array.size - np.isfinite(array).sum())
         raise NotFinite(where, bad, array.size)
 
 
-def _is_finite(array: Array) -> bool:
+def is_finite(array: Array) -> bool:
+    """Return whether every value of a floating-point array is finite."""
     if array.dtype.itemsize != 2 or array.size == 0:
-        return bool(np.isfinite(array).all())
+        # The sum of squares is finite only if all values are; one that is not says nothing.
+        if array.size <= _SQUARED and math.isfinite(np.vdot(array, array)):
+            return True
+        # A search of the bytes takes half as long as `all`.
+        return b"\0" not in np.isfinite(array).tobytes()
     # NumPy tests halves one by one. As integers those that are not finite are the largest.
     return bool(array.view(_SIGNED).max() < _INFINITE and array.view(_UNSIGNED).max() < _NEGATIVE)
+
+
+def little_endian(dtype: str) -> "np.dtype[Any]":
+    """Return the type of values as they travel."""
+    return _LITTLE_ENDIAN[dtype]
 
 
 def from_buffer(buffer: bytes | memoryview, spec: TensorSpec, shape: Sequence[int]) -> Array:
@@ -126,6 +137,15 @@ def from_buffer(buffer: bytes | memoryview, spec: TensorSpec, shape: Sequence[in
     if len(buffer) != expected:
         raise TensorInvalid(f"tensor '{spec.name}'", f"{expected} bytes", f"{len(buffer)}")
     return np.frombuffer(buffer, dtype=dtype).reshape(shape)
+
+
+def aligned(array: Array) -> Array:
+    """Return `array`, or a copy where its values do not lie on addresses of their size.
+
+    A message's tensors begin anywhere, and NumPy and onnxruntime lose more on that than a copy
+    takes (measured at 16 and 256 KB).
+    """
+    return array if array.flags.aligned else array.copy()
 
 
 def to_bytes(array: Array) -> bytes:

@@ -13,8 +13,9 @@ import msgspec
 from edge_agent.loaded import load_bundle
 from edge_agent.meter import open_meter
 from edge_agent.partition.choose import Objective
+from edge_agent.partition.path import PATH
 from edge_agent.partition.predict import Estimates, Predictor
-from edge_agent.partition.table import PATH, Table, of_link, render
+from edge_agent.partition.table import Table, of_link, render
 from edge_agent.trust import open_trust
 from headtail.bundle import read_bundle
 from headtail.constant import UNITS

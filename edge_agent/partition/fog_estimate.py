@@ -130,6 +130,10 @@ class FogEstimate:
         """Take note of a window that the fog did not answer."""
         self._failed_ratio += FAILED_SHARE * (1.0 - self._failed_ratio)
 
+    def pardon(self) -> None:
+        """Take back the last failure: it was the link's."""
+        self._failed_ratio = max(0.0, (self._failed_ratio - FAILED_SHARE) / (1.0 - FAILED_SHARE))
+
     def forget(self) -> None:
         """Know little: it is another fog, perhaps, but the link may fail it all the same."""
         self._heard_s = None

@@ -16,6 +16,13 @@ LEAST_S, LEAST_S_PER_BIT = 1e-5, 1e-11
 DRIFT = 0.01
 """How far each of the two wanders in a second, as a share of itself (standard deviation)."""
 
+SILENT_S, UNSEEN_DRIFT, MOST_S = 0.5, 0.05, 10.0
+"""How far each may have wandered in a second of silence, a short one not counted, nor more of it
+than the last: what nobody looks at may well change."""
+
+JUMP_SAMPLES = 3
+"""Of those that showed a jump, from so many the estimate begins anew."""
+
 
 class LinkEstimate:
     """A Kalman filter on a and b, with a guard against outliers.
@@ -29,8 +36,11 @@ class LinkEstimate:
         self._a, self._b = FIRST_ROUND_TRIP_S, 1.0 / FIRST_RATE
         self._paa, self._pab, self._pbb = self._a**2, 0.0, self._b**2
         self._surprises = Surprises(0.1)
-        self._last: list[tuple[float, float, float]] = []
+        # What came since the first sample that may be of a jump, and of which kind that was.
+        self._suspects: list[tuple[float, float, float]] = []
+        self._suspect_kind = 0
         self._now_s: float | None = None
+        self._seen_s = 0.0
         self.samples = 0
         self.jumps = 0
 
@@ -93,16 +103,20 @@ class LinkEstimate:
         """
         seconds = max(seconds, 1e-6)
         self.age(now_s)
+        self._break_silence(now_s)
         self.samples += 1
         if self.samples == 1:
             self.doubt(bits, seconds)
         expected = self.predict(bits)
         spread = math.sqrt(self._variance(bits)) / expected
         error = math.log(seconds / expected)
-        believed, has_jumped = self._surprises.judge(error, spread**2 + doubt**2)
-        self._last = [*self._last[-2:], (bits, seconds, doubt)]
+        # Sizes of one octave are one kind.
+        kind = round(math.log2(max(bits, 1.0)))
+        believed, has_jumped = self._surprises.judge(error, spread**2 + doubt**2, kind)
+        self._suspect((bits, seconds, doubt), kind, may_be=has_jumped or self.is_surprised)
         if has_jumped:
-            self._jump(self._last)
+            self._jump(self._suspects[-JUMP_SAMPLES:])
+            self._suspects.clear()
         elif believed == error:
             self._update(bits, seconds, doubt)
         else:
@@ -114,6 +128,22 @@ class LinkEstimate:
         self.age(now_s)
         self.samples += 1
         self._jump([(bits, seconds, 0.0)])
+
+    def _break_silence(self, now_s: float) -> None:
+        """Doubt what was known before a silence."""
+        silent_s = min(MOST_S, max(0.0, now_s - self._seen_s - SILENT_S)) if self.samples else 0.0
+        self._paa += (UNSEEN_DRIFT * self._a) ** 2 * silent_s
+        self._pbb += (UNSEEN_DRIFT * self._b) ** 2 * silent_s
+        self._seen_s = now_s
+
+    def _suspect(self, sample: tuple[float, float, float], kind: int, *, may_be: bool) -> None:
+        """Keep what came since a jump may have been; what came before it tells nothing of after."""
+        if may_be and not self._suspects:
+            self._suspect_kind = kind
+        if may_be or self._suspects:
+            self._suspects = [*self._suspects[-JUMP_SAMPLES:], sample]
+        if not may_be and kind == self._suspect_kind:
+            self._suspects.clear()
 
     def _jump(self, samples: list[tuple[float, float, float]]) -> None:
         """Begin anew from the samples that showed it."""

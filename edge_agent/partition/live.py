@@ -40,6 +40,8 @@ EXPLORE_RATIO, EXPLORE_SHARE = 1.0, 0.02
 """What such a window may cost more: as much as another costs, or of the cost of all since."""
 REASONS = ("link", "device", "fog", "drift", "explore", "unserved")
 """Why the plan changes: what has jumped before, none of it, or to hear of the fog."""
+BLAME_PROBES = 4
+"""That tell whether a link is to blame for a late answer."""
 LATE = ("deadline",)
 """Fallbacks that say how slow the link is, at least."""
 
@@ -99,6 +101,9 @@ class LivePartition:
         self._decided_s = self._asked_s = self._explored_s = -math.inf
         self._explore_s = EXPLORE_FIRST_S
         self._has_failed = False
+        self._late: tuple[float, float, int] | None = None
+        """Bits of a message without an answer in time, how long it was waited for, and the probes
+        that were made before."""
         self._state = self._predict()
 
     @property
@@ -179,6 +184,7 @@ class LivePartition:
                 if finish.fallback in LATE:
                     self._has_failed = True
                     waited_s = now_s - finish.tail_s - work.arrived_s - work.head_s
+                    self._late = _bits(work), waited_s, self.probing.made
                 if self.uplink.failed(_bits(work), waited_s, now_s):
                     self._jumped("link")
         self.probe(now_s)
@@ -244,23 +250,45 @@ class LivePartition:
             return
         now_s = self._clock()
         with self._lock:
-            if self.uplink.probed(padding_bytes, took_s, now_s):
+            has_jumped = self.uplink.probed(padding_bytes, took_s, now_s)
+            self._blame_link()
+            self._state = self._predict()
+            if has_jumped:
                 self._jumped("link")
             elif self.uplink.estimate.is_surprised:
                 self.probing.hurry()
+            elif padding_bytes and not self._is_open():
+                self.probing.rest()
             covariance, rate = self.uplink.estimate.covariance, self.uplink.estimate.seconds_per_bit
             if self.probing.is_spent or covariance[2] < (0.5 * rate) ** 2:
                 self._is_known.set()
         self.probe(now_s)
 
+    def _blame_link(self) -> None:
+        """Pardon the fog a late answer, if a link that is known by now is slow enough for it."""
+        estimate = self.uplink.estimate
+        if self._late is None or estimate.covariance[2] > (0.5 * estimate.seconds_per_bit) ** 2:
+            return
+        bits, waited_s, before = self._late
+        # What was made of the late one itself must have stood the test.
+        if self.probing.made < before + BLAME_PROBES or estimate.is_surprised:
+            return
+        self._late = None
+        if estimate.predict(bits) > 0.5 * waited_s:
+            self.fog.pardon()
+
     def _probe_pause_s(self) -> float:
-        """Return how rare probes must be for their energy, where it counts and nothing is open."""
+        """Return how rare probes must be for their energy, where it counts."""
         objective, state, device = self.objective, self._state, self.device
-        if not objective.needs_energy or not self._is_idle() or self._is_open():
+        if not objective.needs_energy:
             return 0.0
         window_j = float(state.costs.energy_j[state.current])
-        rate, bits = self.uplink.estimate.seconds_per_bit, self.probing.last_bits
-        return self.predictor.pause_s(bits, rate, window_j / min(device.interval_s, 1.0))
+        every_s = max(device.interval_s, 1e-3) if math.isfinite(device.interval_s) else 1.0
+        per_bit_s = self.uplink.estimate.seconds_per_bit
+        if self.probing.least_rate:
+            per_bit_s = min(per_bit_s, 1.0 / self.probing.least_rate)
+        bits = self.probing.paid_bits(self.uplink.estimate, device.interval_s)
+        return self.predictor.pause_s(bits, per_bit_s, window_j / every_s)
 
     def _is_idle(self) -> bool:
         """Whether nothing that is sent tells of the link."""

@@ -124,5 +124,5 @@ def _encoded(
         start_s = clock()
         request = codec.request([frame], activation, start_s, start_s + 1.0)
         times_s.append(clock() - start_s)
-        sizes.append(len(request.content))
+        sizes.append(request.size)
     return min(times_s), round(sum(sizes[1:]) / len(activations))

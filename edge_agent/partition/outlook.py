@@ -11,6 +11,9 @@ from edge_agent.partition.fog_estimate import FogEstimate
 from edge_agent.partition.predict import Costs, Estimates, Predictor, Vector
 from edge_agent.partition.uplink import Uplink
 
+AGAINST = 2.0
+"""So many times counts what speaks against a change, but no more than the whole doubt."""
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -75,13 +78,22 @@ class Outlook:
         return State(estimates, costs, scores, current)
 
     def doubts(self, state: State, now_s: float) -> Vector:
-        """Return the standard deviation of each option's score less that of the one in use."""
+        """Return the standard deviation of each option's score less that of the one in use.
+
+        Of the link only what speaks against the option counts: where the one in use can only fare
+        worse by what is not known, that is no reason to stay.
+        """
         head = self._difference(state, head=math.exp(self._device.doubt))
-        link, fog = self.link_doubts(state), self._fog_doubts(state, now_s)
+        link, fog = self.link_doubts(state, is_against=True), self._fog_doubts(state, now_s)
         return np.sqrt(link**2 + head**2 + fog**2)
 
-    def link_doubts(self, state: State) -> Vector:
-        """Return the part of it that the link's round trip and rate leave open."""
+    def link_doubts(self, state: State, *, is_against: bool = False) -> Vector:
+        """Return the part of it that the link's round trip and rate leave open.
+
+        Args:
+            state: Of now.
+            is_against: Whether only what makes an option worse counts, to either side.
+        """
         estimate = self._uplink.estimate
         aa, ab, bb = estimate.covariance
         first, mixed = math.sqrt(aa), ab / math.sqrt(aa)
@@ -92,7 +104,24 @@ class Outlook:
             state, round_trip=max(0.0, 1.0 - first / a), bit=max(0.0, 1.0 - mixed / b)
         )
         across = self._difference(state, bit=max(0.0, 1.0 - second / b))
-        return np.sqrt(along**2 + across**2)
+        doubts = np.sqrt(along**2 + across**2)
+        if not is_against:
+            return doubts
+        along, across = (
+            self._worst(state, first / a, mixed / b),
+            self._worst(state, 0.0, second / b),
+        )
+        return np.minimum(doubts, AGAINST * np.sqrt(along**2 + across**2))
+
+    def _worst(self, state: State, round_trip: float, bit: float) -> Vector:
+        """Return by how much scores may get worse if both are off by such shares, up or down."""
+        ways = [
+            self._shift(
+                state, round_trip=max(0.0, 1.0 + s * round_trip), bit=max(0.0, 1.0 + s * bit)
+            )
+            for s in (-1.0, 1.0)
+        ]
+        return np.maximum(0.0, np.maximum(*ways))
 
     def _fog_doubts(self, state: State, now_s: float) -> Vector:
         over = self._fog.usual_ratio ** (1.0 - self._fog.crowd(now_s))
@@ -100,9 +129,13 @@ class Outlook:
         return self._difference(state, fog=factor, crowd=self._fog.crowd(now_s))
 
     def _difference(self, state: State, **changes: float) -> Vector:
-        """Return by how much scores move against that of the option in use."""
+        """Return by how much scores move against that of the option in use, either way."""
+        return np.abs(self._shift(state, **changes))
+
+    def _shift(self, state: State, **changes: float) -> Vector:
+        """Return by how much scores rise above that of the option in use."""
         moved = self.predict(state.current, **changes).scores
         np.subtract(moved, state.scores, out=moved, where=self.is_served)
         moved[~self.is_served] = 0.0
-        difference: Vector = np.abs(moved - moved[state.current])
-        return difference
+        shift: Vector = moved - moved[state.current]
+        return shift

@@ -19,9 +19,11 @@ Vector = NDArray[np.float64]
 FRAMING_BYTES = 40
 """What gRPC and HTTP/2 add to a message on an open stream, about."""
 
-PROBE_SHARE, PROBE_PAUSE_S = 0.03, 2.5
+PROBE_SHARE, PROBE_PAUSE_S = 0.03, 30.0
 """Of the windows' energy that probes may add where energy counts; but rarer than every so many
-seconds they are not, or what has become of the link would be seen too late."""
+seconds they are not."""
+PROBE_SIZES = (1, 1001)
+"""Bytes by which a probe's price is known: a line holds for all in one packet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +102,12 @@ class Predictor:
     def pause_s(self, bits: float, seconds_per_bit: float, edge_w: float) -> float:
         """Return the least time between two probes for what they cost, in seconds.
 
-        A bit of a probe is priced as one of the shortest message.
-
         Args:
-            bits: Of a probe.
+            bits: Of a probe, all of its own headers included.
             seconds_per_bit: Inverse of the uplink's rate.
             edge_w: Mean power of the windows.
         """
-        sent = np.flatnonzero(self.is_sent)
-        if not len(sent):
-            return 0.0
-        i = sent[np.argmin(self.bits[sent])]
-        message_j = self._energy.sending(seconds_per_bit, np.zeros(len(self.bits)))[i]
-        probe_j = float(message_j * bits / self.bits[i])
+        probe_j = self._energy.of_probe(bits / 8.0, seconds_per_bit)
         return min(PROBE_PAUSE_S, probe_j / max(PROBE_SHARE * edge_w, 1e-12))
 
 
@@ -133,6 +128,8 @@ class _Energy:
         self._cpu_w: float | None = None
         self._sent_w = np.zeros(len(options))
         self._least_s = 0.0
+        one, more = (_joules(meter.tx_j(b)) for b in PROBE_SIZES)
+        self._probe_j, self._probe_w = _line(one, more), (0.0, 0.0)
         if not isinstance(meter, ProfileMeter):
             return
         if isinstance(meter.device.model, CpuTime):
@@ -146,6 +143,14 @@ class _Energy:
             self._least_s = 1.0 / rate
             self._sent_w = (at_half - at_rate) * rate
             self._sent_j = 2.0 * at_rate - at_half
+            # The bytes of a probe have its headers among them.
+            bare = [_bare(link) for link in (quick, slow)]
+            at_rate, at_half = (
+                np.array([predict_transmission(link, b).joules for b in PROBE_SIZES])
+                for link in bare
+            )
+            self._probe_w = _line(*((at_half - at_rate) * rate))
+            self._probe_j = _line(*(2.0 * at_rate - at_half))
 
     def of(self, compute_s: Vector, seconds_per_bit: float, failed_ratio: float) -> Vector:
         """Return the edge's energy of each option, in joules."""
@@ -153,12 +158,29 @@ class _Energy:
             compute_j = self._head_j + failed_ratio * self._rest_j
         else:
             compute_j = self._cpu_w * compute_s
-        return self.sending(seconds_per_bit, compute_j)
-
-    def sending(self, seconds_per_bit: float, more_j: Vector) -> Vector:
-        """Return the energy of each option's message, and `more_j`, in joules."""
-        energy: Vector = more_j + self._sent_j
+        energy: Vector = compute_j + self._sent_j
         return energy + self._sent_w * max(seconds_per_bit, self._least_s)
+
+    def of_probe(self, size: float, seconds_per_bit: float) -> float:
+        """Return the energy of an empty call of so many bytes in all, in joules."""
+        fixed_w, byte_w = self._probe_w
+        fixed_j, byte_j = self._probe_j
+        watts = fixed_w + byte_w * size
+        return fixed_j + byte_j * size + watts * max(seconds_per_bit, self._least_s)
+
+
+def _line(one: float, more: float) -> tuple[float, float]:
+    """Return the line through the values at `PROBE_SIZES`: at no bytes, and what a byte adds."""
+    slope = float(more - one) / (PROBE_SIZES[1] - PROBE_SIZES[0])
+    return float(one) - slope * PROBE_SIZES[0], slope
+
+
+def _bare(link: LinkProfile) -> LinkProfile:
+    """Return a profile that adds nothing of its own to a message but packets' headers."""
+    assert isinstance(link.model, PowerTime), "checked by the caller"
+    nothing = msgspec.structs.replace(link.model.message_overhead, value=0.0)
+    model = msgspec.structs.replace(link.model, message_overhead=nothing)
+    return msgspec.structs.replace(link, model=model)
 
 
 def _at_rate(link: LinkProfile, rate: float) -> LinkProfile:

@@ -4,8 +4,9 @@ import math
 
 STEP_VARIANCE = 4.0
 """Of the logarithm, added where a jump is believed: a factor of seven either way is no surprise."""
-SURPRISE = 2.0
-"""Standard deviations beyond which a sample counts no more than that."""
+SURPRISE, SURPRISE_BELOW = 2.0, 4.0
+"""Standard deviations beyond which a sample counts no more than that, above and below what was
+expected: much can hold a message up, nothing makes it quicker than its link."""
 SLACK, ALARM = 0.75, 5.0
 """Of the cumulative sums: what is taken off every sample, and what makes a jump, both in standard
 deviations. Four surprises in a row do (Page 1954, doi:10.1093/biomet/41.1-2.100)."""
@@ -19,36 +20,45 @@ holds few messages up for long, other programs for one, does not count."""
 
 
 class Surprises:
-    """Cumulative sums of errors to either side, and how noisy samples are."""
+    """Cumulative sums of errors to either side, and how noisy samples are.
+
+    Samples of several kinds have sums of their own: what makes one kind larger and another smaller
+    would cancel out in common ones.
+    """
 
     def __init__(self, noise: float) -> None:
         """Begin with a guess of the noise's standard deviation."""
         self.noise_variance = noise * noise
-        self._above = self._below = 0.0
+        self._sums: dict[int, tuple[float, float]] = {}
+        self._kind = self._count = 0
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether a jump may have happened."""
-        return max(self._above, self._below) > SUSPICION
+        """Whether the last sample may be the first one after a jump."""
+        return max(self._sums.get(self._kind, (0.0, 0.0))) > SUSPICION
 
-    def judge(self, error: float, variance: float) -> tuple[float, bool]:
+    def judge(self, error: float, variance: float, kind: int = 0) -> tuple[float, bool]:
         """Return the error to believe of a sample, and whether a jump has happened.
 
         Args:
             error: Logarithm of what came over what was expected.
             variance: Of the expectation, without the sample's own noise.
+            kind: Of the sample; a small number of them.
         """
         scale = math.sqrt(variance + self.noise_variance)
-        limit = SURPRISE * scale
-        believed = min(max(error, -limit), limit)
-        self._above = max(0.0, self._above + believed / scale - SLACK)
-        self._below = max(0.0, self._below - believed / scale - SLACK)
-        if max(self._above, self._below) >= ALARM:
-            self._above = self._below = 0.0
+        believed = min(max(error, -SURPRISE_BELOW * scale), SURPRISE * scale)
+        above, below = self._sums.get(kind, (0.0, 0.0))
+        above = max(0.0, above + believed / scale - SLACK)
+        below = max(0.0, below - believed / scale - SLACK)
+        self._sums[kind], self._kind = (above, below), kind
+        if max(above, below) >= ALARM:
+            self._sums.clear()
             return error, True
         is_beyond = abs(error) > scale
         step = NOISE_QUANTILE if is_beyond else NOISE_QUANTILE - 1.0
-        noise = self.noise_variance * (1.0 + NOISE_STEP * step)
+        self._count += 1
+        pace = max(NOISE_STEP, 1.0 / (1.0 + 0.5 * self._count))
+        noise = self.noise_variance * (1.0 + pace * step)
         self.noise_variance = min(max(noise, MIN_NOISE**2), MAX_NOISE**2)
         return believed, False
 

@@ -11,9 +11,6 @@ from edge_agent.partition.live import LivePartition
 from edge_agent.partition.outlook import State
 from edge_agent.partition.predict import Costs, Estimates, Predictor
 
-PATH = "/partition"
-"""Of the page beside the metrics."""
-
 
 class Row(msgspec.Struct, frozen=True):
     """One option."""

@@ -13,9 +13,11 @@ QUEUED_DOUBT = 0.15
 """Added standard deviation of a sample that waited: its start is itself an estimate."""
 LATE_RATIO = 2.0
 """What took too long would have taken so many times longer than it was waited for."""
-PROBE_DOUBT_S, PROBE_DOUBT_BYTES = 1e-3, 60
-"""An empty call takes another way through gRPC and the fog than windows do, and so many bytes more
-or less."""
+PROBE_DOUBT_S, PROBE_DOUBT_RATIO = 1e-3, 0.1
+"""An empty call takes another way through gRPC and the fog than windows do, and has by such a share
+of its bytes more or less."""
+FIRST_PROBE_BYTES = 200
+"""Of the first empty call on a connection, whose headers are sent in full."""
 
 
 class Uplink:
@@ -27,6 +29,7 @@ class Uplink:
         self._free_s = 0.0
         self._through_s = 0.0
         self._waiting_bits = 0.0
+        self._call_bytes = FIRST_PROBE_BYTES
         self.messages = 0
         """Under way."""
 
@@ -78,13 +81,15 @@ class Uplink:
 
     def probing(self, padding_bytes: int, now_s: float) -> None:
         """Take note of an empty call that is made."""
-        bits = 8.0 * (PROBE_BYTES + padding_bytes)
+        bits = 8.0 * (self._call_bytes + padding_bytes)
         self._free_s = max(now_s, self._free_s) + bits * self.estimate.seconds_per_bit
 
     def probed(self, padding_bytes: int, took_s: float, now_s: float) -> bool:
         """Take note of the answer to an empty call; return whether it made a jump believed."""
-        bits = 8.0 * (PROBE_BYTES + padding_bytes)
-        doubt_s = PROBE_DOUBT_S + 8.0 * PROBE_DOUBT_BYTES * self.estimate.seconds_per_bit
+        bits = 8.0 * (self._call_bytes + padding_bytes)
+        doubt_bits = 8.0 * PROBE_DOUBT_RATIO * self._call_bytes
+        self._call_bytes = PROBE_BYTES
+        doubt_s = PROBE_DOUBT_S + doubt_bits * self.estimate.seconds_per_bit
         doubt = doubt_s / max(took_s, self.estimate.predict(bits))
         has_jumped = self.estimate.observe(bits, took_s, now_s, doubt)
         # What was sent behind it had to wait.
@@ -94,6 +99,7 @@ class Uplink:
     def reset(self) -> None:
         """Begin anew with a free link that may be another one."""
         self._free_s = self._through_s = self._waiting_bits = 0.0
+        self._call_bytes = FIRST_PROBE_BYTES
         self.messages = 0
         self.estimate.doubt()
 

@@ -20,6 +20,7 @@ from headtail.tensor import Array
 MAX_LINE_BYTES = 16 << 20
 _READ_BYTES = 1 << 16
 TRUTH = "y"
+_decode = msgspec.json.Decoder().decode
 
 
 class StdinSource:
@@ -75,9 +76,13 @@ class StdinSource:
     def _frame(self, line: bytes, number: int, sequence: int) -> Frame:
         where = f"stdin line {number}"
         try:
-            value = msgspec.json.decode(line)
+            value = _decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DataError(where, f"no JSON: {error}") from error
+        if isinstance(value, list):
+            tensors = self._intake.accept_numbers(value)
+            if tensors is not None:
+                return Frame(sequence, number, tensors)
         named = value if isinstance(value, dict) else {ONLY_INPUT: value}
         truth = named.pop(TRUTH, None)
         if truth is not None and not isinstance(truth, int):

@@ -18,7 +18,8 @@ from grpc import StatusCode
 from edge_agent.backoff import delays
 from edge_agent.config import Config
 from edge_agent.fog_check import SERVICE
-from edge_agent.fog_client import call_error, channel_options, one_line
+from edge_agent.fog_client import channel_options
+from edge_agent.fog_errors import call_error, one_line
 from edge_agent.running import client_tls
 from edge_agent.update.directive import Directive, Report
 from edge_agent.update.shadow import Shadows

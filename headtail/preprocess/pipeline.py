@@ -102,6 +102,11 @@ class Pipeline:
         """Whether the steps take a continuous signal; if not, only windows."""
         return self._beats is not None
 
+    @property
+    def has_window_steps(self) -> bool:
+        """Whether a window changes beyond its dtype."""
+        return bool(self._window_steps)
+
     def window(self, array: ArrayLike) -> Array:
         """Return the model input of one raw window: the window steps alone.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, cast
 
 import grpc
@@ -14,6 +15,7 @@ import grpc
 from headtail.allow_list import AllowList, Right
 from headtail.errors import HeadtailError, NotAllowed, Unauthenticated
 from headtail.server.handlers import Method, Wrapper, with_method
+from headtail.server.origin import origin_of
 from headtail.server.peer import Peer, read_peer
 
 log = logging.getLogger(__name__)
@@ -95,7 +97,7 @@ class Authorization:
             # gRPC's stubs say bytes for what is a list of them.
             return read_peer(cast(Any, context.auth_context()), self.rules.where)
         except Unauthenticated as error:
-            host = context.peer().rpartition(":")[0]
+            host = origin_of(context.peer()).rpartition(":")[0]
             raise self._denied(host, Denial.UNAUTHENTICATED, error) from error
 
     def check(self, peer: Peer, method: str) -> None:
@@ -223,21 +225,42 @@ class _GuardedCall(Method):
             if self._is_open_ended:
                 self._authorization.watch(peer, self._name, context)
             if self.has_stream:
-                argument = self._watch(argument, context, peer)
+                argument = _Watched(argument, partial(self._may_go_on, context, peer))
             return self.behavior(argument, context, *send)
         context.abort(_status_of(fault), str(fault))
 
-    def _watch(
-        self, messages: Iterator[Any], context: grpc.ServicerContext, peer: Peer
-    ) -> Iterator[Any]:
-        for message in messages:
-            try:
-                self._authorization.check(peer, self._name)
-            except (Unauthenticated, NotAllowed) as error:
-                context.set_code(_status_of(error))
-                context.set_details(str(error))
+    def _may_go_on(self, context: grpc.ServicerContext, peer: Peer) -> bool:
+        """Return whether a stream's next message may be taken; if not, its status is set."""
+        try:
+            self._authorization.check(peer, self._name)
+        except (Unauthenticated, NotAllowed) as error:
+            context.set_code(_status_of(error))
+            context.set_details(str(error))
+            return False
+        return True
+
+
+class _Watched:
+    """A stream's messages, as long as their sender may send them."""
+
+    def __init__(self, messages: Iterator[Any], may_go_on: Callable[[], bool]) -> None:
+        self._messages = messages
+        self._may_go_on = may_go_on
+        ready = getattr(messages, "ready", None)
+        if ready is not None:
+            self.ready = ready
+
+    def __iter__(self) -> Iterator[Any]:
+        for message in self._messages:
+            if not self._may_go_on():
                 return
             yield message
+
+    def __next__(self) -> Any:
+        message = next(self._messages)
+        if not self._may_go_on():
+            raise StopIteration
+        return message
 
 
 def _status_of(error: HeadtailError) -> grpc.StatusCode:

@@ -1,5 +1,7 @@
 """The server's side of TLS: its certificate, whose clients it takes, and how both are replaced."""
 
+import ssl
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from headtail.allow_list import AllowList, read_allow_list
 from headtail.errors import ConfigError
 from headtail.server.config import Tls
 from headtail.server.reload import Watched
-from headtail.tls import Pem, TlsFiles, choose_files, read_pem
+from headtail.tls import Pem, TlsFiles, choose_files, read_pem, server_context
 
 LOOK_S = 1.0
 """How old the allow list that a call is held against may be."""
@@ -61,6 +63,16 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     return grpc.dynamic_ssl_server_credentials(
         _configuration(current), fetch, require_client_authentication=True
     )
+
+
+def server_contexts(files: TlsFiles, protocols: Sequence[str]) -> Callable[[], ssl.SSLContext]:
+    """Return what gives a handshake on a socket its context: `server_credentials` for sockets.
+
+    Raises:
+        ConfigError: If a file is not usable.
+    """
+    paths = [files.ca, files.cert, files.key]
+    return Watched(paths, lambda: server_context(files, protocols), 0.0).get
 
 
 def _configuration(pem: Pem) -> grpc.ServerCertificateConfiguration:

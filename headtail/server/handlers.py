@@ -1,6 +1,6 @@
 """gRPC method handlers taken apart and put together again, for what wraps every method."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 import grpc
@@ -56,7 +56,7 @@ class Wrapper(grpc.ServerInterceptor):
 
     def __init__(self, wrap: Callable[[str, Any], Any]) -> None:
         """Remember what makes a handler of a method's name and its handler."""
-        self._wrap = wrap
+        self.wrap = wrap
         self._wrapped: dict[str, tuple[Any, Any]] = {}
 
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
@@ -67,9 +67,17 @@ class Wrapper(grpc.ServerInterceptor):
             return None
         known, wrapped = self._wrapped.get(name, (None, None))
         if known is not handler:
-            wrapped = self._wrap(name, handler)
+            wrapped = self.wrap(name, handler)
             self._wrapped[name] = handler, wrapped
         return wrapped
+
+
+def behavior_of(handler: Any, method: str, wrappers: Sequence[Wrapper]) -> Callable[..., Any]:
+    """Return what a method does behind its wrappers, the first outermost, without a server."""
+    for wrapper in reversed(wrappers):
+        handler = wrapper.wrap(method, handler)
+    behavior: Callable[..., Any] = getattr(handler, _KINDS[_kind(handler)][0])
+    return behavior
 
 
 def reader() -> Wrapper:

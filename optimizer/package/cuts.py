@@ -100,13 +100,17 @@ def _measure(
 
 
 def summarise(point: int, timed: list[tuple[float, Halves]], is_merged: bool) -> CutCost:
-    """Return the medians of rounds, each the time of the whole model and of its halves."""
+    """Return the medians of rounds, each the time of the whole model and of its halves.
+
+    A round whose time the clock was too coarse to see says nothing of how the two compare.
+    """
+    ratios = [halves.total_s / whole_s - 1 for whole_s, halves in timed if whole_s > 0.0]
     return CutCost(
         point,
         statistics.median(whole_s for whole_s, _ in timed),
         statistics.median(halves.head_s for _, halves in timed),
         statistics.median(halves.tail_s for _, halves in timed),
-        statistics.median(halves.total_s / whole_s - 1 for whole_s, halves in timed),
+        statistics.median(ratios) if ratios else 0.0,
         is_merged,
     )
 

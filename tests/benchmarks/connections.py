@@ -1,7 +1,7 @@
 """Clients that keep requests under way: the same bytes, written and read the same, for everybody.
 
-A message of the Open Inference Protocol is one join of a cached header and the tensor, and leaves
-through raw handlers, as our agent's does; the answer's tensor is a view of what came.
+A message of the Open Inference Protocol is a cached header and the tensor, and leaves as our
+agent's does; the answer's tensor is a view of what came.
 """
 
 import queue
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from client_grpc import grpc
-from edge_agent.bytes_call import BytesCall, End, open_call
+from headtail.http2.call import Patience, StreamCall
+from headtail.http2.metadata import End
 from headtail.inference.grpc_service_pb2 import ModelInferResponse
 from headtail.oip import (
     RAW_INPUT_FIELD,
@@ -32,6 +33,8 @@ OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.use_local_subchannel_pool", 1),  # a connection of its own for every client
 )
+PATIENCE = Patience(connect_s=10.0, keepalive_s=30.0, ping_timeout_s=20.0)
+MAX_BYTES = 1 << 30
 Kind = Literal["stream", "unary", "bare", "tcp"]
 
 
@@ -82,15 +85,17 @@ class StreamClient:
         """Open it."""
         self._arrays = target.arrays
         self._writer = InferWriter(target.model, target.version, target.inputs, RAW_INPUT_FIELD)
-        channel = grpc.insecure_channel(target.address, OPTIONS)
-        self._call = open_call(channel, SERVICE + "ModelStreamInfer")
+        host, _, port = target.address.rpartition(":")
+        self._call = StreamCall(
+            (host, int(port)), SERVICE + "ModelStreamInfer", None, PATIENCE, MAX_BYTES
+        )
         self._answers = self._call.messages()
         self._sent = 0
 
     def send(self) -> None:
         """Send one request."""
         self._sent += 1
-        self._call.send(self._writer.write(str(self._sent), {}, self._arrays))
+        self._call.send(*self._writer.write_parts(str(self._sent), {}, self._arrays))
 
     def receive(self) -> bytes | memoryview:
         """Return the next answer's first tensor."""
@@ -98,7 +103,10 @@ class StreamClient:
 
     def close(self) -> None:
         """Hang up."""
-        _hang_up(self._call, self._answers)
+        self._call.close()
+        # Another thread that waits for answers frees it.
+        with suppress(ValueError):
+            self._answers.close()
 
 
 class UnaryClient:
@@ -140,25 +148,30 @@ class UnaryClient:
 
 
 class BareClient:
-    """A gRPC stream of tensors without any envelope: the floor of gRPC in Python."""
+    """A gRPC stream of tensors without any envelope, by grpcio: the floor of gRPC in Python."""
 
     def __init__(self, target: Target) -> None:
         """Open it."""
         self._content = target.arrays[0].tobytes()
-        self._call = open_call(grpc.insecure_channel(target.address, OPTIONS), BARE)
-        self._answers = self._call.messages()
+        self._channel = grpc.insecure_channel(target.address, OPTIONS)
+        self._sent: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        call: grpc.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(
+            BARE, request_serializer=None, response_deserializer=None
+        )
+        self._answers = call(iter(self._sent.get, None))
 
     def send(self) -> None:
         """Send one tensor."""
-        self._call.send(self._content)
+        self._sent.put(self._content)
 
     def receive(self) -> bytes:
         """Return the next answer."""
-        return _next(self._answers)
+        return next(self._answers)
 
     def close(self) -> None:
         """Hang up."""
-        _hang_up(self._call, self._answers)
+        self._sent.put(None)
+        self._channel.close()
 
 
 class TcpClient:
@@ -200,7 +213,7 @@ def connect(target: Target, in_flight: int) -> Client:
     return kinds[target.kind](target)
 
 
-def _next(answers: Generator[bytes, None, End]) -> bytes:
+def _next(answers: Generator[bytes | bytearray, None, End]) -> bytes | bytearray:
     """Return the next answer.
 
     Raises:
@@ -211,13 +224,6 @@ def _next(answers: Generator[bytes, None, End]) -> bytes:
     except StopIteration as stop:
         end = stop.value
         raise Refused(f"{end.code.name} {end.details}" if end else "the call is over") from None
-
-
-def _hang_up(call: BytesCall, answers: Generator[bytes, None, End]) -> None:
-    """End a call; where another thread waits for its answers, that thread frees it."""
-    call.close()
-    with suppress(ValueError):
-        answers.close()
 
 
 def _content(response: InferResponse) -> bytes | memoryview:

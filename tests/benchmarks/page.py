@@ -28,8 +28,9 @@ Server and clients are pinned to a core each. Every server runs the same tail in
 one thread and gives the same outputs, which is checked before anything is timed. All are up at
 once, and blocks of about half a second go round over all of them and all loads, so that whatever
 drifts hits everybody alike; a ratio is the median over pairs of neighbouring blocks, with the
-quartiles in brackets. Everybody is called by the same client, our agent's: one join of a cached
-header and the tensor, raw bytes through gRPC, on one long stream or as unary calls. MLServer and
+quartiles in brackets. Everybody is called by the same client, our agent's: a cached
+header and the tensor, on one long stream that has a connection of its own (`headtail.http2`), or as
+unary calls by grpcio, whose stream the bare floor is. MLServer and
 KServe are called as they answer best, unary. Agents are connections with one request each, spread
 over 8 processes. CPU is the kernel's count for the server's processes and for the clients, the
 way through the kernel's sockets included; peak memory is the sum over a server's processes

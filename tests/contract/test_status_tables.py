@@ -1,6 +1,6 @@
 """The fog turns errors into gRPC statuses and the edge turns them back."""
 
-from edge_agent.fog_client import ERROR_BY_STATUS
+from edge_agent.fog_errors import ERROR_BY_STATUS
 from fog_server.status import STATUS_BY_ERROR
 
 

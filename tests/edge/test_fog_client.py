@@ -6,7 +6,8 @@ import grpc
 import pytest
 
 from edge_agent.fog_check import Tail
-from edge_agent.fog_client import ERROR_BY_STATUS, FogClient, make_error, retry_delay_s
+from edge_agent.fog_client import FogClient
+from edge_agent.fog_errors import ERROR_BY_STATUS, make_error, retry_delay_s
 from edge_agent.plan import choose_plan
 from fog_server.status import STATUS_BY_ERROR
 from headtail.errors import FogUnavailable, ModelNotFound, RemoteFailed, RequestInvalid

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-MAX_RESIDENT_BYTES = 100 << 20
+MAX_RESIDENT_BYTES = 100_000_000
 FOREIGN = {
     "IPython", "PIL", "keras", "matplotlib", "onnx", "opentelemetry", "pandas", "prometheus_client",
     "pygad", "ray", "requests", "rich", "scipy", "tensorflow", "tf2onnx", "wfdb",

@@ -2,10 +2,14 @@
 
 import io
 import json
+import os
+import select
+from contextlib import suppress
 
+import msgspec
 import pytest
 
-from edge_agent.result import Result
+from edge_agent.result import Result, encode_lines, most_bytes
 from edge_agent.sinks import open_sink
 from headtail.errors import ConfigError
 
@@ -77,3 +81,38 @@ def test_full_disk_is_one_line():
         sink = open_sink("stdout", "d1", "refuse", full)
         with pytest.raises(ConfigError, match="stdout: cannot be written: No space left"):
             sink.take([RESULT])
+
+
+def test_pipe_with_room_is_prompt_and_a_full_one_is_not():
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with os.fdopen(write, "wb") as stdout, os.fdopen(read, "rb"):
+        sink = open_sink("stdout", "d1", "refuse", stdout)
+        assert sink.is_prompt([RESULT])
+        assert not sink.is_prompt([RESULT] * 100)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(write, bytes(select.PIPE_BUF))
+        assert not sink.is_prompt([RESULT])
+
+
+def test_what_is_no_pipe_is_not_prompt(tmp_path):
+    assert not open_sink("stdout", "d1", "refuse", io.BytesIO()).is_prompt([RESULT])
+    with (tmp_path / "out").open("wb") as file:
+        assert not open_sink("stdout", "d1", "refuse", file).is_prompt([RESULT])
+    for kind in ("jsonl", "sqlite"):
+        sink = open_sink(f"{kind}:{tmp_path / kind}", "d1", "refuse", io.BytesIO())
+        assert not sink.is_prompt([RESULT])
+        sink.close()
+
+
+def test_lines_are_never_longer_than_was_said():
+    long = "\u0001" * 500
+    widest = msgspec.structs.replace(
+        RESULT, sequence=2**63 - 1, sample=2**63 - 1, label=long, bundle="d" * 64,
+        output=[-1.7976931348623157e308] * 100, tx_bytes=2**63 - 1, encoding="float32",
+        **dict.fromkeys(
+            ("latency_s", "head_s", "tail_s", "compute_j", "tx_j"), -2.2250738585072014e-308
+        ),
+    )  # fmt: skip
+    assert len(encode_lines([widest] * 3, "")) <= most_bytes([widest] * 3)

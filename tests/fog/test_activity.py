@@ -74,6 +74,51 @@ def test_client_that_takes_no_answers_keeps_one_thread() -> None:
     assert [b"1", b"2", b"3", None] == sent
 
 
+def test_answers_of_one_thread_leave_together() -> None:
+    """In one call, where there is one for several; they count as under way until they left."""
+    sent, together = Sent(), []
+    sent.many = lambda messages: together.append(list(messages))
+    stream = Stream(sent, lambda: 0.0)
+    for _ in range(3):
+        assert stream.begin(10)
+    stream.answer(b"1", more=True)
+    stream.answer(b"22", more=True)
+    stream.end_if_silent(0.0)
+    assert ([], []) == (sent, together)
+    stream.answer(b"333")
+    assert ([], [[b"1", b"22", b"333"]]) == (sent, together)
+    assert stream.begin(10)
+    stream.answer(b"4")
+    stream.end()
+    assert [b"4", None] == sent
+    assert (40, 7) == (stream.received_bytes, stream.sent_bytes)
+
+
+def test_answers_that_leave_together_leave_one_by_one_where_they_must() -> None:
+    sent = Sent()
+    with Activity(1).stream(sent) as stream:
+        assert [stream.begin(), stream.begin()] == [True, True]
+        stream.answer(b"1", more=True)
+        stream.answer(b"2")
+    assert [b"1", b"2", None] == sent
+
+
+def test_bytes_of_streams_that_ended_stay_in_the_sum() -> None:
+    """A counter never goes back."""
+    activity = Activity(2)
+    activity.count_bytes(1, 2)
+    for expected in ((11, 7), (21, 12)):
+        with activity.stream(Sent()) as stream:
+            assert stream.begin(10)
+            stream.answer(b"12345")
+            assert expected == activity.wire_bytes
+        assert expected == activity.wire_bytes
+    with activity.stream(Sent()) as stream:
+        stream.end()
+        assert not stream.begin(10)
+    assert (21, 12) == activity.wire_bytes
+
+
 def test_stream_knows_whether_its_agent_sends_ahead() -> None:
     """The first window asks; one read behind another says yes, and many without say no."""
     stream = Stream(Sent(), lambda: 0.0)

@@ -1,5 +1,7 @@
 """Who may call what, decided without a network."""
 
+from contextvars import copy_context
+
 import grpc
 import pytest
 
@@ -151,3 +153,68 @@ def test_guard_keeps_a_method_in_its_pool(start_fog) -> None:
     assert guarded is wrapper.intercept_service(lambda _: handler, Details)
     assert wrapper.intercept_service(lambda _: None, Details) is None
     assert isinstance(guarded, grpc.RpcMethodHandler)
+
+
+class Frames:
+    """Messages that say whether another is there."""
+
+    def __init__(self, count: int) -> None:
+        self._left = list(range(count))
+
+    def __iter__(self):
+        while self._left:
+            yield next(self)
+
+    def __next__(self) -> int:
+        return self._left.pop(0)
+
+    def ready(self) -> bool:
+        """Return whether there is one more."""
+        return bool(self._left)
+
+
+class Called:
+    """What a guarded method sees of its call."""
+
+    def __init__(self) -> None:
+        self.code = None
+
+    def peer(self) -> str:
+        """Return somebody."""
+        return "ipv4:10.0.0.1:1"
+
+    def add_callback(self, callback) -> bool:
+        """Return that the call goes on."""
+        return True
+
+    def set_code(self, code) -> None:
+        """Remember the status."""
+        self.code = code
+
+    def set_details(self, details) -> None:
+        """Pass over its text."""
+
+    def cancel(self) -> None:
+        """Pass over what ends the connection."""
+
+
+def test_guarded_messages_still_say_whether_another_is_there(site, monkeypatch) -> None:
+    """Windows that lie there together run together, behind a guard as without one."""
+    monkeypatch.setattr(site.authorization, "authenticate", lambda context: PEER)
+    seen: list[tuple[int, bool]] = []
+
+    def method(frames, context) -> None:
+        first = next(frames)
+        seen.append((first, frames.ready()))
+        for frame in frames:
+            seen.append((frame, frames.ready()))
+            if frame == 2:
+                site.allowed = AllowList(DEFAULT_ROLES, {})
+
+    handler = grpc.stream_unary_rpc_method_handler(method)
+    guarded = guard(site.authorization).wrap(INFER, handler)
+    context = Called()
+    # As on a thread of its own: who calls is then forgotten.
+    copy_context().run(guarded.stream_unary, Frames(5), context)
+    assert [(0, True), (1, True), (2, True)] == seen
+    assert grpc.StatusCode.PERMISSION_DENIED is context.code

@@ -11,7 +11,7 @@ MALFORMED = b"\xff"
 class BrokenInference:
     """Fails as no domain error does."""
 
-    def submit(self, request, caller, reply, here):
+    def take(self, request, caller, reply, kind):
         """Fail."""
         raise ZeroDivisionError("by zero")
 
@@ -46,4 +46,5 @@ def test_message_that_cannot_be_read_is_counted():
     metrics = Metrics()
     servicer = InferenceServicer(BrokenInference(), metrics, Activity(1), 1 << 20)
     servicer.stream_infer(iter([MALFORMED] * 3), Context(), lambda data: None)
-    assert 3 == metrics.windows(UNKNOWN_MODEL, Outcome.INVALID)._value.get()
+    labels = {"model": UNKNOWN_MODEL, "outcome": Outcome.INVALID}
+    assert 3 == metrics.registry.get_sample_value("fog_windows_total", labels)

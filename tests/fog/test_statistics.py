@@ -4,7 +4,7 @@ import grpc
 import numpy as np
 import pytest
 
-from fog_server.statistics import Spans, Statistics
+from fog_server.statistics import Statistics
 from fog_server.store import load_store
 from headtail.inference import grpc_service_pb2 as oip
 from headtail.inference.grpc_service_pb2_grpc import GRPCInferenceServiceStub
@@ -21,11 +21,12 @@ def tail(write_test_bundle, tmp_path, trust):
 def test_a_batch_of_two_requests_is_one_execution_and_two_requests(tail):
     """Of each request the whole batch's time counts, as Triton has it."""
     statistics = Statistics(clock=lambda: 1234.5678)
-    statistics.ran(tail, 5, Spans(infer_ns=700, output_ns=1))
-    statistics.answered(tail, 2, Spans(100, 10, 700, 1))
-    statistics.answered(tail, 3, Spans(50, 20, 700, 1))
-    statistics.ran(tail, 1, Spans(infer_ns=300))
-    statistics.answered(tail, 1, Spans(0, 5, 300, 0))
+    record, now_ms = statistics.record(tail), statistics.now_ms()
+    record.ran(5, 700, 1)
+    record.answered(2, now_ms, 100, 10, 700, 1)
+    record.answered(3, now_ms, 50, 20, 700, 1)
+    record.ran(1, 300)
+    record.answered(1, now_ms, 0, 5, 300, 0)
     statistics.failed(tail, 40)
     record = statistics.of(tail)
     assert (6, 2, 1234567) == (record.windows, record.executions, record.last_ms)
@@ -38,13 +39,13 @@ def test_a_batch_of_two_requests_is_one_execution_and_two_requests(tail):
 def test_what_was_read_changes_no_more(tail):
     statistics = Statistics()
     record = statistics.of(tail)
-    statistics.answered(tail, 1, Spans())
+    statistics.record(tail).answered(1, 0)
     assert (0, 1) == (record.windows, statistics.of(tail).windows)
 
 
 def test_model_that_was_loaded_anew_starts_anew(tail, write_test_bundle, tmp_path, trust):
     statistics = Statistics()
-    statistics.answered(tail, 1, Spans())
+    statistics.record(tail).answered(1, 0)
     again = load_store(tmp_path, trust, SessionOptions()).tail("chain-tail1-int8")
     assert 0 == statistics.of(again).windows
 

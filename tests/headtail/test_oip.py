@@ -232,3 +232,19 @@ def test_value_outside_its_datatype_is_refused() -> None:
     message.inputs.add(name="x", datatype="INT8", shape=[1]).contents.int_contents.append(300)
     with pytest.raises(RequestInvalid, match="a value does not fit INT8"):
         read_request(message.SerializeToString())
+
+
+@pytest.mark.parametrize("rows", [1, 10, 1000, 70_000])
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_two_parts_are_the_message(rows, count):
+    """The second is a view of the last array where that is large."""
+    specs = tuple(TensorSpec(name, "float32", (-1, 4)) for name in "ab"[:count])
+    writer = InferWriter("m", "1", specs, RAW_INPUT_FIELD, {"agent": "edge"})
+    arrays = [np.full((rows, 4), i, np.float32) for i in range(count)]
+    expected = writer.write("1", {"deadline_ms": 5}, arrays)
+    content, body = writer.write_parts("1", {"deadline_ms": 5}, arrays)
+    assert expected == content + bytes(body)
+    is_large = count > 0 and rows >= 1000
+    assert is_large == (len(body) > 0)
+    if is_large:
+        assert np.shares_memory(np.frombuffer(body, np.uint8), arrays[-1])

@@ -12,8 +12,10 @@ from headtail.profile import DeviceProfile, LinkProfile
 PlanKey = tuple[int, str, str]
 """Partition point, encoding, compression."""
 OBJECTIVES = ("latency", "edge_energy")
-LEAST_MESSAGE_BYTES = 100
-"""Less is HTTP/2's own: acknowledgements, window updates, pings."""
+LEAST_CALL_BYTES = 50
+"""Less is HTTP/2's own: acknowledgements, window updates, pings. An empty call has 58."""
+FRAMING_BYTES = 40
+"""Of a message on an open stream."""
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -60,17 +62,16 @@ class Prices:
         assert isinstance(cpu, CpuTime)
         cpu_s = window.head_s + (window.tail_s if window.where == "edge" else 0.0)
         joules = predict_cpu_j(cpu, cpu_s)
-        if window.carried_bytes < LEAST_MESSAGE_BYTES:
+        if window.carried_bytes < LEAST_CALL_BYTES:
             return joules
         radio = self.link.model
         assert isinstance(radio, PowerTime)
         link = self._at_rate(radio, 8.0 * window.carried_bytes / window.carried_s)
         message = min(window.payload_bytes, window.tx_bytes)
         joules += predict_transmission(link, message).joules
-        probe = window.carried_bytes - window.tx_bytes
-        if probe >= LEAST_MESSAGE_BYTES:  # its own framing is among its bytes
-            payload = max(1, round(probe - radio.message_overhead.si))
-            joules += predict_transmission(link, payload).joules
+        own = window.tx_bytes + FRAMING_BYTES if window.tx_bytes else 0
+        if (probe := window.carried_bytes - own) >= LEAST_CALL_BYTES:
+            joules += predict_transmission(_bare(link), probe).joules
         return joules
 
     def _at_rate(self, radio: PowerTime, bits_per_s: float) -> LinkProfile:
@@ -83,3 +84,11 @@ class Prices:
     def cost(self, window: Window, objective: str) -> float:
         """Return a window's seconds or joules, as the objective has it."""
         return window.latency_s if objective == "latency" else self.edge_j(window)
+
+
+def _bare(link: LinkProfile) -> LinkProfile:
+    """Return a link that adds packets' headers alone: a probe's own are among its bytes."""
+    assert isinstance(link.model, PowerTime)
+    nothing = msgspec.structs.replace(link.model.message_overhead, value=0.0)
+    model = msgspec.structs.replace(link.model, message_overhead=nothing)
+    return msgspec.structs.replace(link, model=model)

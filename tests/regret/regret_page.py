@@ -129,8 +129,9 @@ needless switch is any change of plan after settling, to look at another plan fo
 included.
 
 **Cost**: latency from a window's arrival to its outputs. Edge energy is the agent's own price
-functions applied to what was observed: the head's time, and the bytes sent, probes included, at
-the rate that the proxy gave them (`wifi-esp32`); waiting for the answer is not priced.
+functions applied to what was observed: the head's time, and the bytes sent at the rate that the
+proxy gave them (`wifi-esp32`), every probe of 50 B or more included, with the headers of its
+packet; waiting for the answer is not priced.
 Predictions of latency are those that the agent made when it sent the window.
 
 Load while measuring: {loads}."""

@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import pytest
 
 from headtail.profile import read_device_profile, read_link_profile
@@ -99,11 +100,14 @@ def test_energy_is_cpu_time_and_the_radio_at_the_rate_that_was_given():
     radio_j = 0.594 * air_s + 0.322 * (0.002 + 8 * 694 / 80e3 - air_s)
     sent = window(0, carried_bytes=540, carried_s=0.054)
     assert 0.15 * 0.02 + radio_j == pytest.approx(prices.edge_j(sent))
-    probed = window(0, carried_bytes=500 + 400, carried_s=0.09)
+    probed = window(0, carried_bytes=540 + 400, carried_s=0.094)
     probe_j = radio_j - 0.322 * 8 * 200 / 80e3 - (0.594 - 0.322) * 8 * 200 / 65e6
     assert 0.15 * 0.02 + radio_j + probe_j == pytest.approx(prices.edge_j(probed))
     here = Window(0.0, 0, C, "edge", 0.25, 0.2, 0.05, 0, 400)
     assert 0.15 * 0.25 == pytest.approx(prices.edge_j(here))
+    call_j = probe_j - 0.322 * 8 * 342 / 80e3 - (0.594 - 0.322) * 8 * 342 / 65e6
+    called = msgspec.structs.replace(here, carried_bytes=58, carried_s=0.0058)
+    assert 0.15 * 0.25 + call_j == pytest.approx(prices.edge_j(called))
 
 
 def test_grid_has_the_links_that_were_asked_for():

@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from edge_agent.cli import main
 from edge_agent.partition.explain_command import fetch, quantity
-from edge_agent.partition.table import PATH, Table, of_running, render
+from edge_agent.partition.path import PATH
+from edge_agent.partition.table import Table, of_running, render
 from headtail.errors import ConfigError
 from headtail.metrics import MetricsPage
 from partition_world import World, steady

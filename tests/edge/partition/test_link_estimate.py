@@ -78,6 +78,36 @@ def test_steady_noise_hardly_jumps(seed: int) -> None:
     assert feed(estimate, (0.04, 5e5), [1000, 4000] * 150, 0.2, seed + 1) <= 3
 
 
+def test_what_is_far_too_quick_is_believed_sooner_than_what_is_late() -> None:
+    """Much can hold a message up, nothing makes it quicker than its link: two in a row do."""
+    for seconds, few in ((0.003, 2), (0.6, 3)):
+        estimate = LinkEstimate()
+        feed(estimate, (0.04, 1e6), [2500, 100] * 20, 0.02)
+        jumps = [estimate.observe(2e4, seconds, 5.0 + 0.1 * i) for i in range(6)]
+        assert jumps.index(True) + 1 >= few
+        assert jumps.index(True) + 1 <= 2 * few - 2
+
+
+def test_a_silence_leaves_less_known() -> None:
+    """What nobody looked at may have changed: the next samples count for more."""
+    silent, busy = LinkEstimate(), LinkEstimate()
+    for estimate in (silent, busy):
+        feed(estimate, (0.04, 1e6), [2500, 100] * 20, 0.02)
+    silent.observe(2e4, 0.06, 12.0)
+    for i in range(80):
+        busy.observe(2e4, 0.06, 4.1 + 0.1 * i)
+    assert silent.covariance[0] > 2.0 * busy.covariance[0]
+
+
+def test_sizes_that_err_to_either_side_do_not_hide_one_another() -> None:
+    """Farther away and quicker: small messages take longer, large ones less, in turn."""
+    estimate = LinkEstimate()
+    feed(estimate, (0.003, 36e3), [60, 180] * 30, 0.02)
+    feed(estimate, (0.024, 49e4), [60, 180] * 8, 0.02)
+    assert abs(estimate.predict(8.0 * 180) / (0.024 + 8 * 180 / 49e4) - 1) < 0.15
+    assert estimate.seconds_per_bit < 2.0 / 49e4
+
+
 def test_message_that_was_given_up_is_a_jump() -> None:
     """A deadline passed: it takes that long at least, whatever was believed."""
     estimate = LinkEstimate()
@@ -85,3 +115,14 @@ def test_message_that_was_given_up_is_a_jump() -> None:
     estimate.exceeded(8e4, 1.0, 5.0)
     assert estimate.predict(8e4) > 0.8
     assert estimate.jumps == 1
+
+
+def test_what_came_before_a_jump_tells_nothing_of_after() -> None:
+    """A slow link near by becomes a quick one farther away, of which empty calls alone tell."""
+    estimate = LinkEstimate()
+    feed(estimate, (0.16, 36e3), [58, 220] * 15, 0.02)
+    jumps = estimate.jumps
+    for i in range(12):
+        estimate.observe(464.0, 0.03, 4.0 + i)
+    assert estimate.jumps > jumps
+    assert abs(estimate.predict(464.0) / 0.03 - 1) < 0.1

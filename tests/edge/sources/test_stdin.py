@@ -3,13 +3,19 @@
 import json
 import os
 import threading
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from edge_agent.sources.intake import Intake
 from edge_agent.sources.stdin import StdinSource
 from edge_agent.stop import Stop
+from headtail.bundle.manifest import Step
 from headtail.errors import DataError, HeadtailError
+from headtail.tensor import TensorSpec
 
 WINDOW = np.arange(32.0).reshape(16, 2).tolist()
 
@@ -56,6 +62,57 @@ def test_sample_is_the_line_number_and_empty_lines_are_left_out(feed):
     frames = feed(b"\n" + line + b"\r\n\n" + line)  # the last line has no end
     assert [2, 4] == [frame.sample for frame in frames]
     assert [2, 2] == [frame.truth for frame in frames]
+
+
+@dataclass(frozen=True)
+class Flat:
+    """What an intake asks of the manifest of a model that takes one row of numbers."""
+
+    inputs: tuple[TensorSpec, ...]
+    preprocess: tuple[Step, ...] = ()
+    is_batchable: bool = True
+
+
+def flat(count: int, dtype: str = "float32") -> Intake:
+    """Return the intake of a model that takes rows of so many numbers."""
+    return Intake(Flat((TensorSpec("x", dtype, (-1, count)),)))
+
+
+NUMBERS = st.floats(-1e38, 1e38) | st.integers(-(1 << 40), 1 << 40) | st.booleans()
+
+
+@given(st.lists(NUMBERS, min_size=1))
+def test_row_of_numbers_becomes_what_the_long_way_makes_of_it(values):
+    intake = flat(len(values))
+    expected = intake.prepare({"x": np.asarray(values)}, "row")["x"]
+    actual = intake.accept_numbers(values)["x"]
+    assert np.float32 == actual.dtype
+    assert expected.tobytes() == actual.tobytes()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1, 2], [1, 2, 3, 4], [1, 2, "3"], [1, 2, None], [1, 2, [3]], [1, 2, 1e39], [1, 2, 10**400]],
+)
+def test_what_is_no_row_of_so_many_floats_goes_the_long_way(values):
+    assert flat(3).accept_numbers(values) is None
+
+
+def test_model_of_whole_numbers_or_of_rows_takes_no_short_way(intake, fixed_intake):
+    assert flat(3, "int64").accept_numbers([1, 2, 3]) is None
+    assert intake.accept_numbers(WINDOW) is None
+    assert fixed_intake.accept_numbers([0.0] * 8) is None
+
+
+def test_row_too_large_for_float32_is_refused_with_its_place(stop, take):
+    read, write = os.pipe()
+    os.write(write, b"[1, 2, 3]\n[1, 2, 1e39]\n")
+    os.close(write)
+    try:
+        with pytest.raises(HeadtailError, match="stdin line 2"):
+            take(StdinSource(read, flat(3), stop), 1)
+    finally:
+        os.close(read)
 
 
 def test_many_lines_come_in_batches(feed):

@@ -197,7 +197,7 @@ def test_disk_that_is_full(small_disk, template, start_managed, operate, version
 def test_fog_that_ends_while_a_verdict_is_waited_for(fog, ask, managed, start_managed, operate):
     """The command asks again until its time is over; the canary goes on with the next fog."""
     result: list[int] = []
-    words = ("canary", "chain", "2.0", "--share", "100%", "--bake", "1h", "--wait", "2s")
+    words = ("canary", "chain", "2.0", "--share", "100%", "--bake", "1h", "--wait", "8s")
     thread = threading.Thread(target=lambda: result.append(ask(*words)))
     thread.start()
     wait_for(lambda: managed.states()["2.0"] == "canary")

@@ -33,6 +33,12 @@ def test_medians_are_of_each_round_s_own_ratio() -> None:
     assert found.penalty == pytest.approx(0.05)  # of 10, 5 and 4 %
 
 
+def test_a_round_that_the_clock_did_not_see_says_nothing() -> None:
+    unseen, seen = (0.0, Halves(1.0, 0.0)), (10.0, Halves(5.0, 7.0))
+    assert summarise(1, [unseen, seen, unseen], True).penalty == pytest.approx(0.2)
+    assert summarise(1, [unseen, unseen], True).penalty == 0.0
+
+
 def test_a_cut_that_costs_more_than_five_percent_is_marked() -> None:
     dear = CutCost(1, 1e-3, 5e-4, 7e-4, 0.2, True)
     fair = CutCost(2, 1e-3, 5e-4, 5e-4, -0.01, False)

@@ -1,0 +1,4 @@
+"""Where the table of plans is found: known without all that makes it."""
+
+PATH = "/partition"
+"""Of the page beside the metrics."""

@@ -1,0 +1,197 @@
+"""When probes are made and what they cost, in a simulated world."""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from edge_agent.partition.choose import Objective
+from edge_agent.partition.link_estimate import LinkEstimate
+from edge_agent.partition.offer import Option
+from edge_agent.partition.predict import PROBE_PAUSE_S, PROBE_SHARE
+from edge_agent.partition.probing import AFRESH, BURST, DEBT, LEAST_RATIO, PROBE_BYTES, Probing
+from edge_agent.partition.uplink import Uplink
+from partition_world import Weather, World, steady, stepping
+
+ENERGY = Objective("edge_energy")
+RECEIVE_W, TRANSMIT_W, PHY_RATE, WAKE_S, PACKET_BYTES = 0.322, 0.594, 65e6, 0.002, 94
+"""Of the link profile `wifi-esp32`."""
+
+
+def probe_j(bits: float, rate: float) -> float:
+    """Return what one packet costs, by hand."""
+    bits += 8 * PACKET_BYTES
+    sending_s = bits / PHY_RATE
+    return TRANSMIT_W * sending_s + RECEIVE_W * (WAKE_S + bits / rate - sending_s)
+
+
+@pytest.mark.parametrize("rate", [1e8, 1e6, 1e5])
+def test_pause_is_what_a_probe_costs_over_its_share_of_the_power(begin, rate: float) -> None:
+    """Of windows that take 0.1 W; a radio is no quicker than itself."""
+    live = begin(World(steady(1e6, 0.01)))
+    expected_s = probe_j(1000.0, min(rate, PHY_RATE)) / (PROBE_SHARE * 0.1)
+    assert live.predictor.pause_s(1000.0, 1.0 / rate, 0.1) == pytest.approx(expected_s, rel=1e-6)
+
+
+def test_pause_has_an_end(begin) -> None:
+    """However slow the link is, a better one is seen some time."""
+    live = begin(World(steady(1e6, 0.01)))
+    assert live.predictor.pause_s(1000.0, 1e-2, 0.1) == PROBE_PAUSE_S
+
+
+@pytest.mark.parametrize("rate", [6e4, 3e5, 3e6, 1e8])
+@pytest.mark.parametrize("round_trip_s", [0.005, 0.15])
+def test_probes_cost_few_percent_where_energy_counts(begin, rate: float, round_trip_s) -> None:
+    """Of a minute's windows, those of the first seconds not counted, whether they are sent."""
+    world = World(steady(rate, round_trip_s), probe_bytes=58)
+    live = begin(world, ENERGY)
+    world.run(live, 100)
+    bits, calls, began_s = world.probe_bits, live.probing.made, world.now_s
+    world.run(live, 300)
+    state = live.state()
+    windows_j = 300 * float(state.costs.energy_j[state.current])
+    calls = live.probing.made - calls
+    # A new stream begins with a burst.
+    spent_j = probe_j(0.0, rate) * calls + RECEIVE_W * (world.probe_bits - bits) / rate
+    burst_j = BURST * (probe_j(8.0 * 8300, rate) if rate > 1e6 else probe_j(2000.0, rate))
+    assert spent_j <= (PROBE_SHARE + 0.02) * windows_j + burst_j
+    assert world.now_s > began_s
+
+
+def test_windows_of_one_size_do_not_hide_what_link_they_are_on(begin, options) -> None:
+    """They take as long as before, on a slow link near by now; an empty call tells."""
+    far = Weather(1.9e5, 0.15)
+    first = World(steady(far.rate, far.round_trip_s))
+    live = begin(first, ENERGY)
+    first.run(live, 100)
+    plan = options[live.state().current]
+    assert not plan.plan.is_local
+    bits = 8.0 * (plan.message_bytes + 60 + 55)  # its framing, and the answer's share
+    near = Weather(bits / (far.round_trip_s - 0.001 + bits / far.rate), 0.001)
+    world = World(stepping(far, near, seconds=20.0))
+    live = begin(world, ENERGY)
+    world.run(live, 250)
+    assert abs(live.uplink.estimate.seconds_per_bit * near.rate - 1.0) < 0.25
+
+
+def test_first_call_on_a_connection_is_larger() -> None:
+    """Its headers are sent in full; what the next one takes tells of the link alone."""
+    uplink = Uplink()
+    for now_s in (1.0, 2.0):
+        uplink.probing(0, now_s)
+        bits = uplink.estimate.predict(8.0 * (200 if now_s == 1.0 else 58))
+        assert uplink.sent(0.0, now_s) <= bits
+        uplink.failed(0.0, 0.0, now_s)
+        uplink.probed(0, 0.02 + 8.0 * (200 if now_s == 1.0 else 58) / 1e5, now_s + 0.1)
+    uplink.probing(512, 3.0)
+    uplink.probed(512, 0.02 + 8.0 * (512 + 58) / 1e5, 3.1)
+    assert abs(uplink.estimate.seconds_per_bit * 1e5 - 1.0) < 0.1
+
+
+def wanted(probing: Probing, estimate: LinkEstimate, now_s: float, *, idle: bool) -> int | None:
+    """Return what a probe of now would carry, where nothing is open; make it."""
+    padding = probing.wanted(now_s, estimate, 0.2, lambda: idle, lambda: False)
+    if padding is not None:
+        probing.call(padding, lambda padding_bytes, took_s: None)
+    return padding
+
+
+def answered(padding_bytes: int, done) -> bool:
+    """Answer at once."""
+    done(0.02)
+    return True
+
+
+def test_a_link_in_use_is_looked_at_now_and_then() -> None:
+    """Nothing is open, windows flow: an empty call every two seconds."""
+    probing, estimate = Probing(1.0), LinkEstimate()
+    estimate.observe(2e4, 0.1, 0.0)
+    probing.connect(answered)
+    times_s = [t / 10 for t in range(1, 200)]
+    made = [(t, p) for t in times_s if (p := wanted(probing, estimate, t, idle=False)) is not None]
+    assert {padding for _, padding in made} == {0}
+    assert 8 <= len(made) <= 11
+
+
+def test_what_a_jump_allows_is_bounded() -> None:
+    """A few probes at once, then no more than one a second."""
+    probing, estimate = Probing(1.0), LinkEstimate()
+    estimate.observe(2e4, 0.1, 0.0)
+    probing.connect(answered)
+    made = 0
+    while wanted(probing, estimate, 10.0, idle=True) is not None:
+        made += 1
+    assert made == BURST
+    probing.again()
+    while wanted(probing, estimate, 10.01, idle=True) is not None:
+        made += 1
+    assert made == BURST + AFRESH
+
+
+def test_surprise_is_checked_by_probes_of_its_size(begin, options: Sequence[Option]) -> None:
+    """Most of them, so that a few tell whether it was chance."""
+    world = World(stepping(Weather(2e4, 0.001), Weather(1e8, 0.001), seconds=30.0), probe_bytes=58)
+    live = begin(world, ENERGY)
+    seen = world.run(live, 220)
+    after = [s for s in seen if s.began_s - world.start_s > 30.0]
+    here = [options[s.option].plan.is_local for s in after]
+    assert not any(here[math.ceil(8.0 / 0.2) :])
+
+
+def test_an_empty_probe_between_does_not_make_the_next_one_small_again() -> None:
+    """What was safe stays so until something jumps."""
+    probing, estimate = Probing(1.0), LinkEstimate()
+    estimate.observe(1e3, 0.05, 0.0)
+    estimate.observe(8e4, 0.052, 0.1)
+    probing.connect(answered)
+    probing.rest()
+    sizes = []
+    for i in range(24):
+        padding = probing.wanted(10.0 + 3.0 * i, estimate, 0.2, lambda: True, lambda: False, 2.5)
+        assert padding is not None
+        sizes.append(padding)
+        probing.call(padding, lambda padding_bytes, took_s: None)
+    padded = [size for size in sizes if size]
+    assert padded == sorted(padded)
+    assert padded[-1] > 1000
+    assert 0 in sizes[-3:]
+
+
+def test_a_surprise_is_looked_into_on_account() -> None:
+    """One more probe than there are left, as what is believed may be all wrong; then no more."""
+    probing, estimate = Probing(1.0), LinkEstimate()
+    for i in range(40):
+        estimate.observe(464.0, 0.02, 0.1 * i)
+    probing.connect(answered)
+    while wanted(probing, estimate, 10.0, idle=True) is not None:
+        pass
+    estimate.observe(464.0, 0.04, 10.0)
+    assert estimate.is_surprised
+    probing.hurry()
+    made = 0
+    while wanted(probing, estimate, 10.01, idle=True) is not None:
+        made += 1
+    assert made == DEBT
+
+
+def test_a_large_probe_of_the_first_moment_keeps_nobody_waiting() -> None:
+    """Nothing was known then; what waits for its price would be blind meanwhile."""
+    probing, estimate = Probing(1.0), LinkEstimate()
+    estimate.observe(464.0, 0.02, 0.0)
+    estimate.observe(33_000.0, 0.49, 0.1)
+    probing.connect(lambda padding_bytes, done: answered(padding_bytes, done))
+    probing._sent = 4096
+    usual = LEAST_RATIO * 0.2 / estimate.seconds_per_bit
+    assert probing.paid_bits(estimate, 0.2) == pytest.approx(8 * PROBE_BYTES + usual)
+    assert probing.paid_bits(estimate, math.inf) == 8 * (PROBE_BYTES + 4096)
+    probing._sent = 0
+    assert probing.paid_bits(estimate, 0.2) == 8 * PROBE_BYTES
+
+
+def test_what_a_probe_cost_is_known_by_the_time_it_took() -> None:
+    """Whatever is believed of the link."""
+    probing = Probing(1.0)
+    assert probing.least_rate == 0.0
+    probing.connect(lambda padding_bytes, done: answered(padding_bytes, done))
+    probing.call(100, lambda padding_bytes, took_s: None)
+    assert probing.least_rate == pytest.approx(8 * (PROBE_BYTES + 100) / 0.02)

@@ -17,6 +17,11 @@ from headtail.v1 import control_pb2_grpc
 from headtail.zip_errors import ZIP_ERRORS
 
 CHUNK_BYTES = 256 << 10
+AWAY_STATUSES = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,  # by a fog that ended with the call under way: no call here cancels
+)
 # A fog that was away is found again soon.
 _OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 2000))
 
@@ -118,4 +123,4 @@ def _digest(path: Path) -> str:
 
 def is_away(error: grpc.RpcError) -> bool:
     """Return whether a call failed because the fog is not there now."""
-    return error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+    return error.code() in AWAY_STATUSES

@@ -14,7 +14,7 @@ from types import MappingProxyType
 import grpc
 import msgspec
 
-from fog_server.rollout.client import Client, is_away
+from fog_server.rollout.client import AWAY_STATUSES, Client, is_away
 from fog_server.rollout.command_line import limits_of, make_parser
 from fog_server.rollout.text import as_dict, published_text, rollout_text
 from headtail.errors import HeadtailError
@@ -25,8 +25,7 @@ FAILED, AWAY, REFUSED, SUPERSEDED, DENIED, INVALID, FULL = 1, 3, 4, 5, 6, 7, 8
 ROLLED_BACK, UNDECIDED = 10, 11
 EXIT_CODES: Mapping[grpc.StatusCode, int] = MappingProxyType(
     {
-        grpc.StatusCode.UNAVAILABLE: AWAY,
-        grpc.StatusCode.DEADLINE_EXCEEDED: AWAY,
+        **dict.fromkeys(AWAY_STATUSES, AWAY),
         grpc.StatusCode.NOT_FOUND: REFUSED,
         grpc.StatusCode.FAILED_PRECONDITION: REFUSED,
         grpc.StatusCode.ABORTED: SUPERSEDED,

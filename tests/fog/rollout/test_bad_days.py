@@ -9,6 +9,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+import grpc
 import pytest
 from operating import actions, wait_for
 
@@ -205,3 +206,20 @@ def test_fog_that_ends_while_a_verdict_is_waited_for(fog, ask, managed, start_ma
     thread.join()
     assert [AWAY] == result
     assert "canary" == operate(start_managed().address).states()["2.0"]
+
+
+def test_call_that_the_fog_cancels(capsys):
+    """So ends now and then what is under way when a fog stops: it is away, as any that ends."""
+
+    def cancel(_: bytes, context: grpc.ServicerContext) -> bytes:
+        context.cancel()
+        return b""
+
+    rollouts = {"ListRollouts": grpc.unary_unary_rpc_method_handler(cancel)}
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_registered_method_handlers("headtail.v1.Rollouts", rollouts)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    assert AWAY == main(["bundles", "--fog", address])
+    assert "CANCELLED" in capsys.readouterr().err
+    server.stop(0).wait()

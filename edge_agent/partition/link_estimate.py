@@ -8,11 +8,10 @@ b the inverse of the rate.
 import math
 
 from edge_agent.partition.ratio_estimate import Surprises
+from edge_agent.partition.recent import LEAST_S, LEAST_S_PER_BIT, Recent, Sample
 
 FIRST_ROUND_TRIP_S, FIRST_RATE = 0.02, 2e6
 """Guesses, in seconds and bits a second, that the first sample replaces."""
-LEAST_S, LEAST_S_PER_BIT = 1e-5, 1e-11
-"""Below these neither can be told from nothing."""
 DRIFT = 0.01
 """How far each of the two wanders in a second, as a share of itself (standard deviation)."""
 
@@ -37,8 +36,9 @@ class LinkEstimate:
         self._paa, self._pab, self._pbb = self._a**2, 0.0, self._b**2
         self._surprises = Surprises(0.1)
         # What came since the first sample that may be of a jump, and of which kind that was.
-        self._suspects: list[tuple[float, float, float]] = []
+        self._suspects: list[Sample] = []
         self._suspect_kind = 0
+        self._recent = Recent()
         self._now_s: float | None = None
         self._seen_s = 0.0
         self.samples = 0
@@ -108,20 +108,24 @@ class LinkEstimate:
         if self.samples == 1:
             self.doubt(bits, seconds)
         expected = self.predict(bits)
-        spread = math.sqrt(self._variance(bits)) / expected
+        variance = self._variance(bits) / expected**2 + doubt**2
         error = math.log(seconds / expected)
         # Sizes of one octave are one kind.
         kind = round(math.log2(max(bits, 1.0)))
-        believed, has_jumped = self._surprises.judge(error, spread**2 + doubt**2, kind)
-        self._suspect((bits, seconds, doubt), kind, may_be=has_jumped or self.is_surprised)
-        if has_jumped:
-            self._jump(self._suspects[-JUMP_SAMPLES:])
-            self._suspects.clear()
+        sample = bits, seconds, doubt
+        believed, has_jumped = self._surprises.judge(error, variance, kind)
+        self._suspect(sample, kind, may_be=has_jumped or self.is_surprised)
+        noise_variance = self._surprises.noise_variance
+        self._recent.add(sample, error / math.sqrt(variance + noise_variance))
+        newcomers = self._suspects[-JUMP_SAMPLES:] if has_jumped else []
+        newcomers = newcomers or self._recent.newcomers((self._a, self._b), noise_variance)
+        if newcomers:
+            self._jump(newcomers)
         elif believed == error:
             self._update(bits, seconds, doubt)
         else:
             self._nudge(bits, expected * math.exp(believed), doubt)
-        return has_jumped
+        return bool(newcomers)
 
     def exceeded(self, bits: float, seconds: float, now_s: float) -> None:
         """Take note of a message that was given up after so long: that is a jump by itself."""
@@ -136,7 +140,7 @@ class LinkEstimate:
         self._pbb += (UNSEEN_DRIFT * self._b) ** 2 * silent_s
         self._seen_s = now_s
 
-    def _suspect(self, sample: tuple[float, float, float], kind: int, *, may_be: bool) -> None:
+    def _suspect(self, sample: Sample, kind: int, *, may_be: bool) -> None:
         """Keep what came since a jump may have been; what came before it tells nothing of after."""
         if may_be and not self._suspects:
             self._suspect_kind = kind
@@ -145,9 +149,12 @@ class LinkEstimate:
         if not may_be and kind == self._suspect_kind:
             self._suspects.clear()
 
-    def _jump(self, samples: list[tuple[float, float, float]]) -> None:
+    def _jump(self, samples: list[Sample]) -> None:
         """Begin anew from the samples that showed it."""
         self.jumps += 1
+        self._surprises.clear()
+        self._suspects.clear()
+        self._recent.clear()
         for bits, seconds, _ in samples:
             self.doubt(bits, seconds)
         for bits, seconds, doubt in samples:

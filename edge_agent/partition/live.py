@@ -23,7 +23,7 @@ from edge_agent.partition.fog_estimate import FogEstimate
 from edge_agent.partition.offer import Option
 from edge_agent.partition.outlook import Outlook, State
 from edge_agent.partition.predict import FRAMING_BYTES, Predictor, Vector
-from edge_agent.partition.probing import Call, Probing
+from edge_agent.partition.probing import FREE, Call, Price, Probing
 from edge_agent.partition.uplink import Uplink
 from edge_agent.plan import Plan
 from edge_agent.underway import Finish, Prediction, Underway
@@ -196,7 +196,7 @@ class LivePartition:
                 return
             padding = self.probing.wanted(
                 now_s, self.uplink.estimate, self.device.interval_s, self._is_idle, self._is_open,
-                self._probe_pause_s(),
+                self._probe_price(),
             )  # fmt: skip
             if padding is not None:
                 self.uplink.probing(padding, now_s)
@@ -277,18 +277,17 @@ class LivePartition:
         if estimate.predict(bits) > 0.5 * waited_s:
             self.fog.pardon()
 
-    def _probe_pause_s(self) -> float:
-        """Return how rare probes must be for their energy, where it counts."""
+    def _probe_price(self) -> Price:
+        """Return what probes cost, where their energy counts."""
         objective, state, device = self.objective, self._state, self.device
         if not objective.needs_energy:
-            return 0.0
+            return FREE
         window_j = float(state.costs.energy_j[state.current])
         every_s = max(device.interval_s, 1e-3) if math.isfinite(device.interval_s) else 1.0
-        per_bit_s = self.uplink.estimate.seconds_per_bit
-        if self.probing.least_rate:
-            per_bit_s = min(per_bit_s, 1.0 / self.probing.least_rate)
-        bits = self.probing.paid_bits(self.uplink.estimate, device.interval_s)
-        return self.predictor.pause_s(bits, per_bit_s, window_j / every_s)
+        estimate, rate = self.uplink.estimate, self.probing.least_rate
+        bit_s = min(estimate.seconds_per_bit, 1.0 / rate) if rate else estimate.seconds_per_bit
+        bits = self.probing.paid_bits(estimate, device.interval_s)
+        return self.predictor.probe_price(bits, bit_s, window_j, every_s)
 
     def _is_idle(self) -> bool:
         """Whether nothing that is sent tells of the link."""

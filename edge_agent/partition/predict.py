@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edge_agent.meter import EnergyMeter, ProfileMeter
 from edge_agent.partition.offer import Option
+from edge_agent.partition.probing import Price
 from headtail.constant import Constant
 from headtail.cost_model import CpuTime, PowerTime
 from headtail.energy import predict_cpu_j, predict_transmission
@@ -19,9 +20,11 @@ Vector = NDArray[np.float64]
 FRAMING_BYTES = 40
 """What gRPC and HTTP/2 add to a message on an open stream, about."""
 
-PROBE_SHARE, PROBE_PAUSE_S = 0.03, 30.0
+PROBE_SHARE, PROBE_PAUSE_S = 0.025, 30.0
 """Of the windows' energy that probes may add where energy counts; but rarer than every so many
 seconds they are not."""
+PROBE_WINDOWS = 0.3
+"""Of a window's energy that one probe may usually take."""
 PROBE_SIZES = (1, 1001)
 """Bytes by which a probe's price is known: a line holds for all in one packet."""
 
@@ -99,16 +102,21 @@ class Predictor:
             latency = np.where(busiest >= e.interval_s, full, latency)
         return Costs(latency, self._energy.of(head + again, e.seconds_per_bit, e.failed_ratio))
 
-    def pause_s(self, bits: float, seconds_per_bit: float, edge_w: float) -> float:
-        """Return the least time between two probes for what they cost, in seconds.
+    def probe_price(
+        self, bits: float, seconds_per_bit: float, window_j: float, every_s: float
+    ) -> Price:
+        """Return how rare and how small probes must be for what they cost.
 
         Args:
-            bits: Of a probe, all of its own headers included.
+            bits: Of the last one, all of its own headers included.
             seconds_per_bit: Inverse of the uplink's rate.
-            edge_w: Mean power of the windows.
+            window_j: Energy of a window.
+            every_s: Seconds from one window to the next.
         """
         probe_j = self._energy.of_probe(bits / 8.0, seconds_per_bit)
-        return min(PROBE_PAUSE_S, probe_j / max(PROBE_SHARE * edge_w, 1e-12))
+        pause_s = every_s * probe_j / max(PROBE_SHARE * window_j, 1e-12)
+        most_bytes = self._energy.bytes_of_probe(PROBE_WINDOWS * window_j, seconds_per_bit)
+        return Price(min(PROBE_PAUSE_S, pause_s), most_bytes)
 
 
 class _Energy:
@@ -167,6 +175,11 @@ class _Energy:
         fixed_j, byte_j = self._probe_j
         watts = fixed_w + byte_w * size
         return fixed_j + byte_j * size + watts * max(seconds_per_bit, self._least_s)
+
+    def bytes_of_probe(self, joules: float, seconds_per_bit: float) -> float:
+        """Return how many bytes an empty call has that takes so much energy: none, if it must."""
+        none, more = (self.of_probe(size, seconds_per_bit) for size in (0.0, 1.0))
+        return max(0.0, joules - none) / max(more - none, 1e-18)
 
 
 def _line(one: float, more: float) -> tuple[float, float]:

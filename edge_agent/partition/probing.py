@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from edge_agent.partition.link_estimate import LinkEstimate
 
@@ -19,8 +20,10 @@ LEAST_RATIO, INTERVAL_RATIO = 0.1, 0.2
 """Of the time between two windows it may always take the first: on a slow link near by, calls
 without bits take as long as on a quick one far away. It may never take more than the second."""
 EMPTY_RATIO = 2
-"""While nothing is sent, or where their energy counts, all but one in so many are empty: calls of
-one size take as long on many links."""
+"""While nothing is sent, all but one in so many are empty: calls of one size take as long on many
+links. While windows are sent they all are, but after a surprise: windows have another size."""
+DULL = 3.0
+"""Probes with padding that told nothing new, after which one may cost twice as much."""
 LOOK_S = 2.0
 """While windows flow and nothing is open: what takes as long as before may have other reasons, a
 slow link near by for a quick one far away."""
@@ -39,6 +42,19 @@ DEBT = 1
 known, and until then all that is chosen may be wrong."""
 
 
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What probes cost, where their energy counts."""
+
+    pause_s: float = 0.0
+    """Least time between two, for what the last one took."""
+    most_bytes: float = math.inf
+    """That one may usually have, all of its own headers included."""
+
+
+FREE = Price()
+
+
 class Probing:
     """Decides on probes and has them made; no more than one is under way."""
 
@@ -49,7 +65,7 @@ class Probing:
         self._last_s, self._asked_s, self._sent_s = -math.inf, 0.0, -math.inf
         self._least_rate = 0.0
         self._padding: int | None = None
-        self._safe = 0
+        self._safe = self._dull = 0
         self._sent = 0
         self._left = float(BURST)
         self._is_hurried = True
@@ -81,7 +97,7 @@ class Probing:
         self._is_hurried = True
         self._left = max(self._left, AFRESH)
         # Without bits the first one tells the round trip; what else is on its way tells the rest.
-        self._padding, self._safe = None, 0
+        self._padding, self._safe, self._dull = None, 0, 0
 
     def wanted(
         self,
@@ -90,7 +106,7 @@ class Probing:
         interval_s: float,
         is_idle: Callable[[], bool],
         is_open: Callable[[], bool],
-        pause_s: float = 0.0,
+        price: Price = FREE,
     ) -> int | None:
         """Return how many bytes to send with a probe now; None: there shall be none.
 
@@ -100,12 +116,11 @@ class Probing:
             interval_s: Between two windows.
             is_idle: Whether no window goes to the fog at present.
             is_open: Whether to know more could change the choice.
-            pause_s: Least time between two for what the last one cost.
+            price: What they cost.
         """
         if self._call is None or self._is_under_way:
             return None
-        if estimate.is_surprised:
-            pause_s = min(pause_s, LOOK_S)
+        pause_s = min(price.pause_s, LOOK_S) if estimate.is_surprised else price.pause_s
         is_new = not estimate.samples
         link_s = self.paid_bits(estimate, interval_s) * estimate.seconds_per_bit / LINK_SHARE
         is_due = now_s - self._last_s >= max(self._probe_s, pause_s, link_s)
@@ -124,15 +139,14 @@ class Probing:
         self._is_hurried = self._is_hurried and self._left >= least
         self._last_s = self._sent_s = now_s
         self._is_under_way = True
-        is_dear = pause_s > self._probe_s and not self._is_hurried
         is_empty = is_look or is_new or self._padding is None
-        is_in_turn = is_dear or (is_idle() and not self._is_hurried)
-        is_empty = is_empty or (is_in_turn and self.made % EMPTY_RATIO > 0)
+        if not self._is_hurried:
+            is_empty = is_empty or not is_idle() or self.made % EMPTY_RATIO > 0
         is_doubtful = estimate.is_surprised and not is_due and self.made % CHECKS > 0
         if is_doubtful and self._padding is not None:
             padding = self._padding  # whether it was chance only another of its size can tell
         else:
-            padding = 0 if is_empty else self._size(estimate, interval_s, is_dear and is_idle())
+            padding = 0 if is_empty else self._size(estimate, interval_s, price.most_bytes)
         self._sent = padding
         return padding
 
@@ -169,13 +183,15 @@ class Probing:
         """
         return self._least_rate
 
-    def _size(self, estimate: LinkEstimate, interval_s: float, is_dear: bool) -> int:
-        """Return how many bytes show the rate without standing in a window's way."""
-        least_s = LEAST_RATIO * interval_s
-        most_s = least_s if is_dear else INTERVAL_RATIO * interval_s
+    def _size(self, estimate: LinkEstimate, interval_s: float, most_bytes: float) -> int:
+        """Return how many bytes show the rate, at a fair price and in no window's way."""
+        self._dull += 1
+        affordable = most_bytes * 2.0 ** (self._dull / DULL) - PROBE_BYTES
+        least_s, most_s = LEAST_RATIO * interval_s, INTERVAL_RATIO * interval_s
         longer_s = min(max(WAY_RATIO * estimate.round_trip_s, least_s), most_s)
         # As quick as it may well be: what keeps a probe small is the one before it.
         quick = estimate.seconds_per_bit - math.sqrt(estimate.covariance[2])
         wanted = longer_s / max(quick, 0.5 * estimate.seconds_per_bit) / 8.0
         safe = max(FIRST_PADDING_BYTES, GROWTH * self._safe)
-        return int(min(MAX_PADDING_BYTES, safe, wanted))
+        affordable = max(FIRST_PADDING_BYTES, affordable)
+        return int(min(MAX_PADDING_BYTES, safe, wanted, affordable))

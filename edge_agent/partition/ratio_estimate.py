@@ -14,9 +14,10 @@ SUSPICION = 1.0
 """A sum that is worth a closer look."""
 MIN_NOISE, MAX_NOISE = 0.005, 0.6
 """Bounds of the noise's standard deviation, of the logarithm."""
-NOISE_STEP, NOISE_QUANTILE = 0.1, 0.683
-"""How far one sample moves the estimate of the noise, which is a quantile of the errors: what
-holds few messages up for long, other programs for one, does not count."""
+NOISE_SHARE, NOISE_MOST = 0.1, 4.0
+"""Of the noise's variance: what one sample adds to the estimate, once there were enough of them,
+and how many times as much it may show: what holds few messages up for long, other programs for
+one, counts no more."""
 
 
 class Surprises:
@@ -54,13 +55,20 @@ class Surprises:
         if max(above, below) >= ALARM:
             self._sums.clear()
             return error, True
-        is_beyond = abs(error) > scale
-        step = NOISE_QUANTILE if is_beyond else NOISE_QUANTILE - 1.0
-        self._count += 1
-        pace = max(NOISE_STEP, 1.0 / (1.0 + 0.5 * self._count))
-        noise = self.noise_variance * (1.0 + pace * step)
-        self.noise_variance = min(max(noise, MIN_NOISE**2), MAX_NOISE**2)
+        self._learn_noise(error * error - variance)
         return believed, False
+
+    def clear(self) -> None:
+        """Begin the sums anew: what they were about has been settled."""
+        self._sums.clear()
+
+    def _learn_noise(self, seen: float) -> None:
+        """Move the noise's variance towards what one sample shows of it."""
+        self._count += 1
+        share = max(NOISE_SHARE, 1.0 / (1.0 + self._count))
+        seen = min(max(seen, 0.0), NOISE_MOST * self.noise_variance)
+        noise = self.noise_variance + share * (seen - self.noise_variance)
+        self.noise_variance = min(max(noise, MIN_NOISE**2), MAX_NOISE**2)
 
 
 class RatioEstimate:

@@ -88,6 +88,27 @@ def test_what_is_far_too_quick_is_believed_sooner_than_what_is_late() -> None:
         assert jumps.index(True) + 1 <= 2 * few - 2
 
 
+def test_a_jump_that_no_size_shows_alone() -> None:
+    """A slow link near by becomes a quick one far away: one size later, one sooner, each a bit."""
+    estimate = LinkEstimate()
+    feed(estimate, (0.005, 36e3), [58, 122] * 10, 0.05)
+    for i in range(12):
+        bits = 8.0 * (58 if i > 5 and i % 2 else 120)
+        estimate.observe(bits, 0.053, 4.0 + i, doubt=0.06)
+    assert estimate.jumps
+    assert abs(estimate.round_trip_s / 0.053 - 1) < 0.1
+    assert estimate.seconds_per_bit < 0.2 / 36e3
+
+
+@given(st.sampled_from([0.01, 0.03, 0.1, 0.2]), st.integers(0, 10**6))
+@settings(max_examples=30)
+def test_noise_is_learned_from_few_samples(noise: float, seed: int) -> None:
+    """Within half and twice of what it is, wherever it began."""
+    estimate = LinkEstimate()
+    feed(estimate, (0.04, 5e5), [1000, 4000] * 20, noise, seed)
+    assert 0.5 < estimate.noise / noise < 2.0
+
+
 def test_a_silence_leaves_less_known() -> None:
     """What nobody looked at may have changed: the next samples count for more."""
     silent, busy = LinkEstimate(), LinkEstimate()

@@ -8,12 +8,23 @@ import pytest
 from edge_agent.partition.choose import Objective
 from edge_agent.partition.link_estimate import LinkEstimate
 from edge_agent.partition.offer import Option
-from edge_agent.partition.predict import PROBE_PAUSE_S, PROBE_SHARE
-from edge_agent.partition.probing import AFRESH, BURST, DEBT, LEAST_RATIO, PROBE_BYTES, Probing
+from edge_agent.partition.predict import PROBE_PAUSE_S, PROBE_SHARE, PROBE_WINDOWS
+from edge_agent.partition.probing import (
+    AFRESH,
+    BURST,
+    DEBT,
+    DULL,
+    FIRST_PADDING_BYTES,
+    LEAST_RATIO,
+    PROBE_BYTES,
+    Price,
+    Probing,
+)
 from edge_agent.partition.uplink import Uplink
 from partition_world import Weather, World, steady, stepping
 
 ENERGY = Objective("edge_energy")
+DEAR = Price(2.5)
 RECEIVE_W, TRANSMIT_W, PHY_RATE, WAKE_S, PACKET_BYTES = 0.322, 0.594, 65e6, 0.002, 94
 """Of the link profile `wifi-esp32`."""
 
@@ -30,13 +41,23 @@ def test_pause_is_what_a_probe_costs_over_its_share_of_the_power(begin, rate: fl
     """Of windows that take 0.1 W; a radio is no quicker than itself."""
     live = begin(World(steady(1e6, 0.01)))
     expected_s = probe_j(1000.0, min(rate, PHY_RATE)) / (PROBE_SHARE * 0.1)
-    assert live.predictor.pause_s(1000.0, 1.0 / rate, 0.1) == pytest.approx(expected_s, rel=1e-6)
+    price = live.predictor.probe_price(1000.0, 1.0 / rate, 0.02, 0.2)
+    assert price.pause_s == pytest.approx(expected_s, rel=1e-6)
+
+
+@pytest.mark.parametrize("rate", [1e8, 1e6, 1e5])
+def test_a_probe_may_take_its_share_of_a_window(begin, rate: float) -> None:
+    """So many bytes cost so much, by hand; none where the packet alone is dearer."""
+    live = begin(World(steady(1e6, 0.01)))
+    size = live.predictor.probe_price(1000.0, 1.0 / rate, 0.02, 0.2).most_bytes
+    assert probe_j(8.0 * size, min(rate, PHY_RATE)) == pytest.approx(PROBE_WINDOWS * 0.02)
+    assert live.predictor.probe_price(1000.0, 1.0 / rate, 1e-6, 0.2).most_bytes == 0.0
 
 
 def test_pause_has_an_end(begin) -> None:
     """However slow the link is, a better one is seen some time."""
     live = begin(World(steady(1e6, 0.01)))
-    assert live.predictor.pause_s(1000.0, 1e-2, 0.1) == PROBE_PAUSE_S
+    assert live.predictor.probe_price(1000.0, 1e-2, 0.02, 0.2).pause_s == PROBE_PAUSE_S
 
 
 @pytest.mark.parametrize("rate", [6e4, 3e5, 3e6, 1e8])
@@ -147,7 +168,7 @@ def test_an_empty_probe_between_does_not_make_the_next_one_small_again() -> None
     probing.rest()
     sizes = []
     for i in range(24):
-        padding = probing.wanted(10.0 + 3.0 * i, estimate, 0.2, lambda: True, lambda: False, 2.5)
+        padding = probing.wanted(10.0 + 3.0 * i, estimate, 0.2, lambda: True, lambda: False, DEAR)
         assert padding is not None
         sizes.append(padding)
         probing.call(padding, lambda padding_bytes, took_s: None)
@@ -155,6 +176,48 @@ def test_an_empty_probe_between_does_not_make_the_next_one_small_again() -> None
     assert padded == sorted(padded)
     assert padded[-1] > 1000
     assert 0 in sizes[-3:]
+
+
+def padded(
+    probing: Probing, estimate: LinkEstimate, price: Price, *, idle: bool, start_s: float = 10.0
+) -> list[int]:
+    """Return what the padding of a minute's probes was, of those that had one."""
+    sizes = []
+    for i in range(20):
+        now_s = start_s + 3.0 * i
+        padding = probing.wanted(now_s, estimate, 0.2, lambda: idle, lambda: True, price)
+        assert padding is not None
+        probing.call(padding, lambda padding_bytes, took_s: None)
+        sizes.append(padding)
+    return [size for size in sizes if size]
+
+
+@pytest.mark.parametrize("most_bytes", [100.0, 300.0, 1000.0])
+def test_padding_keeps_to_its_price_at_first(most_bytes: float) -> None:
+    """It doubles after every few that told nothing: some time a better link must be seen."""
+    probing, estimate = Probing(1.0), LinkEstimate()
+    estimate.observe(1e3, 0.05, 0.0)
+    estimate.observe(8e4, 0.052, 0.1)
+    probing.connect(answered)
+    probing.rest()
+    sizes = padded(probing, estimate, Price(2.5, most_bytes), idle=True)
+    bounds = [most_bytes * 2.0 ** ((i + 1) / DULL) - PROBE_BYTES for i in range(len(sizes))]
+    assert all(s <= max(FIRST_PADDING_BYTES, b) for s, b in zip(sizes, bounds, strict=True))
+    assert sizes[-1] >= min(4 * sizes[1], 4 * most_bytes)
+    probing.again()
+    probing.rest()
+    again = padded(probing, estimate, Price(2.5, most_bytes), idle=True, start_s=100.0)
+    assert again[0] <= 2 * most_bytes
+
+
+def test_while_windows_are_sent_empty_calls_will_do() -> None:
+    """Windows are larger: both sizes together tell the rate."""
+    probing, estimate = Probing(1.0), LinkEstimate()
+    estimate.observe(1e3, 0.05, 0.0)
+    estimate.observe(8e4, 0.052, 0.1)
+    probing.connect(answered)
+    probing.rest()
+    assert not padded(probing, estimate, Price(2.5), idle=False)
 
 
 def test_a_surprise_is_looked_into_on_account() -> None:

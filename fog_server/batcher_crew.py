@@ -39,5 +39,6 @@ class Crew:
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
             task()
+            del task  # who is idle keeps nothing of it: a retired model, for one
             with self._lock:
                 self._idle += 1

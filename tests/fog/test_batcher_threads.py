@@ -2,10 +2,12 @@
 
 import random
 import threading
+import weakref
 from collections import Counter
 from dataclasses import dataclass, field
 
 from fog_server.admission import Admission
+from fog_server.batcher_crew import Crew
 from fog_server.batcher_policy import DynamicBatching, QueuePolicy
 from fog_server.batcher_work import BatchWork
 from fog_server.refusal import Cause
@@ -147,3 +149,19 @@ def test_every_request_ends_once_whatever_the_threads_do(wait_until) -> None:
     assert sorted(answered) == sorted(number for batch in site.batches for number in batch)
     wait_until(lambda: (site.admission.running, site.admission.queued) == (0, 0))
     site.admission.close()
+
+
+def test_thread_that_is_idle_keeps_nothing_of_what_it_ran(wait_until) -> None:
+    """A request leads to its tail, which may be retired: its memory is then to be free."""
+
+    class Task:
+        def __call__(self) -> None:
+            """Do nothing."""
+
+    crew, task = Crew(), Task()
+    ran = weakref.ref(task)
+    crew.give(task)
+    del task
+    wait_until(lambda: crew._idle == 1)
+    wait_until(lambda: ran() is None)
+    crew.close()

@@ -73,7 +73,7 @@ class Tallies(Collector):
     def ended(self, outcome: str) -> int:
         """Return how many windows were answered, or have ended in this other way."""
         with self.lock:
-            return sum(tally.ok + tally.outcomes[outcome] for tally in self._by_model.values())
+            return sum(t.ok + t.outcomes[outcome] for t in list(self._by_model.values()))
 
     def collect(self) -> Iterator[Metric]:
         """Yield the times by stage, the windows by outcome and the sizes of batches."""
@@ -91,7 +91,7 @@ class Tallies(Collector):
             labels=["model"],
         )
         with self.lock:
-            for model, tally in self._by_model.items():
+            for model, tally in list(self._by_model.items()):  # `of` adds to them without the lock
                 if tally.ok:
                     windows.add_metric([model, OK], tally.ok)
                 for outcome, count in tally.outcomes.items():

@@ -1,7 +1,9 @@
 """Our counts against Prometheus' own: the same page for the same windows."""
 
+import collections
 import random
 
+import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -66,3 +68,30 @@ def test_model_that_only_refused_has_no_times():
     with tallies.lock:
         tallies.of("n").took(3, 0, 0)
     assert (4, 3) == (tallies.ended("invalid"), tallies.ended("failed"))
+
+
+class Growing(collections.Counter):
+    """Outcomes; while they are looked at, windows of another model come."""
+
+    def __init__(self, tallies: Tallies) -> None:
+        super().__init__()
+        self._tallies = tallies
+
+    def items(self):
+        """Return the outcomes."""
+        self._tallies.of("new")
+        return super().items()
+
+    def __getitem__(self, outcome: str) -> int:
+        self._tallies.of("newer")
+        return super().get(outcome, 0)
+
+
+@pytest.mark.parametrize("look", [generate_latest, lambda registry: registry.tallies.ended("ok")])
+def test_page_may_be_read_while_a_model_is_asked_for_the_first_time(look):
+    """The thread that meets the model waits for no page."""
+    tallies, registry = Tallies(), CollectorRegistry()
+    registry.register(tallies)
+    registry.tallies = tallies
+    tallies.of("old").outcomes = Growing(tallies)
+    look(registry)

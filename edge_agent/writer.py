@@ -133,7 +133,8 @@ class Writer:
         """Hand over finished windows, in any order, from any thread."""
         with self._lock:
             for result in results:
-                self._done[result.sequence] = result
+                if result.sequence >= self._taking:  # not one given up, whose turn is over
+                    self._done[result.sequence] = result
             if self._is_taking or not self._can_take():
                 return  # whoever takes now looks again
             self._is_taking = True

@@ -101,6 +101,7 @@ def test_skipped_windows_are_passed_over_and_late_results_ignored():
     writer.drain()
     writer.add([result(0)])
     assert 4 == writer.written
+    assert {} == writer._done  # where they would stay for ever
     writer.close()
     assert [2, 3] == keeper.sequences
 

@@ -21,7 +21,7 @@ def let_go_of_files() -> int:
     where the system is not Linux.
     """
     try:
-        mappings = list(_unchanged(_SMAPS.read_text()))
+        mappings = list(_unchanged(_SMAPS.read_text(errors="replace")))
     except OSError:
         return 0
     madvise = ctypes.CDLL(None).madvise

@@ -9,6 +9,15 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 SIZE = 16 * mmap.PAGESIZE
+NAMELESS = """
+import mmap, os, sys
+from headtail.mapped import let_go_of_files
+
+file = os.open(os.fsencode(sys.argv[1]) + b"/\\xff.so", os.O_RDWR | os.O_CREAT)
+os.ftruncate(file, mmap.PAGESIZE)
+kept = mmap.mmap(file, mmap.PAGESIZE, mmap.MAP_PRIVATE, mmap.PROT_READ)
+print(let_go_of_files() > 0)
+"""
 CODE = """
 import ctypes, mmap, sys
 from pathlib import Path
@@ -56,3 +65,10 @@ def test_code_as_on_the_disk_goes_and_comes_back_and_all_else_stays(tmp_path, na
     resident, *rest = ended.stdout.split("\n")
     assert SIZE >> 10 == int(resident)
     assert ["True", str(left_kb), "True", "b'new'", ""] == rest
+
+
+def test_file_whose_name_is_no_text_does_not_matter(tmp_path):
+    """Names are bytes to the system."""
+    command = [sys.executable, "-c", NAMELESS, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ("True\n", "") == (ended.stdout, ended.stderr)

@@ -131,6 +131,7 @@ class Authorization:
             self._streams.add(stream)
         if not context.add_callback(lambda: self._forget(stream)):
             self._forget(stream)  # it is over already
+        self._look_at(stream)  # the list may have changed since the caller was checked
 
     def _forget(self, stream: "_Stream") -> None:
         with self._lock:
@@ -143,10 +144,13 @@ class Authorization:
             self._swept_of = allowed
             streams = list(self._streams)
         for stream in streams:
-            try:
-                self.check(stream.peer, stream.method)
-            except (Unauthenticated, NotAllowed):
-                stream.context.cancel()
+            self._look_at(stream)
+
+    def _look_at(self, stream: "_Stream") -> None:
+        try:
+            self.check(stream.peer, stream.method)
+        except (Unauthenticated, NotAllowed):
+            stream.context.cancel()
 
     def deny(self, peer: Peer, reason: Denial, error: HeadtailError) -> None:
         """Count and raise; the log has a line for the first time of each caller and reason."""

@@ -178,6 +178,7 @@ class Called:
 
     def __init__(self) -> None:
         self.code = None
+        self.is_cancelled = False
 
     def peer(self) -> str:
         """Return somebody."""
@@ -195,7 +196,8 @@ class Called:
         """Pass over its text."""
 
     def cancel(self) -> None:
-        """Pass over what ends the connection."""
+        """Remember that the connection is ended."""
+        self.is_cancelled = True
 
 
 def test_guarded_messages_still_say_whether_another_is_there(site, monkeypatch) -> None:
@@ -218,3 +220,24 @@ def test_guarded_messages_still_say_whether_another_is_there(site, monkeypatch) 
     copy_context().run(guarded.stream_unary, Frames(5), context)
     assert [(0, True), (1, True), (2, True)] == seen
     assert grpc.StatusCode.PERMISSION_DENIED is context.code
+
+
+def test_stream_that_begins_while_the_list_changes_is_cut_off(site, monkeypatch) -> None:
+    """It was let in by the list before, and is struck off by the new one, which is swept once."""
+    context, other = Called(), Peer(Identity(Role.EDGE, "b"), "1" * 64, 100.0)
+
+    class Changing(AllowList):
+        """A list; while someone is looked up in it, another takes its place."""
+
+        def rights(self, identity):
+            """Return them."""
+            site.allowed = AllowList(DEFAULT_ROLES, {"edge/b": "edge"})
+            site.authorization.check(other, INFER)
+            return super().rights(identity)
+
+    site.allowed = Changing(DEFAULT_ROLES, {"edge/a": "edge"})
+    monkeypatch.setattr(site.authorization, "authenticate", lambda context: PEER)
+    handler = grpc.stream_stream_rpc_method_handler(lambda frames, _context: frames)
+    call = guard(site.authorization).wrap(INFER, handler)
+    copy_context().run(call.stream_stream, iter(()), context)
+    assert context.is_cancelled

@@ -10,6 +10,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| (.*?) \| .*? \|$", re.MULTILINE)
+ROW_OF_THE_PARENT = re.compile(r"^\| `(\w+)` \(\w+\) \|", re.MULTILINE)
 PARTS_OF_A_HISTOGRAM = ("_bucket", "_sum", "_count")
 OF_PROMETHEUS = {"up"}
 # Worked out for whoever prices a search, not for a rule or a dashboard.
@@ -19,8 +20,9 @@ LABELS_OF_ALL = {"instance", "job", "le"}
 
 
 def documented() -> dict[str, dict[str, set[str]]]:
-    """Return label values by metric, of the page that a test compares with the programs."""
-    found = {}
+    """Return label values by metric, of the pages that tests compare with the programs."""
+    text = (ROOT / "docs" / "workers.md").read_text()
+    found: dict[str, dict[str, set[str]]] = {name: {} for name in ROW_OF_THE_PARENT.findall(text)}
     for name, kind, labels in ROW.findall((ROOT / "docs" / "metrics.md").read_text()):
         values = {
             label: set(re.findall(r"[\w-]+", listed))

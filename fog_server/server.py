@@ -20,6 +20,7 @@ from fog_server.capture.service import CAPTURE_SERVICE, add_capture, open_captur
 from fog_server.config import Config
 from fog_server.control import CONTROL_SERVICES, Control
 from fog_server.front.front import Bounds, Front
+from fog_server.front.open_files import allow_files, files_of
 from fog_server.inference import Inference
 from fog_server.inference_servicer import InferenceServicer
 from fog_server.liveness import SelfCall
@@ -182,11 +183,13 @@ class FogServer:
         """Listen, without answering yet; return the address."""
         credentials = None if files is None else server_credentials(files)
         private = bind(self._server, _PRIVATE, credentials)
+        bounds = Bounds(config.wire.handshake_s, 4 * config.wire.max_agents + 64)
+        allow_files(files_of(bounds.max_connections, config.wire.max_agents + 1))
         self._front = Front(
             config.listen,
             parse_address(private, "--listen"),
             self._streams.take,
-            Bounds(config.wire.handshake_s, 4 * config.wire.max_agents + 64),
+            bounds,
             is_tls=files is not None,
             is_shared=is_shared,
         )

@@ -44,7 +44,7 @@ class Control:
         """Received so far."""
         self._seen, self._since_s, self._data_seen = 0, time.monotonic(), 0
         self._handlers: dict[int, Callable[[int, int, bytes], None]] = {
-            Kind.DATA: _pass_over,  # an empty frame
+            Kind.DATA: _empty,
             Kind.HEADERS: self._headers,
             Kind.PRIORITY: _pass_over,
             Kind.RST_STREAM: self._reset,
@@ -121,6 +121,8 @@ class Control:
         if stream:
             raise Malformed(ErrorCode.PROTOCOL_ERROR, f"settings of stream {stream}")
         if flags & Flag.ACK:
+            if payload:
+                raise Malformed(ErrorCode.FRAME_SIZE_ERROR, "settings that are none")
             return
         values = dict(frames.SETTING.iter_unpack(payload))
         initial = values.get(Setting.INITIAL_WINDOW_SIZE)
@@ -155,8 +157,15 @@ class Control:
         if stream == self._outgoing.stream:
             raise Broken(by_reset(code), f"the stream was reset, HTTP/2 error {code}")
 
-    def _goaway(self, _flags: int, _stream: int, payload: bytes) -> None:
+    def _goaway(self, _flags: int, stream: int, payload: bytes) -> None:
+        if stream:
+            raise Malformed(ErrorCode.PROTOCOL_ERROR, f"a farewell of stream {stream}")
         self.goaway = frames.read_goaway(payload)
+
+
+def _empty(_flags: int, stream: int, _payload: bytes) -> None:
+    if not stream:
+        raise Malformed(ErrorCode.PROTOCOL_ERROR, "data of stream 0")
 
 
 def _pass_over(_flags: int, _stream: int, _payload: bytes) -> None:

@@ -156,9 +156,12 @@ class Incoming:
         have = inbox.stop - inbox.start
         if have < frames.MESSAGE_BYTES:
             return False
-        high, low, kind, *_ = frames.HEADER.unpack_from(inbox.buffer, inbox.start)
-        size: int = high << 8 | low
-        return kind == Kind.DATA and size + frames.HEADER_BYTES <= have
+        size: int
+        high, low, kind, flags, _, _, size = _UNPACK(inbox.buffer, inbox.start)
+        framed: int = high << 8 | low
+        if kind != Kind.DATA or flags & Flag.PADDED or framed + frames.HEADER_BYTES > have:
+            return False
+        return size + frames.PREFIX_BYTES <= framed  # and does not end in a later frame
 
     def _look(self) -> None:
         """Look whether what comes next is a frame that `read` is to return."""
@@ -191,6 +194,8 @@ class Incoming:
             if self._control.handle(kind, flags, stream, size):
                 self._end()
             return
+        if not stream:
+            raise Malformed(ErrorCode.PROTOCOL_ERROR, "data of stream 0")
         if stream != self._outgoing.stream or self._is_ended:
             raise Malformed(ErrorCode.STREAM_CLOSED, f"data on stream {stream}")
         self._control.data_frames += 1

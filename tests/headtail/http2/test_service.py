@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import grpc
 import pytest
-from http2_peers import LIMITS, WAIT_S, echo, end_of, fails, open_call
+from http2_peers import DATA, END, LIMITS, WAIT_S, echo, end_of, fails, frame, message, open_call
+from wrong_frames import OPEN
 
 
 def test_messages_of_any_size_come_back_in_their_order(multi):
@@ -132,6 +133,28 @@ def test_messages_that_are_there_need_no_waiting(serve):
     call._outgoing.send_all([b"2" * 20_000, b"3"])
     assert [] == list(messages)
     assert [False, True, False] == seen
+
+
+def test_a_message_that_has_come_in_part_is_waited_for(serve):
+    """What came before it would else be kept until the rest is there."""
+    seen: list[bool] = []
+    looked = threading.Event()
+
+    def look(frames, _context, send):
+        assert next(frames) == b"1"
+        seen.append(frames.ready())
+        looked.set()
+        assert next(frames) == b"23"
+        send(None)
+
+    host, port = serve(look).address
+    with socket.create_connection((host, port)) as client:
+        client.settimeout(WAIT_S)
+        half = frame(DATA, 0, 1, message(b"23")[:-1])
+        client.sendall(OPEN + frame(DATA, 0, 1, message(b"1")) + half)
+        assert looked.wait(WAIT_S)
+        client.sendall(frame(DATA, END, 1, b"3"))
+    assert [False] == seen
 
 
 def test_connections_over_the_limit_are_not_taken(serve):

@@ -30,12 +30,19 @@ OPEN = PREFACE + frame(SETTINGS, 0, 0) + frame(HEAD, END_HEADERS, 1, REQUEST)
 WRONG = {
     "no preface": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "PROTOCOL_ERROR"),
     "data before headers": (PREFACE + frame(DATA, 0, 1, b"x"), "STREAM_CLOSED"),
+    "data of stream 0 before headers": (PREFACE + frame(DATA, 0, 0, b"x"), "PROTOCOL_ERROR"),
+    "nothing of stream 0 before headers": (PREFACE + frame(DATA, 0, 0), "PROTOCOL_ERROR"),
+    "an answer to settings that says more": (
+        OPEN + frame(SETTINGS, 1, 0, bytes(6)),
+        "FRAME_SIZE_ERROR",
+    ),
+    "a farewell of a stream": (OPEN + frame(GOAWAY, 0, 1, bytes(8)), "PROTOCOL_ERROR"),
     "a call on an even stream": (
         PREFACE + frame(HEAD, END_HEADERS, 2, REQUEST),
         "PROTOCOL_ERROR",
     ),
     "headers of stream 0": (PREFACE + frame(HEAD, END_HEADERS, 0, REQUEST), "PROTOCOL_ERROR"),
-    "data of stream 0": (OPEN + frame(DATA, 0, 0, b"x"), "STREAM_CLOSED"),
+    "data of stream 0": (OPEN + frame(DATA, 0, 0, b"x"), "PROTOCOL_ERROR"),
     "data of another stream": (OPEN + frame(DATA, 0, 3, b"x"), "STREAM_CLOSED"),
     "more padding than data": (OPEN + frame(DATA, PADDED, 1, b"\x09abc"), "PROTOCOL_ERROR"),
     "more padding than headers": (

@@ -1,6 +1,5 @@
 """A socket, plain or with TLS, that one thread reads from while others write."""
 
-import os
 import select
 import socket
 import ssl
@@ -218,4 +217,4 @@ def describe(error: OSError) -> str:
     """Return why a connection broke, in a few words."""
     if isinstance(error, ssl.SSLError):
         return str(error.reason or error).lower().replace("_", " ")
-    return os.strerror(error.errno) if error.errno else str(error) or "connection closed"
+    return error.strerror or str(error) or "connection closed"

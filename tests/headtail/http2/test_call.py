@@ -11,6 +11,7 @@ from http2_peers import FULL, HOLD, STOP, WAIT_S, GrpcServer, end_of, open_call
 
 from headtail.http2.call import Patience, StreamCall
 from headtail.http2.metadata import End
+from headtail.http2.transport import describe
 
 PATIENCE = Patience(WAIT_S, WAIT_S, WAIT_S)
 
@@ -171,3 +172,10 @@ def test_calls_open_and_close_in_any_state(server):
             assert not thread.is_alive()
     server.stop()  # its ends of the connections are in this process, too
     assert len([*Path("/proc/self/fd").iterdir()]) <= before + 5
+
+
+def test_a_name_that_nobody_knows_is_said_in_words():
+    """The resolver's numbers are not the system's."""
+    with pytest.raises(OSError, match=r".") as caught:
+        open_call(("no.such.host.invalid", 1))
+    assert caught.value.strerror == describe(caught.value)

@@ -130,7 +130,7 @@ class Outgoing(Sink):
             if table_bytes is not None:
                 self._table_bytes = min(table_bytes, self._table_bytes)
             if not self.is_over:
-                self._box.frames.append(memoryview(frames.frame(Kind.SETTINGS, Flag.ACK, 0)))
+                self._keep(frames.frame(Kind.SETTINGS, Flag.ACK, 0))
                 self._go_on()
             return True
 

@@ -10,6 +10,8 @@ from headtail.http2.transport import Transport, hang_up, wait_writable
 
 _BUFFERS = 64  # handed to the system in one call, at most
 _LOOK_S = 1.0
+_MOST_FRAMES = 100_000
+"""Kept at once, answers to the other side's frames among them: 25 MB; windows are far fewer."""
 
 
 class Sink:
@@ -36,8 +38,8 @@ class Sink:
         """Send a frame that is no part of a message."""
         with self._lock:
             if not self.is_over:
-                self._box.frames.append(memoryview(frame))
-                if not self._is_full:
+                self._keep(frame)
+                if not (self._is_full or self.is_over):
                     self._push()
                 self._see_to_it()
 
@@ -102,6 +104,13 @@ class Sink:
     @property
     def _is_behind(self) -> bool:
         return bool(self._box.bytes) or self._is_full
+
+    def _keep(self, frame: bytes) -> None:
+        """Keep a frame that is no part of a message; who takes none of too many is given up."""
+        self._box.frames.append(memoryview(frame))
+        if len(self._box.frames) > _MOST_FRAMES:
+            self._break_off()
+            hang_up(self._transport.socket)
 
     def _go_on(self) -> None:
         if not self._is_full:

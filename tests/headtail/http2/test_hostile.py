@@ -37,6 +37,8 @@ from http2_peers import (
 from wrong_frames import OPEN, REQUEST, WRONG
 
 from headtail.http2.frames import PREFACE
+from headtail.http2.outgoing import Outgoing
+from headtail.http2.transport import Plain
 
 QUICK = replace(LIMITS, linger_s=0.3)
 CODE = {code.name: code.value for code in h2.errors.ErrorCodes}
@@ -192,3 +194,16 @@ def test_random_bytes_are_no_call(seed, service, caplog):
                 pass
     assert is_served(service)
     assert "broken off" not in caplog.text
+
+
+def test_answers_that_are_not_taken_are_kept_up_to_a_bound():
+    """Else whoever asks and never reads would have all of our memory."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        outgoing = Outgoing(Plain(ours))
+        for _ in range(150_000):
+            outgoing.put(frame(PING, 1, 0, bytes(8)))
+        assert outgoing.is_over
+        for thread in threading.enumerate():
+            if thread.name == "http2-flusher":
+                thread.join(WAIT_S)

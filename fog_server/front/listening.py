@@ -82,7 +82,7 @@ class Listeners:
         self._sockets = sockets
         self._poller = poller
         self._admit = admit
-        self._pauses = Deadlines[socket.socket](_PAUSE_S, self._listen)
+        self._pauses = Deadlines[socket.socket](_PAUSE_S, self._listen_again)
         poller.look_after(self._pauses)
 
     def begin(self) -> None:
@@ -101,6 +101,12 @@ class Listeners:
 
     def _listen(self, listener: socket.socket) -> None:
         self._poller.add(listener, READ, partial(self._accept, listener))
+
+    def _listen_again(self, listener: socket.socket) -> None:
+        try:
+            self._listen(listener)
+        except OSError:  # there is still no room
+            self._pauses.begin(listener)
 
     def _accept(self, listener: socket.socket, _events: int = READ) -> None:
         for _ in range(_ACCEPTS):

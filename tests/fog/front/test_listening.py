@@ -1,5 +1,6 @@
 """Fronts listen where gRPC would, alone or with others, as long as the system has room."""
 
+import errno
 import resource
 import socket
 from contextlib import ExitStack, suppress
@@ -78,3 +79,30 @@ def test_connections_wait_while_the_system_has_no_room(
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     accept(OTHER).close()
+
+
+def test_listener_that_cannot_be_watched_again_yet_is_tried_later(
+    listener, start_front, connect, accept
+):
+    """The public port outlives a moment in which the system has no memory."""
+    front = start_front(listener.getsockname()[1])
+    listeners, poller = front._listeners, front._poller
+    listeners._pauses._length_s = 0.05
+    add, refused = poller.add, []
+
+    def refuse(*args) -> None:
+        poller.add = add
+        refused.append(args)
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    def pause() -> None:
+        (paused,) = listeners._sockets
+        poller.remove(paused)
+        poller.add = refuse
+        listeners._pauses.begin(paused)
+
+    assert poller.call(pause)
+    connect(front).sendall(OTHER)
+    accept(OTHER).close()
+    assert 1 == len(refused)
+    assert front.check() is None

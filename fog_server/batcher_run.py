@@ -41,9 +41,14 @@ def run_batch(
     """
     if len(activations) > 1:
         windows = [tail.windows(activation) for activation in activations]
-        together = run_alone(tail, _joined(activations), sum(windows), clock_ns)
-        if not isinstance(together.outcome, Exception):
-            return _parts(together, together.outcome, windows)
+        try:
+            joined = _joined(activations)
+        except MemoryError:
+            joined = None
+        if joined is not None:
+            together = run_alone(tail, joined, sum(windows), clock_ns)
+            if not isinstance(together.outcome, Exception):
+                return _parts(together, together.outcome, windows)
     return [run_alone(tail, one, tail.windows(one), clock_ns) for one in activations]
 
 

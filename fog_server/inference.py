@@ -293,6 +293,8 @@ class Inference:
             if len(self._alike) >= _MAX_ALIKE:
                 self._alike.clear()
             self._alike[kind] = found
+            if not self._store.serves(tail):  # it went meanwhile, and is not to be kept
+                self._alike.pop(kind, None)
         return found
 
     def refused(self, ready: Ready, error: HeadtailError) -> None:

@@ -103,6 +103,10 @@ class BundleStore:
         """Every bundle, sorted by name, then version."""
         return [bundle for bundle, _ in self.loaded]
 
+    def serves(self, tail: Tail) -> bool:
+        """Return whether this very tail is served now."""
+        return self._tails.get((tail.name, tail.version)) is tail
+
     def tail(self, name: str, version: str = "") -> Tail:
         """Return a served model; an empty version means the preferred, or the newest.
 

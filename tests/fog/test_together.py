@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 import pytest
 
+from fog_server import batcher_run
 from fog_server.activity import Activity
 from fog_server.admission import Admission
 from fog_server.alike import Alike
@@ -185,6 +186,34 @@ def test_what_requests_had_in_common_keeps_no_model_that_is_served_no_more(store
     store.serve(())
     gc.collect()
     assert not [a for a in gc.get_objects() if isinstance(a, Alike) and a.tail in tails]
+
+
+def test_request_under_way_while_its_model_goes_keeps_none(store, monkeypatch):
+    """It is answered; what is learnt of it then is forgotten at once."""
+    site = Site(store)
+    tails, inference = [store.tail("chain")], site._servicer._inference
+    batching = inference._batching
+
+    def served_no_more(*names):
+        store.serve(())
+        return batching(*names)
+
+    monkeypatch.setattr(inference, "_batching", served_no_more)
+    inference._alike.clear()
+    assert [1] == [len(call) for call in site.run(requests([1]))]
+    gc.collect()
+    assert not [a for a in gc.get_objects() if isinstance(a, Alike) and a.tail in tails]
+
+
+def test_requests_for_which_there_is_no_memory_together_run_alone(store, monkeypatch):
+    def refuse(_activations):
+        raise MemoryError
+
+    monkeypatch.setattr(batcher_run, "_joined", refuse)
+    activations = [{"x": WINDOWS[n]} for n in range(3)]
+    runs = batcher_run.run_batch(store.tail("chain"), activations)
+    assert [1, 1, 1] == [run.windows for run in runs]
+    assert not [run.outcome for run in runs if isinstance(run.outcome, Exception)]
 
 
 def test_what_was_read_before_a_stream_breaks_off_is_run(store):

@@ -3,7 +3,7 @@
 import select
 import socket
 import ssl
-import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from typing import Protocol, cast
 PROTOCOLS = ("headtail-stream", "h2")
 """What a client with TLS offers to speak (ALPN). The first is HTTP/2 like the second, and says that
 the connection carries one call; servers that do not know it take the second."""
-_TIME = struct.Struct("@ll")
+_TIME_BYTES = 16  # at most
 _TLS_BYTES = 1 << 16
 _WITHOUT_WAITING = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 Buffer = bytes | bytearray | memoryview
@@ -191,8 +191,11 @@ class Tls:
 
 def set_patience(connected: socket.socket, seconds: float) -> None:
     """Let a blocking socket wait so long for bytes, at least a microsecond."""
-    value = _TIME.pack(*divmod(max(1, round(seconds * 1e6)), 1_000_000))
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+    # Two integers, of which a 32-bit system says itself whether they have 4 or 8 bytes each.
+    option = socket.SOL_SOCKET, socket.SO_RCVTIMEO
+    size = len(connected.getsockopt(*option, _TIME_BYTES)) // 2
+    parts = divmod(max(1, round(seconds * 1e6)), 1_000_000)
+    connected.setsockopt(*option, b"".join(part.to_bytes(size, sys.byteorder) for part in parts))
 
 
 def wait_writable(connected: socket.socket, seconds: float) -> None:

@@ -1,5 +1,6 @@
 """Our client does what gRPC's would, against a server of grpcio."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from http2_peers import FULL, HOLD, STOP, WAIT_S, GrpcServer, end_of, open_call
 
 from headtail.http2.call import Patience, StreamCall
 from headtail.http2.metadata import End
-from headtail.http2.transport import describe
+from headtail.http2.transport import describe, set_patience
 
 PATIENCE = Patience(WAIT_S, WAIT_S, WAIT_S)
 
@@ -179,3 +180,30 @@ def test_a_name_that_nobody_knows_is_said_in_words():
     with pytest.raises(OSError, match=r".") as caught:
         open_call(("no.such.host.invalid", 1))
     assert caught.value.strerror == describe(caught.value)
+
+
+class Kernel:
+    """A socket of a system that writes times in so many bytes."""
+
+    def __init__(self, size: int) -> None:
+        self.value = bytes(size)
+
+    def getsockopt(self, _level: int, _option: int, room: int) -> bytes:
+        """Return the time, which has room."""
+        assert len(self.value) <= room
+        return self.value
+
+    def setsockopt(self, _level: int, _option: int, value: bytes) -> None:
+        """Take a time as long as this system's."""
+        assert len(self.value) == len(value)
+        self.value = value
+
+
+@pytest.mark.parametrize("size", [8, 16])
+def test_patience_is_written_as_the_system_has_it(size):
+    """On 32 bits it is 8 bytes, or 16 where times reach beyond 2038 (Debian's armhf from 13 on)."""
+    kernel = Kernel(size)
+    set_patience(kernel, 2.5)
+    half = size // 2
+    parts = kernel.value[:half], kernel.value[half:]
+    assert [2, 500_000] == [int.from_bytes(part, sys.byteorder) for part in parts]

@@ -61,7 +61,7 @@ bench-training: setup  ## Time and energy of training: our trainers, the frozen 
 	$(BIN)/pytest -m bench -s -q tests/benchmarks/test_trainer.py \
 	  tests/benchmarks/test_frozen_prefix.py tests/benchmarks/test_images.py
 
-regret: setup  ## The live choice against every fixed plan on 60 emulated links (20 minutes)
+regret: setup  ## The live choice against every fixed plan on 63 emulated links (half an hour)
 	$(BIN)/python tests/regret/regret.py
 
 chaos: setup  ## Kills, a bad network, malformed messages, full disks: prints what it counted

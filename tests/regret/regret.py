@@ -64,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fixed", type=Path, help="regret.json of an earlier run whose fixed plans will do"
     )
+    parser.add_argument(
+        "--runs", type=int, default=3, help="of the agent on each link, an odd number (%(default)s)"
+    )
     parser.add_argument("--raw", type=Path, help="folder for every window of every run, as JSON")
     return parser
 
@@ -83,14 +86,17 @@ def _measure(
             tasks = {w: pool.submit(measure_fixed, site, w) for w in _mixed(every)}
             fixed = _gather(tasks, "weathers", meter)
             costs = {w: [run.fixed for run in fixed[w]] for w in every}
-        live: LiveRuns = _gather(
+        pairs = _mixed([(k, o) for k in links for o in OBJECTIVES])
+        runs = _gather(
             {
-                (link, objective): pool.submit(measure_live, site, link, objective)
-                for link, objective in _mixed([(k, o) for k in links for o in OBJECTIVES])
+                (*pair, i): pool.submit(measure_live, site, *pair)
+                for i in range(options.runs)
+                for pair in pairs
             },
             "live runs",
             meter,
         )
+        live = {pair: [runs[*pair, i] for i in range(options.runs)] for pair in pairs}
         if options.raw:
             _write_raw(options.raw, fixed, live)
     return judge(links, costs, live, meter.loads)
@@ -121,8 +127,8 @@ def _write_raw(folder: Path, fixed: dict[Weather, list[FixedRun]], live: LiveRun
     folder.mkdir(parents=True, exist_ok=True)
     for weather, runs in fixed.items():
         _write(folder, f"fixed {weather.name}", runs)
-    for (link, objective), run in live.items():
-        _write(folder, f"live {objective} {link.name}", run)
+    for (link, objective), runs in live.items():
+        _write(folder, f"live {objective} {link.name}", runs)
 
 
 def _write(folder: Path, name: str, value: object) -> None:

@@ -66,11 +66,31 @@ class Phase(msgspec.Struct, frozen=True):
     """Of the windows after settling, by plan."""
     prediction: "Prediction | None"
     """None where nothing was predicted."""
+    runs: tuple[float, ...] = ()
+    """Regret of each of several runs, of which this one has the median."""
 
     @property
     def regret(self) -> float:
         """By what share of the best fixed plan's cost the live choice cost more."""
         return self.live_cost / self.best_cost - 1.0
+
+
+def middle_of(runs: Sequence[Phase]) -> Phase:
+    """Return one phase of several runs of a link: that of the run with the median regret.
+
+    What is said of settling is the median too; switches are those of all runs, over all their time.
+    """
+    regrets = sorted(phase.regret for phase in runs)
+    middle = next(p for p in runs if p.regret == regrets[len(runs) // 2])
+    settled = [math.inf if p.settled_after is None else p.settled_after for p in runs]
+    windows = sorted(settled)[len(runs) // 2]
+    return msgspec.structs.replace(
+        middle,
+        settled_after=None if math.isinf(windows) else int(windows),
+        switches=sum(p.switches for p in runs),
+        seconds=sum(p.seconds for p in runs),
+        runs=tuple(regrets),
+    )
 
 
 def plan_name(plan: PlanKey) -> str:

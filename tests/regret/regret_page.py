@@ -98,6 +98,7 @@ def _figures(results: Results) -> str:
 
 def _method(results: Results) -> str:
     loads = "; ".join(load.text() for load in results.loads)
+    runs = max(len(phase.runs) for row in results.links for phase in row.phases)
     return f"""## What is measured, and how
 
 **Real**: the agent's own loop, live choice, `FogLink` and codecs; a fog server of its own
@@ -127,6 +128,11 @@ window itself. The first {SETTLE_WINDOWS} windows of a phase are for settling an
 Settled is whose next {GOOD_RUN} windows take plans within {GOOD_RATIO - 1:.0%} of the best. A
 needless switch is any change of plan after settling, to look at another plan for one window
 included.
+
+Each link and objective is run {runs} times, one round after the other. What is said of a phase is
+of the run with the median regret (least and most in brackets); settling is the median as well,
+switches and lost windows are of all runs. What a busy moment of this machine does to one run is
+thus not in it.
 
 **Cost**: latency from a window's arrival to its outputs. Edge energy is the agent's own price
 functions applied to what was observed: the head's time, and the bytes sent at the rate that the
@@ -165,7 +171,7 @@ def _links(part: tuple[str, Sequence[LinkRow]]) -> str:
             f"{factor * p.best_cost:.1f}",
             _taken(p),
             f"{factor * p.live_cost:.1f}",
-            f"{p.regret:+.1%}",
+            _regret(p),
             f"{p.median_regret:+.1%}",
             "never" if p.settled_after is None else str(p.settled_after),
             str(p.switches),
@@ -175,6 +181,12 @@ def _links(part: tuple[str, Sequence[LinkRow]]) -> str:
         for i, p in enumerate(row.phases)
     ]
     return f"## Every link, objective {NAMES[objective]}\n\n" + _table(head, lines, right=3)
+
+
+def _regret(phase: Phase) -> str:
+    """Return the regret, and the least and the most of several runs."""
+    spread = f" ({phase.runs[0]:+.1%} to {phase.runs[-1]:+.1%})" if len(phase.runs) > 1 else ""
+    return f"{phase.regret:+.1%}{spread}"
 
 
 def _taken(phase: Phase) -> str:

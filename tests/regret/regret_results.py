@@ -9,7 +9,15 @@ from typing import Any
 import msgspec
 
 from headtail.profile import read_device_profile, read_link_profile
-from regret_analysis import Fixed, Phase, judge_phase, lost_and_repeated, mean, plan_name
+from regret_analysis import (
+    Fixed,
+    Phase,
+    judge_phase,
+    lost_and_repeated,
+    mean,
+    middle_of,
+    plan_name,
+)
 from regret_cost import OBJECTIVES, Prices
 from regret_device import DEVICE, LINK
 from regret_links import STEP_S, Link, Weather
@@ -18,7 +26,8 @@ from regret_work import LiveRun
 
 Costs = Mapping[Weather, list[Fixed]]
 """What every fixed plan cost in each weather."""
-LiveRuns = dict[tuple[Link, str], LiveRun]
+LiveRuns = Mapping[tuple[Link, str], Sequence[LiveRun]]
+"""The runs on each link for each objective, an odd number of them."""
 REGRET_LIMIT, ERROR_LIMIT, SETTLE_LIMIT, SWITCHES_A_MINUTE = 0.05, 0.10, 20, 1.0
 """What the issue asks for."""
 
@@ -34,7 +43,7 @@ class WeatherRow(msgspec.Struct, frozen=True):
 
 
 class LinkRow(msgspec.Struct, frozen=True):
-    """One live run, judged phase by phase."""
+    """The live runs on one link, judged phase by phase; counts are of all of them."""
 
     kind: str
     name: str
@@ -156,7 +165,25 @@ def judge(links: Sequence[Link], costs: Costs, live: LiveRuns, loads: Sequence[L
     return Results(describe_machine(), list(loads), weathers, rows)
 
 
-def _judge_link(link: Link, objective: str, run: LiveRun, costs: Costs) -> LinkRow:
+def _judge_link(link: Link, objective: str, runs: Sequence[LiveRun], costs: Costs) -> LinkRow:
+    phases = [_judge_run(link, objective, run, costs) for run in runs]
+    counts = [lost_and_repeated(run.windows, run.sent) for run in runs]
+    windows = [w for run in runs for w in run.windows]
+    return LinkRow(
+        kind=link.kind,
+        name=link.name,
+        rate=link.phases[0].rate,
+        round_trip_s=link.phases[0].round_trip_s,
+        objective=objective,
+        phases=[middle_of(same) for same in zip(*phases, strict=True)],
+        lost=sum(lost for lost, _ in counts),
+        repeated=sum(repeated for _, repeated in counts),
+        wrong=sum(not w.is_right for w in windows),
+        fallbacks=sum(w.fallback is not None for w in windows),
+    )
+
+
+def _judge_run(link: Link, objective: str, run: LiveRun, costs: Costs) -> list[Phase]:
     prices = Prices(read_device_profile(DEVICE), read_link_profile(LINK))
     phases = []
     for i, weather in enumerate(link.phases):
@@ -169,19 +196,7 @@ def _judge_link(link: Link, objective: str, run: LiveRun, costs: Costs) -> LinkR
         phases.append(
             judge_phase(windows, costs[weather], objective, lambda w: prices.cost(w, objective))
         )
-    lost, repeated = lost_and_repeated(run.windows, run.sent)
-    return LinkRow(
-        kind=link.kind,
-        name=link.name,
-        rate=link.phases[0].rate,
-        round_trip_s=link.phases[0].round_trip_s,
-        objective=objective,
-        phases=phases,
-        lost=lost,
-        repeated=repeated,
-        wrong=sum(not w.is_right for w in run.windows),
-        fallbacks=sum(w.fallback is not None for w in run.windows),
-    )
+    return phases
 
 
 def read_costs(path: Path, weathers: Sequence[Weather]) -> Costs:

@@ -14,6 +14,7 @@ from regret_analysis import (
     judge_phase,
     judge_prediction,
     lost_and_repeated,
+    middle_of,
     settled_after,
     switches,
 )
@@ -54,6 +55,24 @@ def test_settled_after_the_first_run_of_good_plans():
     assert 0 == settled_after([A] * 5, good)
     assert 3 == settled_after([A, A, B, A, A, A, A, A], good)
     assert settled_after([A, A, B, A, A], good) is None
+
+
+def test_phase_of_several_runs_is_that_of_the_median_regret():
+    """Settling is the median too, where one may never; switches are those of all."""
+    windows = [window(i) for i in range(40)]
+    phases = [
+        msgspec.structs.replace(
+            judge_phase([*windows], FIXED, "latency", lambda w: w.latency_s),
+            live_cost=cost, settled_after=settled, switches=1, seconds=10.0,
+        )
+        for cost, settled in ((0.2, 7), (0.1, None), (0.11, 4))
+    ]  # fmt: skip
+    found = middle_of(phases)
+    assert 0.11 == found.live_cost
+    assert (7, 3, 30.0) == (found.settled_after, found.switches, found.seconds)
+    assert (0.0, 0.1, 1.0) == pytest.approx(found.runs)
+    never = [msgspec.structs.replace(p, settled_after=None) for p in phases[:2]]
+    assert middle_of([*never, phases[2]]).settled_after is None
 
 
 def test_switches_count_changes():

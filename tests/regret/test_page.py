@@ -90,7 +90,7 @@ def test_live_run_without_windows_enough_is_judged_by_its_last(results):
     """A run of one window on one link: nothing is lost, and it never settled."""
     weather = Weather(1e6, 0.01)
     link, costs = Link("steady", (weather,)), {weather: results.weathers[0].fixed}
-    live = {(link, o): LiveRun([window(0)], 1) for o in OBJECTIVES}
+    live = {(link, o): [LiveRun([window(0)], 1)] for o in OBJECTIVES}
     judged = judge([link], costs, live, [])
     phase = judged.rows("latency")[0].phases[0]
     assert (0.1, None, 0) == (phase.live_cost, phase.settled_after, judged.rows("latency")[0].lost)

@@ -165,3 +165,28 @@ def test_thread_that_is_idle_keeps_nothing_of_what_it_ran(wait_until) -> None:
     wait_until(lambda: crew._idle == 1)
     wait_until(lambda: ran() is None)
     crew.close()
+
+
+def test_task_waits_where_the_system_has_no_more_threads(monkeypatch, caplog, wait_until) -> None:
+    """For the next thread that is free, and no task is lost or left behind after that."""
+    crew, done, begun, release = Crew(), [], threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        release.wait(20)
+
+    def refuse(_thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    crew.give(hold)
+    assert begun.wait(20)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        crew.give(lambda: done.append(1))
+    assert "can't start new thread" in caplog.text
+    assert [] == done
+    crew.give(lambda: done.append(2))
+    wait_until(lambda: [1, 2] == done)
+    release.set()
+    wait_until(lambda: crew._idle == 2)
+    crew.close()

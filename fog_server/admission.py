@@ -1,5 +1,6 @@
 """Admission: which requests run, which wait, in which batches, and which are turned away."""
 
+import logging
 import random
 import threading
 import time
@@ -15,6 +16,7 @@ from fog_server.refusal import Cause, expiry, refusal
 from fog_server.service_times import ServiceTimes
 from headtail.errors import HeadtailError
 
+log = logging.getLogger(__name__)
 Clock = Callable[[], float]
 POLL_S = 0.01
 """How often it is looked for what has expired, while anything waits."""
@@ -313,8 +315,12 @@ class Admission:
         if not self._queue:
             return
         if not self._has_timer:
-            self._has_timer = True
-            threading.Thread(target=self._look, name="batch-timer", daemon=True).start()
+            try:
+                threading.Thread(target=self._look, name="batch-timer", daemon=True).start()
+            except RuntimeError as error:  # whoever comes or leaves next tries again
+                log.warning("what waits is not looked after: %s", error)
+            else:
+                self._has_timer = True
         elif self._next_look_s(now_s) < self._wakes_s:
             self._wake.notify()
 

@@ -1,5 +1,6 @@
 """Bytes on their way to the system, which takes them when it likes."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from itertools import islice
 from headtail.http2.outbox import Outbox
 from headtail.http2.transport import Transport, hang_up, wait_writable
 
+log = logging.getLogger(__name__)
 _BUFFERS = 64  # handed to the system in one call, at most
 _LOOK_S = 1.0
 _MOST_FRAMES = 100_000
@@ -124,10 +126,15 @@ class Sink:
         if self._waiting:
             self._changed.notify_all()
         elif self._flusher is None:
-            self._flusher = threading.Thread(
+            flusher = threading.Thread(
                 target=self._keep_flushing, name="http2-flusher", daemon=True
             )
-            self._flusher.start()
+            try:
+                flusher.start()
+            except RuntimeError as error:  # who sends next tries again: a window, or a ping
+                log.warning("what is to be sent has to wait for a thread: %s", error)
+            else:
+                self._flusher = flusher
 
     def _push(self) -> None:
         """Hand frames to the system until it takes no more."""

@@ -190,3 +190,22 @@ def test_task_waits_where_the_system_has_no_more_threads(monkeypatch, caplog, wa
     release.set()
     wait_until(lambda: crew._idle == 2)
     crew.close()
+
+
+def test_what_waits_expires_once_the_system_has_threads_again(monkeypatch, wait_until) -> None:
+    """Who looks after it is a thread that is begun when something waits."""
+    site, release = Site(Admission(1, 16)), threading.Event()
+    site.submit(runs=release).begun.wait(20)
+
+    def refuse(_thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        site.submit(remaining_s=0.05)
+    site.submit(remaining_s=0.05)
+    wait_until(lambda: len(site.ends) == 2)
+    assert [Cause.EXPIRED_IN_QUEUE] * 2 == [error.cause for error in site.ends]
+    release.set()
+    wait_until(lambda: len(site.ends) == 3)
+    site.admission.close()

@@ -23,6 +23,9 @@ FRAMING_BYTES = 40
 PROBE_SHARE, PROBE_PAUSE_S = 0.025, 30.0
 """Of the windows' energy that probes may add where energy counts; but rarer than every so many
 seconds they are not."""
+PROBE_MOST, PROBE_SOON_S = 0.04, 3.5
+"""So much they may add on the slowest links, for one to come every so many seconds: a link that has
+become better is then seen in time."""
 PROBE_WINDOWS = 0.3
 """Of a window's energy that one probe may usually take."""
 PROBE_SIZES = (1, 1001)
@@ -114,7 +117,8 @@ class Predictor:
             every_s: Seconds from one window to the next.
         """
         probe_j = self._energy.of_probe(bits / 8.0, seconds_per_bit)
-        pause_s = every_s * probe_j / max(PROBE_SHARE * window_j, 1e-12)
+        alone_s = every_s * probe_j / max(window_j, 1e-12)
+        pause_s = max(min(alone_s / PROBE_SHARE, PROBE_SOON_S), alone_s / PROBE_MOST)
         most_bytes = self._energy.bytes_of_probe(PROBE_WINDOWS * window_j, seconds_per_bit)
         return Price(min(PROBE_PAUSE_S, pause_s), most_bytes)
 

@@ -35,7 +35,10 @@ def page(program: Program, said: str = r"metrics on http://(\S+)/metrics") -> st
 
 @pytest.fixture(scope="module")
 def pages(write_test_bundle, key_folder, tmp_path_factory):
-    """Return the pages of a fog with rollouts and an agent, after a window through both."""
+    """Return the pages of a fog with rollouts and an agent, after a window through both.
+
+    And of a fog of several workers, of the jobs and of what takes alerts.
+    """
     folder = tmp_path_factory.mktemp("pages")
     bundle = write_test_bundle(folder)
     trust = ("--trust", key_folder / "trust")
@@ -73,6 +76,10 @@ def pages(write_test_bundle, key_folder, tmp_path_factory):
                 programs = {"edge": agent, "fog": fog, "optimizer": optimizer}
                 found = {name: page(program) for name, program in programs.items()}
                 found["reoptimize"] = page(alerts, r"alerts on http://(\S+)/alerts")
+            many = (*serve, "--workers", "2", "--metrics", "127.0.0.1:0")
+            with running(many, folder / "workers.log") as workers:
+                workers.wait_for(r"serving on (\S+)")
+                found["workers"] = page(workers)
             process.stdin.close()
             assert 0 == process.wait(20), agent.text
     return found
@@ -81,7 +88,7 @@ def pages(write_test_bundle, key_folder, tmp_path_factory):
 @pytest.mark.skipif(
     not shutil.which("promtool"), reason="needs promtool (apt-get install prometheus)"
 )
-@pytest.mark.parametrize("name", ["edge", "fog", "optimizer", "reoptimize"])
+@pytest.mark.parametrize("name", ["edge", "fog", "workers", "optimizer", "reoptimize"])
 def test_promtool_finds_nothing_wrong_with_a_page(pages, name):
     done = subprocess.run(
         ["promtool", "check", "metrics"],

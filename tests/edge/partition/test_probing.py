@@ -30,7 +30,6 @@ from edge_agent.partition.uplink import Uplink
 from partition_world import Weather, World, steady, stepping
 
 ENERGY = Objective("edge_energy")
-DEAR = Price(2.5)
 RECEIVE_W, TRANSMIT_W, PHY_RATE, WAKE_S, PACKET_BYTES = 0.322, 0.594, 65e6, 0.002, 94
 """Of the link profile `wifi-esp32`."""
 
@@ -176,65 +175,57 @@ def test_surprise_is_checked_by_probes_of_its_size(begin, options: Sequence[Opti
     assert not any(here[math.ceil(8.0 / 0.2) :])
 
 
-def test_an_empty_probe_between_does_not_make_the_next_one_small_again() -> None:
-    """What was safe stays so until something jumps."""
+def on_a_known_link() -> tuple[Probing, LinkEstimate]:
+    """Return probes that nothing hurries, and what is known of a quick link."""
     probing, estimate = Probing(1.0), LinkEstimate()
     estimate.observe(1e3, 0.05, 0.0)
     estimate.observe(8e4, 0.052, 0.1)
     probing.connect(answered)
     probing.rest()
+    return probing, estimate
+
+
+def paddings(
+    probing: Probing, estimate: LinkEstimate, price: Price, *, idle: bool, start_s: float = 10.0
+) -> list[int]:
+    """Return the padding of each of a minute's probes, one every 3 s."""
     sizes = []
     for i in range(24):
-        padding = probing.wanted(10.0 + 3.0 * i, estimate, 0.2, lambda: True, lambda: False, DEAR)
+        now_s = start_s + 3.0 * i
+        padding = probing.wanted(now_s, estimate, 0.2, lambda: idle, lambda: not idle, price)
         assert padding is not None
-        sizes.append(padding)
         probing.call(padding, lambda padding_bytes, took_s: None)
+        sizes.append(padding)
+    return sizes
+
+
+def test_an_empty_probe_between_does_not_make_the_next_one_small_again() -> None:
+    """What was safe stays so until something jumps."""
+    sizes = paddings(*on_a_known_link(), Price(2.5), idle=True)
     padded = [size for size in sizes if size]
     assert padded == sorted(padded)
     assert padded[-1] > 1000
     assert 0 in sizes[-3:]
 
 
-def padded(
-    probing: Probing, estimate: LinkEstimate, price: Price, *, idle: bool, start_s: float = 10.0
-) -> list[int]:
-    """Return what the padding of a minute's probes was, of those that had one."""
-    sizes = []
-    for i in range(20):
-        now_s = start_s + 3.0 * i
-        padding = probing.wanted(now_s, estimate, 0.2, lambda: idle, lambda: True, price)
-        assert padding is not None
-        probing.call(padding, lambda padding_bytes, took_s: None)
-        sizes.append(padding)
-    return [size for size in sizes if size]
-
-
 @pytest.mark.parametrize("most_bytes", [100.0, 300.0, 1000.0])
 def test_padding_keeps_to_its_price_at_first(most_bytes: float) -> None:
     """It doubles after every few that told nothing: some time a better link must be seen."""
-    probing, estimate = Probing(1.0), LinkEstimate()
-    estimate.observe(1e3, 0.05, 0.0)
-    estimate.observe(8e4, 0.052, 0.1)
-    probing.connect(answered)
-    probing.rest()
-    sizes = padded(probing, estimate, Price(2.5, most_bytes), idle=True)
+    probing, estimate = on_a_known_link()
+    price = Price(2.5, most_bytes)
+    sizes = [size for size in paddings(probing, estimate, price, idle=True) if size]
     bounds = [most_bytes * 2.0 ** ((i + 1) / DULL) - PROBE_BYTES for i in range(len(sizes))]
     assert all(s <= max(FIRST_PADDING_BYTES, b) for s, b in zip(sizes, bounds, strict=True))
     assert sizes[-1] >= min(4 * sizes[1], 4 * most_bytes)
     probing.again()
     probing.rest()
-    again = padded(probing, estimate, Price(2.5, most_bytes), idle=True, start_s=100.0)
-    assert again[0] <= 2 * most_bytes
+    again = paddings(probing, estimate, price, idle=True, start_s=100.0)
+    assert next(size for size in again if size) <= 2 * most_bytes
 
 
 def test_while_windows_are_sent_empty_calls_will_do() -> None:
-    """Windows are larger: both sizes together tell the rate."""
-    probing, estimate = Probing(1.0), LinkEstimate()
-    estimate.observe(1e3, 0.05, 0.0)
-    estimate.observe(8e4, 0.052, 0.1)
-    probing.connect(answered)
-    probing.rest()
-    assert not padded(probing, estimate, Price(2.5), idle=False)
+    """Windows are larger: both sizes together tell the rate, also where that is asked for."""
+    assert set(paddings(*on_a_known_link(), Price(2.5), idle=False)) == {0}
 
 
 def test_a_surprise_is_looked_into_on_account() -> None:

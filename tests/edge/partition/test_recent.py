@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from edge_agent.partition.recent import KEPT, LEAST, MOST_ERROR, Recent, Sample
+from edge_agent.partition.recent import KEPT, LEAST, Recent, Sample
 
 BELIEVED = 0.005, 1 / 36e3
 """Round trip in seconds, and seconds a bit."""
@@ -69,4 +69,3 @@ def test_only_the_last_are_kept() -> None:
     old = [(LARGE, 0.5, 0.0)] * LEAST
     usual = [(b, seconds(BELIEVED, b), 0.0) for b in (SMALL, LARGE) * KEPT][:KEPT]
     assert not recent([*old, *usual]).newcomers(BELIEVED, NOISE**2)
-    assert MOST_ERROR > 1.0

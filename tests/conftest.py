@@ -58,6 +58,24 @@ MODELS = {
     "slow": (SLOW_SPECS, ("x",), ((("x",), ("a",)), (("a",), ("y",)))),
 }
 WriteBundle = Callable[..., Path]
+RealData = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> RealData:
+    """Return what finds real recordings, images and labels by their path in HEADTAIL_DATA.
+
+    They are not in the repository, for their size and their licences: where they do not lie on the
+    machine the test is skipped, and says which it needs.
+    """
+
+    def find(name: str) -> Path:
+        path = Path(os.environ.get("HEADTAIL_DATA", "/nowhere")) / name
+        if not path.exists():
+            pytest.skip(f"HEADTAIL_DATA has no {name}")
+        return path
+
+    return find
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,7 @@
 """Image training on real photographs: time, accuracy, energy; and two ways of batching."""
 
-import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +33,12 @@ TRAIN = ImageTrainConfig(
 
 
 @pytest.fixture(scope="module")
-def photographs() -> Dataset:
+def photographs(real_data: Callable[[str], Path]) -> Dataset:
     """Return cifar10_small with its own test images, or skip."""
     from optimizer.chatter import load_tensorflow
     from optimizer.data.load import load
 
-    root = os.environ.get("HEADTAIL_DATA")
-    if not root or not (Path(root) / "cifar10_small").is_dir():
-        pytest.skip("HEADTAIL_DATA has no cifar10_small")
+    real_data("cifar10_small")
     load_tensorflow()
     size = ImagesConfig(height=SHAPE[0], width=SHAPE[1])
     return load(DataConfig(source="cifar10_small", protocol="given", images=size))

@@ -17,7 +17,6 @@ from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-import pytest
 import yaml
 from loop_programs import WAIT_S, Agent, Program, free_address
 
@@ -74,11 +73,8 @@ flash_bytes = 512
 
 
 @contextmanager
-def site_with(folder: Path, *, is_watched: bool) -> Iterator["Site"]:
-    """Give a site whose agents run the first bundle; end it whatever happens."""
-    data = Path(os.environ.get("HEADTAIL_DATA", "no folder"))
-    if not (data / "mitdb").is_dir():
-        pytest.skip("needs MIT-BIH in HEADTAIL_DATA")
+def site_with(folder: Path, data: Path, *, is_watched: bool) -> Iterator["Site"]:
+    """Give a site whose agents run the first bundle, trained on `data`; end it whatever happens."""
     site = Site(folder, data)
     try:
         site.begin(RECORDS, is_watched=is_watched)

@@ -4,7 +4,7 @@ Real programs throughout: Prometheus, Alertmanager, webhook, job service, fog, a
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import fmean
 
@@ -32,9 +32,9 @@ MEASURED = 40
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+def site(tmp_path: Path, real_data: Callable[[str], Path]) -> Iterator[Site]:
     """Return a site whose agents run the first bundle over fast links."""
-    with site_with(tmp_path, is_watched=True) as site:
+    with site_with(tmp_path, real_data("mitdb").parent, is_watched=True) as site:
         yield site
 
 

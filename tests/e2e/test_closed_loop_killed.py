@@ -21,9 +21,9 @@ LEAST_KILLS = 4
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+def site(tmp_path: Path, real_data: Callable[[str], Path]) -> Iterator[Site]:
     """Return a site without Prometheus, whose agents run the first bundle."""
-    with site_with(tmp_path, is_watched=False) as site:
+    with site_with(tmp_path, real_data("mitdb").parent, is_watched=False) as site:
         yield site
 
 

@@ -1,7 +1,6 @@
 """The record source: a paced stream of beats."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -115,12 +114,9 @@ def test_bundle_without_signal_steps_is_refused(record, intake):
 
 
 @pytest.mark.data
-def test_real_record_gives_its_beats(run_agent, ecg_path):
+def test_real_record_gives_its_beats(run_agent, ecg_path, real_data):
     """Record 114 has MLII second; its 1,879 beats come in order, all finished on the edge."""
-    folder = os.environ.get("HEADTAIL_DATA")
-    if not folder:
-        pytest.skip("HEADTAIL_DATA is not set")
-    source = f"wfdb:{Path(folder) / 'mitdb' / '114'}"
+    source = f"wfdb:{real_data('mitdb') / '114'}"
     lines = run_agent(bundle=str(ecg_path), source=source, speed="max", point="3")
     samples = [line["sample"] for line in lines]
     assert 1800 < len(samples) < 1960

@@ -114,13 +114,10 @@ def test_length_comes_from_the_file_where_the_header_has_none(tmp_path):
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["100", "102", "114", "232"])
-def test_real_records_equal_the_wfdb_package(name):
+def test_real_records_equal_the_wfdb_package(name, real_data):
     """To the last bit, lead and units included."""
     wfdb = pytest.importorskip("wfdb", reason="the optimizer's environment has it")
-    folder = os.environ.get("HEADTAIL_DATA")
-    if not folder:
-        pytest.skip("HEADTAIL_DATA is not set")
-    path = Path(folder) / "mitdb" / name
+    path = real_data("mitdb") / name
     record = read_record(path)
     theirs = wfdb.rdrecord(str(path))
     lead = record.lead

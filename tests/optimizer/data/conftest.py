@@ -1,6 +1,6 @@
 """Real data where it is, and a folder of synthetic records laid out like MIT-BIH."""
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,9 @@ from optimizer.data.synthetic import make_record
 
 
 @pytest.fixture(scope="session")
-def mitdb() -> Path:
+def mitdb(real_data: Callable[[str], Path]) -> Path:
     """Return the folder of the real MIT-BIH, or skip."""
-    root = os.environ.get("HEADTAIL_DATA")
-    if not root or not (Path(root) / "mitdb" / "100.hea").is_file():
-        pytest.skip("HEADTAIL_DATA has no mitdb/100.hea")
-    return Path(root) / "mitdb"
+    return real_data("mitdb/100.hea").parent
 
 
 @pytest.fixture(scope="session")

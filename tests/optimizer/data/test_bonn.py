@@ -1,6 +1,5 @@
 """Tests of the Bonn EEG: splits by recording, broken files, the real folder."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,10 +98,8 @@ def test_no_folder_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.data
-def test_real_folder_has_500_recordings() -> None:
-    root = os.environ.get("HEADTAIL_DATA")
-    if not root or not (Path(root) / "bonn_eeg").is_dir():
-        pytest.skip("HEADTAIL_DATA has no bonn_eeg")
+def test_real_folder_has_500_recordings(real_data: Callable[[str], Path]) -> None:
+    real_data("bonn_eeg")
     data = load(DataConfig(source="bonn", protocol="recording"))
     counts = [split.counts(data.labels) for split in data.splits.values()]
     assert [(1120, 280), (240, 60), (240, 60)] == [(c["rest"], c["seizure"]) for c in counts]

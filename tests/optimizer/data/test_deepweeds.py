@@ -1,7 +1,7 @@
 """Tests of DeepWeeds: the real tables with drawn images, and broken tables."""
 
-import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,9 @@ FOLD = {"train": NAMES[:24], "val": NAMES[24:32], "test": NAMES[32:]}
 
 
 @pytest.fixture(scope="session")
-def tables() -> Path:
+def tables(real_data: Callable[[str], Path]) -> Path:
     """Return the folder of the real label files, or skip."""
-    root = os.environ.get("HEADTAIL_DATA")
-    if not root or not (Path(root) / "deepweeds" / "labels.csv").is_file():
-        pytest.skip("HEADTAIL_DATA has no deepweeds/labels.csv")
-    return Path(root) / "deepweeds"
+    return real_data("deepweeds/labels.csv").parent
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import logging
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -235,10 +236,8 @@ def test_shares_must_leave_a_test(shares: tuple[float, float]) -> None:
 
 
 @pytest.mark.data
-def test_cifar10_small_in_both_protocols() -> None:
-    root = os.environ.get("HEADTAIL_DATA")
-    if not root or not (Path(root) / "cifar10_small").is_dir():
-        pytest.skip("HEADTAIL_DATA has no cifar10_small")
+def test_cifar10_small_in_both_protocols(real_data: Callable[[str], Path]) -> None:
+    real_data("cifar10_small")
     size = ImagesConfig(height=32, width=32)
     given = load(DataConfig(source="cifar10_small", protocol="given", images=size))
     assert [4800, 1200, 1500] == [len(split) for split in given.splits.values()]

@@ -32,7 +32,8 @@ The iterator has a method `ready`, whether another message is there already; the
 `many`, which sends several messages at once.
 """
 _SILENT_S = 1.0
-"""After the end, how long a client that has everything may say nothing before it is hung up on."""
+"""After the end, how long a client may say nothing before it is told that no more comes, and, if it
+has everything, as long again before it is hung up on."""
 _INT = struct.Struct("@i")
 
 
@@ -91,15 +92,17 @@ class Served:
             log.info("no TLS with a client: %s", error)
             return
         outgoing = Outgoing(transport)
+        is_ended = True
         try:
-            self._serve(transport, outgoing, give_up_s)
+            is_ended = self._serve(transport, outgoing, give_up_s)
         except Broken:
             pass  # there was no call
         finally:
             outgoing.say_no_more()
-        self._linger()
+        self._linger(is_ended)
 
-    def _serve(self, transport: Transport, outgoing: Outgoing, give_up_s: float) -> None:
+    def _serve(self, transport: Transport, outgoing: Outgoing, give_up_s: float) -> bool:
+        """Read the call and run it; return whether the client had sent all that it will."""
         outgoing.put(frames.our_settings(is_client=False))
         limits = self._limits
         incoming = Incoming(
@@ -128,6 +131,7 @@ class Served:
             outgoing.put(frames.goaway(outgoing.stream, ErrorCode.NO_ERROR))
         finally:
             context.over()
+        return incoming.is_ended or received.end is not None
 
     def _transport(self) -> Transport:
         self._socket.settimeout(None)
@@ -170,20 +174,28 @@ class Served:
         if received.end is not None:
             context.end_with(received.end)
 
-    def _linger(self) -> None:
-        """Let the client have what was sent last: closed with data unread, the system drops it."""
+    def _linger(self, is_ended: bool) -> None:
+        """Let the client have what was sent last, and hang up first.
+
+        Closed with data unread, the system drops what was sent. And a client that has not ended its
+        half is to do so: in 1 of 200 such calls gRPC's own took the closed socket for the status.
+        """
         give_up_s = time.monotonic() + self._limits.linger_s
         unread = bytearray(1 << 14)
+        is_shut = is_ended
         try:
-            self._socket.shutdown(socket.SHUT_WR)
+            if is_shut:
+                self._socket.shutdown(socket.SHUT_WR)
             while (left_s := give_up_s - time.monotonic()) > 0:
                 set_patience(self._socket, min(left_s, _SILENT_S))
                 try:
                     if not self._socket.recv_into(unread):
                         return
                 except BlockingIOError:
-                    if not _under_way_bytes(self._socket):
+                    if is_shut and not _under_way_bytes(self._socket):
                         return
+                    self._socket.shutdown(socket.SHUT_WR)
+                    is_shut = True
         except OSError:
             return
 

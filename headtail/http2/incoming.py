@@ -48,7 +48,9 @@ class Incoming:
         self._assembly = Assembly(self._inbox, max_message_bytes)
         self._control = Control(self._inbox, outgoing, on_headers)
         self._left = self._padding = 0  # of the DATA frame that is being read
-        self._is_last = self._is_ended = False
+        self.is_ended = False
+        """Whether the other side has ended its half of the call."""
+        self._is_last = False
         self._taken = 0  # bytes since the windows were last renewed
         self._stream = 0
         self._was_large = False  # the last message: the next is read past the buffer then
@@ -82,7 +84,7 @@ class Incoming:
         except (Broken, Malformed) as error:
             self._is_plain = False
             raise self._broken(error) from error
-        while not self._is_ended or self._left:
+        while not self.is_ended or self._left:
             if (message := self.step()) is not None:
                 return message
         return None
@@ -166,7 +168,7 @@ class Incoming:
     def _look(self) -> None:
         """Look whether what comes next is a frame that `read` is to return."""
         self._stream = self._outgoing.stream
-        self._is_plain = not (self._left or self._is_ended or self._assembly.is_within)
+        self._is_plain = not (self._left or self.is_ended or self._assembly.is_within)
 
     def _step(self) -> Buffer | None:
         """Read a frame's header, or on in a frame; return a message once it is whole."""
@@ -196,7 +198,7 @@ class Incoming:
             return
         if not stream:
             raise Malformed(ErrorCode.PROTOCOL_ERROR, "data of stream 0")
-        if stream != self._outgoing.stream or self._is_ended:
+        if stream != self._outgoing.stream or self.is_ended:
             raise Malformed(ErrorCode.STREAM_CLOSED, f"data on stream {stream}")
         self._control.data_frames += 1
         self._taken += size
@@ -224,7 +226,7 @@ class Incoming:
             self._end()
 
     def _end(self) -> None:
-        self._is_ended = True
+        self.is_ended = True
         if self._assembly.is_within:
             raise Malformed(ErrorCode.PROTOCOL_ERROR, "the stream ended within a message")
 

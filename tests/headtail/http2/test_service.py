@@ -1,13 +1,30 @@
 """Our server does what gRPC's would, for a client of grpcio, and for ours."""
 
+import select
 import socket
 import threading
 from dataclasses import replace
 
 import grpc
+import h2.events
 import pytest
-from http2_peers import DATA, END, LIMITS, WAIT_S, echo, end_of, fails, frame, message, open_call
+from http2_peers import (
+    DATA,
+    END,
+    HEADERS,
+    LIMITS,
+    WAIT_S,
+    H2Peer,
+    echo,
+    end_of,
+    fails,
+    frame,
+    message,
+    open_call,
+)
 from wrong_frames import OPEN
+
+from headtail.http2 import connection
 
 
 def test_messages_of_any_size_come_back_in_their_order(multi):
@@ -82,6 +99,27 @@ def test_an_error_of_another_call_is_a_failure_of_the_method(multi, caplog):
 
     assert grpc.StatusCode.UNKNOWN is fails(multi(fail)(iter([]))).code()
     assert "a method failed" in caplog.text
+
+
+def test_a_client_that_has_not_ended_its_half_hangs_up_itself(serve, monkeypatch):
+    """GRPC's client may take a socket that is closed behind a status for the status."""
+    monkeypatch.setattr(connection, "_SILENT_S", WAIT_S)
+    service = serve(lambda _frames, _context, _send: None)
+    peer = H2Peer(socket.create_connection(service.address), is_client=True)
+    peer.h2.send_headers(1, HEADERS)
+    peer.flush()
+    peer.until(h2.events.ConnectionTerminated)
+    assert not select.select([peer.socket], [], [], 0.1)[0]
+
+
+def test_a_client_that_has_ended_its_half_is_hung_up_on_at_once(serve, monkeypatch):
+    monkeypatch.setattr(connection, "_SILENT_S", 2 * WAIT_S)
+    peer = H2Peer(socket.create_connection(serve(echo).address), is_client=True)
+    peer.h2.send_headers(1, HEADERS, end_stream=True)
+    peer.flush()
+    peer.until(h2.events.ConnectionTerminated)
+    while not peer.is_closed:
+        peer.receive()
 
 
 def test_another_method_is_unimplemented(multi):

@@ -291,7 +291,9 @@ class Agent:
         deadline_s = work.arrived_s + self._settings.deadline_s
         codec = self._courses.of(work.plan).codec
         more = None if work.trace is None else work.trace.parameters
-        return codec.request(work.frames, work.activation, now_s, deadline_s, more)
+        request = codec.request(work.frames, work.activation, now_s, deadline_s, more)
+        # To make it takes time that is not the link's.
+        return structs.replace(request, sent_s=self._clock())
 
     def _finish_here(self, work: Underway, error: RemoteError | None) -> None:
         """Run the rest of the chain; on any thread."""

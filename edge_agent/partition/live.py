@@ -145,6 +145,7 @@ class LivePartition:
             here_s = count * (self.predictor.head_s[i] + self.predictor.encode_s[i]) * e.head_ratio
             moving_s = bits * self.uplink.estimate.seconds_per_bit
             fog_s = self.fog.queue_s + self.fog.tail_s(work.plan.point.index)
+            fog_s += self.predictor.options[i].inflate_s
             way_s = self.uplink.estimate.round_trip_s + moving_s
         return self._prediction(i, float(here_s + waits_s + way_s + fog_s + e.overhead_s))
 
@@ -157,16 +158,17 @@ class LivePartition:
     def answered(self, work: Underway, sent_s: float, received_s: float, finish: Finish) -> None:
         """Take note of the fog's answer; see `edge_agent.pilot`."""
         queue_s = finish.queue_s or 0.0
+        i = self._index[work.plan.key]
         with self._lock:
             self._has_failed = False
             self._observe_head(work, received_s)
-            arrived_s = received_s - queue_s - finish.tail_s
+            fog_s = queue_s + self.predictor.options[i].inflate_s + finish.tail_s
+            arrived_s = received_s - fog_s
             if self.uplink.answered(_bits(work), sent_s, arrived_s, received_s):
                 self._jumped("link")
             point = work.plan.point.index
             if self.fog.observe(point, finish.tail_s, queue_s, received_s):
                 self._jumped("fog")
-            i = self._index[work.plan.key]
             here_s = self.predictor.encode_s[i] * self.device.head_ratio
             all_s = finish.stop_s - work.arrived_s
             self.device.spent(all_s - work.head_s - here_s - (received_s - sent_s))

@@ -1,5 +1,6 @@
 """The plans among which a run may choose, and what each costs on this device at its quickest."""
 
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from edge_agent.sources.frame import Frame
 from edge_agent.tail_codec import TailCodec
 from headtail.bundle import Bundle, Manifest
 from headtail.bundle.offers import offered
-from headtail.compression import DEFLATE
+from headtail.compression import DEFLATE, compress, decompress
+from headtail.cut_cost import Halves
 from headtail.segment import Chain, Tensors
+from headtail.tensor import to_bytes
 from headtail.wire import Encoding
 
 ROUNDS = 3
@@ -36,6 +39,8 @@ class Option:
     """Of one window; 0 where nothing is sent."""
     tail_s: float
     """Time of the tail, were it run here."""
+    inflate_s: float = 0.0
+    """Time of inflating the message, were it done here; 0 where it is not compressed."""
 
 
 def offered_plans(manifest: Manifest, point: str, encoding: str) -> tuple[Plan, ...]:
@@ -80,24 +85,75 @@ def measure_options(
         clock: Seconds.
     """
     times = chain.measure(bundle, sorted({p.point.index for p in plans}), ROUNDS, clock)
-    options = []
-    rows: dict[int, list[Tensors]] = {}
+    wanted = []
     for plan in plans:
-        point = times[plan.point.index]
-        if plan.is_local:
-            options.append(Option(plan, point.head_s, 0.0, 0, point.tail_s))
+        wanted.append(_Trial(plan))
+        if may_compress and not plan.is_local:
+            wanted.append(_Trial(Plan(plan.manifest, plan.point, plan.encoding, DEFLATE)))
+    _run_trials([t for t in wanted if not t.plan.is_local], chain, bundle, clock)
+    options = []
+    plain_bytes = 0
+    for trial in wanted:
+        option = trial.option(times[trial.plan.point.index])
+        if not option.plan.compression:
+            plain_bytes = option.message_bytes
+        elif option.message_bytes > WORTH_RATIO * plain_bytes:
             continue
-        index = plan.point.index
-        if index not in rows:
-            rows[index] = _activations(chain, bundle, index)
-        plain_s, plain_bytes = _encoded(plan, rows[index], clock)
-        options.append(Option(plan, point.head_s, plain_s, plain_bytes, point.tail_s))
-        if may_compress:
-            small = Plan(plan.manifest, plan.point, plan.encoding, DEFLATE)
-            small_s, small_bytes = _encoded(small, rows[index], clock)
-            if small_bytes <= WORTH_RATIO * plain_bytes:
-                options.append(Option(small, point.head_s, small_s, small_bytes, point.tail_s))
+        options.append(option)
     return tuple(options)
+
+
+class _Trial:
+    """Messages of a plan, made of samples."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._codec = None if plan.is_local else TailCodec(plan, NAME)
+        self._encode_s: list[float] = []
+        self._inflate_s: list[float] = []
+        self._sizes: list[int] = []
+
+    def run(self, activation: Tensors, clock: Callable[[], float]) -> None:
+        """Make the message of an activation, and inflate what travels in it."""
+        assert self._codec is not None, "nothing travels"
+        start_s = clock()
+        request = self._codec.request([Frame(10**6, 0, {})], activation, start_s, start_s + 1.0)
+        self._encode_s.append(clock() - start_s)
+        self._sizes.append(request.size)
+        if not self.plan.compression:
+            return
+        plain = [to_bytes(array) for array in self.plan.encode(activation)]
+        small = [compress(content) for content in plain]
+        start_s = clock()
+        for content, whole in zip(small, plain, strict=True):
+            decompress(content, len(whole))
+        self._inflate_s.append(clock() - start_s)
+
+    def option(self, halves: Halves) -> Option:
+        """Return what its messages have cost; what is run for the first time is not counted."""
+        return Option(
+            self.plan,
+            halves.head_s,
+            statistics.median(self._encode_s[1:] or [0.0]),
+            round(statistics.fmean(self._sizes[1:] or [0])),
+            halves.tail_s,
+            statistics.median(self._inflate_s[1:] or [0.0]),
+        )
+
+
+def _run_trials(
+    trials: Sequence[_Trial], chain: Chain, bundle: Bundle, clock: Callable[[], float]
+) -> None:
+    """Run all plans on each sample before the next.
+
+    The same message twice in a row takes less time than any in use, where other work is between.
+    """
+    points = {t.plan.point.index for t in trials}
+    rows = {k: _activations(chain, bundle, k) for k in points}
+    samples = min((len(r) for r in rows.values()), default=0)
+    for sample in [0, *range(samples)]:
+        for trial in trials:
+            trial.run(rows[trial.plan.point.index][sample], clock)
 
 
 def _window(bundle: Bundle, index: int) -> Tensors:
@@ -111,18 +167,3 @@ def _activations(chain: Chain, bundle: Bundle, point: int) -> list[Tensors]:
     if bundle.manifest.is_batchable:
         count = min(SAMPLES, len(next(iter(bundle.samples.inputs.values()))))
     return [chain.head(_window(bundle, i), point) for i in range(count)]
-
-
-def _encoded(
-    plan: Plan, activations: Sequence[Tensors], clock: Callable[[], float]
-) -> tuple[float, int]:
-    """Return the least time and the mean size of the samples' messages."""
-    codec = TailCodec(plan, NAME)
-    frame = Frame(10**6, 0, {})
-    times_s, sizes = [], []
-    for activation in [activations[0], *activations]:
-        start_s = clock()
-        request = codec.request([frame], activation, start_s, start_s + 1.0)
-        times_s.append(clock() - start_s)
-        sizes.append(request.size)
-    return min(times_s), round(sum(sizes[1:]) / len(activations))

@@ -78,6 +78,7 @@ class Predictor:
         self.options = tuple(options)
         self.head_s = np.array([o.head_s for o in options])
         self.encode_s = np.array([o.encode_s for o in options])
+        self.inflate_s = np.array([o.inflate_s for o in options])
         self.is_sent = np.array([float(not o.plan.is_local) for o in options])
         self.bits = self.is_sent * [8.0 * (o.message_bytes + FRAMING_BYTES) for o in options]
         self.tail_s = self.is_sent * [o.tail_s for o in options]
@@ -94,7 +95,7 @@ class Predictor:
         head, encode = self.head_s * e.head_ratio, self.encode_s * e.head_ratio
         moving = self.bits * e.seconds_per_bit
         tail = self.tail_s * e.tail_ratio if tails_s is None else tails_s * self.is_sent
-        wait = encode + moving + tail
+        wait = encode + moving + self.inflate_s + tail
         wait += self.is_sent * (e.round_trip_s + e.queue_s + e.overhead_s)
         again = self.tail_s * (e.failed_ratio * e.head_ratio)
         latency = head + wait + again

@@ -47,7 +47,7 @@ class Uplink:
         Args:
             bits: Of the message.
             sent_s: When it was handed over.
-            arrived_s: When its answer came, less the fog's own time: queue and tail.
+            arrived_s: When its answer came, less the fog's own time: queue, inflating and tail.
             now_s: Now.
         """
         estimate = self.estimate

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import cycle
@@ -18,6 +19,7 @@ from edge_agent.partition.offer import Option, offered_plans
 from edge_agent.plan import Plan
 from edge_agent.running import open_partition
 from edge_agent.sinks import open_sink
+from edge_agent.tail_codec import TailCodec
 from edge_agent.underway import Finish, Prediction, Underway
 from headtail.bundle.manifest import Manifest
 from headtail.compression import DEFLATE
@@ -36,6 +38,8 @@ class Carousel:
         self._plans: Iterator[Plan] = cycle((*plans, *small))
         self.plan = next(self._plans)
         self.told: list[str] = []
+        self.sent_s: dict[int, float] = {}
+        """By the first window of a message."""
 
     def follow(self, link: FogLink) -> None:
         """Need no link."""
@@ -48,6 +52,7 @@ class Carousel:
     def sent(self, work: Underway, sent_s: float) -> Prediction:
         """Predict a second."""
         self.told.append("sent")
+        self.sent_s[work.frames[0].sequence] = sent_s
         return Prediction(1.0, None)
 
     def predict_here(self, work: Underway) -> Prediction:
@@ -90,6 +95,22 @@ def test_every_plan_over_one_stream(run_agent, start_fog, carousel, expected):
         assert (line["tx_bytes"] > 0) == (line["where"] == "fog")
     assert carousel.told.count("sent") == carousel.told.count("answered")
     assert len(carousel.told) == 20 + carousel.told.count("sent")
+
+
+def test_time_to_make_a_message_is_not_the_link_s(run_agent, start_fog, carousel, monkeypatch):
+    """Or what one plan takes to encode would count for all of them."""
+    made_s: dict[int, float] = {}
+    make = TailCodec.request
+
+    def request(self, frames, *arguments):
+        made = make(self, frames, *arguments)
+        made_s[frames[0].sequence] = time.monotonic()
+        return made
+
+    monkeypatch.setattr(TailCodec, "request", request)
+    run_agent(fog=start_fog().address, partition="live", batch=1)
+    assert len(carousel.sent_s) > 10
+    assert all(made_s[first] <= sent for first, sent in carousel.sent_s.items())
 
 
 def test_spool_names_the_plan_of_each_window(run_agent, start_fog, carousel, monkeypatch, expected):

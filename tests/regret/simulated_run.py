@@ -29,7 +29,8 @@ from regret_run import PERIOD_S, Agents
 from simulated_link import Lag, SimulatedLink, SimulatedTime
 
 ENCODE_S, HAND_OVER_S, DELIVER_S = 1e-4, 1e-4, 1e-4
-"""To make any message; from there to its sending; from an answer to the window's result."""
+"""To make any message, or to inflate one; from there to its sending; from an answer to the
+window's result."""
 HEAD_LAG_S, SERVE_LAG_S, WAKE_LAG_S = 5e-5, 2e-4, 1e-4
 """Means of what a head, the fog's server and a sleep until the next window take more."""
 SERVE_S, QUEUE_S, REPLY_BYTES = 3e-4, 2e-5, 150
@@ -172,7 +173,7 @@ class SimulatedRun:
         if self._live is not None:
             work = replace(work, predicted=self._live.sent(work, sent_s))
         tail_s = FOG_TAIL_S + self._lag.draw(FOG_LAG_S)
-        fog_s = SERVE_S + QUEUE_S + tail_s + self._lag.draw(SERVE_LAG_S)
+        fog_s = SERVE_S + QUEUE_S + option.inflate_s + tail_s + self._lag.draw(SERVE_LAG_S)
         received_s: list[float] = []
         self._link.exchange(
             work.tx_bytes + FRAMING_BYTES,

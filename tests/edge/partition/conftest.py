@@ -46,7 +46,8 @@ def options(bundle: Bundle) -> tuple[Option, ...]:
             plan = Plan(manifest, point, encoding)
             found.append(Option(plan, HEADS_S[k], encode_s, sent, TAILS_S[k]))
         small = Plan(manifest, point, Encoding.INT8, DEFLATE)
-        found.append(Option(small, HEADS_S[k], 1e-3, round(0.15 * size) + 160, TAILS_S[k]))
+        sent = round(0.15 * size) + 160
+        found.append(Option(small, HEADS_S[k], 1e-3, sent, TAILS_S[k], inflate_s=2e-4))
     last = Plan(manifest, manifest.points[3], Encoding.FLOAT32)
     return (*found, Option(last, HEADS_S[3], 0.0, 0, 0.0))
 

@@ -149,7 +149,8 @@ class World:
         at_fog_s = self.carry(option.message_bytes + FRAMING_BYTES, sent_s)
         queue_s = self.at(at_fog_s).queue_s
         tail_s = self.noisy((option.tail_s * self.tail_ratio + 3e-4) * self.at(at_fog_s).load)
-        received_s = self.back(REPLY_BYTES, at_fog_s + queue_s + tail_s + self.noisy(4e-4))
+        served_s = queue_s + tail_s + self.noisy(4e-4 + option.inflate_s)
+        received_s = self.back(REPLY_BYTES, at_fog_s + served_s)
         if received_s - began_s > self.deadline_s:
             return self._late(live, work, index, predicted.latency_s)
         self.advance(received_s)
@@ -176,7 +177,7 @@ class World:
         up_s = 8.0 * (option.message_bytes + FRAMING_BYTES) / weather.rate
         down_s = 8.0 * REPLY_BYTES / (4.0 * weather.rate)
         tail_s = (option.tail_s * self.tail_ratio + 3e-4) * weather.load
-        fog_s = tail_s + weather.queue_s + 9e-4
+        fog_s = tail_s + option.inflate_s + weather.queue_s + 9e-4
         return head_s + up_s + down_s + weather.round_trip_s + fog_s
 
 

@@ -37,6 +37,7 @@ def latency_s(option: Option, e: Estimates) -> float:
         moving_s = 8 * (option.message_bytes + FRAMING_BYTES) * e.seconds_per_bit
         tail_s = option.tail_s * e.tail_ratio
         latency = head_s + encode_s + e.round_trip_s + moving_s + e.queue_s + tail_s + e.overhead_s
+        latency += option.inflate_s
         latency += e.failed_ratio * option.tail_s * e.head_ratio
         busiest = max(head_s + encode_s, moving_s, tail_s)
     return max(latency, e.room * busiest) if busiest >= e.interval_s and e.room > 1 else latency

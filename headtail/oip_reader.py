@@ -15,6 +15,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from msgspec import structs
 
+from headtail.compression import PARAMETER as COMPRESSION
 from headtail.errors import RequestInvalid
 from headtail.inference.grpc_service_pb2 import (
     InferParameter,
@@ -105,7 +106,9 @@ def read_request_alike(
         inputs=_tensors(header.inputs, raw, "input"),
         outputs=_wanted(header) if header.outputs else (),
     )
-    if walk_from:
+    # What is compressed has another size each time: to learn it would cost more than to parse it,
+    # and drive out what others come with.
+    if walk_from and COMPRESSION not in request.parameters:
         _requests.learn(data, 0, structs.replace(request, inputs=()), request.inputs)
     return request, None
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headtail.compression import DEFLATE, PARAMETER
 from headtail.errors import RequestInvalid
 from headtail.inference.grpc_service_pb2 import (
     ModelInferRequest,
@@ -157,6 +158,25 @@ def test_requests_alike_share_what_they_are_alike_with(kind: type[bytes] | type[
     assert second is third is not None
     assert other is None
     assert read_request_alike(message(5, 2))[1] is not second
+
+
+def test_compressed_requests_of_many_sizes_drive_out_none_that_are_alike() -> None:
+    plain = ModelInferRequest(model_name="plain", id="agent/1")
+    plain.inputs.add(name="x", datatype="INT8", shape=[1, 4096])
+    plain.raw_input_contents.append(bytes(4096))
+    data = plain.SerializeToString()
+    _, alike = [read_request_alike(data) for _ in range(2)][-1]
+    small = ModelInferRequest(model_name="small", id="agent/1")
+    small.parameters[PARAMETER].string_param = DEFLATE
+    small.inputs.add(name="x", datatype="INT8", shape=[1, 4096])
+    small.raw_input_contents.append(b"")
+    for size in range(2000, 2100):
+        small.raw_input_contents[0] = bytes(size)
+        for _ in range(2):
+            read, with_others = read_request_alike(small.SerializeToString())
+            assert (size, None) == (len(read.inputs[0].content), with_others)
+    assert alike is not None
+    assert read_request_alike(data)[1] is alike
 
 
 def test_view_of_a_received_array_follows_its_message() -> None:

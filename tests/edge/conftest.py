@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +39,14 @@ from headtail.wire import Encoding
 TIMEOUT_S = 30.0
 HANG_UP = b"hang up"
 Script = Callable[[InferRequest], bytes | list[bytes] | None]
+
+
+@pytest.fixture(autouse=True)
+def switch_interval() -> Iterator[None]:
+    """Put back what a run of the agent sets for the whole process."""
+    before_s = sys.getswitchinterval()
+    yield
+    sys.setswitchinterval(before_s)
 
 
 @pytest.fixture(scope="session")
@@ -249,10 +258,15 @@ def scripted_fog(bundle: Bundle) -> Iterator[ScriptedFog]:
 
 
 @pytest.fixture
-def unused_address() -> str:
-    """Return an address on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
+def unused_address() -> Iterator[str]:
+    """Return an address on which nobody listens.
+
+    It is held while the test runs: none but who asks for this very port can have it.
+    """
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{held.getsockname()[1]}"
 
 
 @pytest.fixture

@@ -22,6 +22,13 @@ from headtail.captured import read_shard, window_id
 from headtail.errors import ConfigError
 
 
+@pytest.fixture(autouse=True)
+def no_hurry(monkeypatch):
+    """Have windows sent on a busy machine, too, before the run ends."""
+    monkeypatch.setattr(capture_module, "_NICE", 0)
+    monkeypatch.setattr(capture_module, "CLOSE_S", 30.0)
+
+
 @pytest.fixture
 def capturing_fog(bundle_path, key_folder, tmp_path):
     """Return a function that starts a fog with a section [capture] and returns it."""

@@ -83,7 +83,7 @@ def test_fog_of_another_authority_gets_no_window(
     """It has the right name and a good certificate, of an authority the agent does not know."""
     agent, _ = make_site(tmp_path / "site", AGENT)
     _, impostor = make_site(tmp_path / "elsewhere", AGENT)
-    lines = run_agent(fog=start_tls_fog(impostor).address, connect_s=1.0, **settings(agent))
+    lines = run_agent(fog=start_tls_fog(impostor).address, **settings(agent))
     assert {"edge"} == {line["where"] for line in lines}
     np.testing.assert_allclose([line["output"] for line in lines], expected, atol=1e-5)
     assert "CERTIFICATE_VERIFY_FAILED" in caplog.text
@@ -149,6 +149,7 @@ def test_agent_does_not_go_down_to_tls_12(bundle_path, key_folder, npz, expected
     files = ["--tls-ca", agent.ca, "--tls-cert", agent.cert, "--tls-key", agent.key]
     command = ["edge-agent", "run", "--bundle", bundle_path, "--trust", key_folder / "trust"]
     command += ["--source", npz, "--sink", f"jsonl:{sink}", "--fog", address, *files]
+    command += ["--connect-s", "30"]
     with running([*command, "--view", "off"], tmp_path / "log") as program:
         program.wait_for(r"(done:)")
     assert seen

@@ -122,7 +122,7 @@ def agent(run_agent, tmp_path):
             "run", "--bundle", settings["bundle"], "--trust", settings["trust"],
             "--source", f"npz:{source}", "--sink", f"jsonl:{tmp_path / 'out.jsonl'}",
             "--state", str(folder), "--updates", "on", "--update-windows", str(update_windows),
-            "--batch", "2", "--view", "off", *words,
+            "--update-slow-ratio", "1000", "--batch", "2", "--view", "off", *words,
         ]  # fmt: skip
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             try:

@@ -184,9 +184,9 @@ def test_damaged_bundle_gives_way_to_the_configured_one_and_is_fetched_again(
     first.feed_until(lambda: director.is_told(DONE, good.digest))
     first.end()
     (updates_folder / f"{good.digest}.bundle").write_bytes(b"torn")
-    director.statuses.clear()
+    earlier = {status.run_id for status in director.statuses}
     second = feed(fog=fogs)
-    second.feed_until(lambda: director.is_told(DONE, good.digest))
+    second.feed_until(lambda: director.is_told(DONE, good.digest, earlier))
     assert [(bundle.digest, 1), (good.digest, 2)] == runs(second.end())
     assert 2 == director.fetches
 
@@ -232,28 +232,31 @@ def test_bundle_that_fails_before_the_switch_takes_no_window(
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
+    ("fault", "reason", "slow_ratio"),
     [
-        ("nan", "NaN"),  # found here, or by the fog that refuses it
-        ("raises", "indices element out of data bounds"),
-        ("slow", "the head takes"),
+        ("nan", "NaN", 1000.0),  # found here, or by the fog that refuses it
+        ("raises", "indices element out of data bounds", 1000.0),
+        ("slow", "the head takes", 3.0),
     ],
 )
 @pytest.mark.parametrize("point", ["1", "3"])
 def test_bundle_whose_first_windows_fail_is_rolled_back(
-    feed, director, two_fogs, bundle, bad_path, check, updates_folder, fault, reason, point
-):
+    feed, director, two_fogs, bundle, bad_path, check, updates_folder, wait_until,
+    fault, reason, slow_ratio, point,
+):  # fmt: skip
     """Its windows are answered by the bundle before, and it is not tried again."""
     path = bad_path(fault)
-    fed = feed(fog=two_fogs(path), point=point)
+    fed = feed(fog=two_fogs(path), point=point, update_windows=1000, update_slow_ratio=slow_ratio)
     digest = director.add(path)
     director.direct(digest)
+    fed.feed_until(lambda: fed.lines() and fed.lines()[-1]["bundle"] == digest)
+    # Of many good heads a few slow ones are not the median: no more until the fog knows.
+    wait_until(lambda: director.is_told(pb.UPDATE_STATE_TRIAL, digest))
     fed.feed_until(lambda: director.is_told(ROLLED_BACK, digest), bad=True)
-    assert director.is_told(pb.UPDATE_STATE_TRIAL, digest)
     last = director.last()
     assert (pb.UPDATE_FAULT_FIRST_WINDOWS, bundle.digest) == (last.fault, last.digest)
-    assert {t.digest: t.failed for t in last.tallies}[digest] > 0
     assert reason in last.reason
+    fed.feed_until(lambda: {t.digest: t.failed for t in director.last().tallies}.get(digest, 0) > 0)
     fed.feed(20)
     lines = fed.end()
     check(fed, lines)

@@ -195,7 +195,7 @@ def test_a_server_waits_while_nothing_is_taken_from_any_thread():
 
 
 def test_a_client_that_takes_nothing_is_given_up():
-    limits = replace(LIMITS, keepalive_s=0.05, ping_timeout_s=0.05, linger_s=0.05)
+    limits = replace(LIMITS, keepalive_s=0.5, ping_timeout_s=0.5, linger_s=0.05)
     ended = threading.Event()
 
     def answer(frames, context, send):
@@ -213,7 +213,7 @@ def test_a_client_that_takes_nothing_is_given_up():
 
 
 def test_a_window_that_stays_shut_is_given_up_by_threads_that_do_not_read():
-    limits = replace(LIMITS, keepalive_s=0.05, ping_timeout_s=0.05, linger_s=0.05)
+    limits = replace(LIMITS, keepalive_s=0.5, ping_timeout_s=0.5, linger_s=0.05)
     ended = threading.Event()
 
     def answer(frames, context, send):

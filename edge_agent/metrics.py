@@ -68,8 +68,8 @@ class Metrics:
         self.log_lines = LogLines("edge", self.registry)
         self._latency = Spreads(
             "edge_latency_seconds",
-            "Latency of one window by part; network is from the message made to its answer, less queue "
-            "and tail, total from arrival to outputs.",
+            "Latency of one window by part; network is from the message made to its answer, "
+            "less queue and tail, total from arrival to outputs.",
             ("part", *POINT_LABELS),
             LATENCY_BUCKETS_S,
             self.registry,

@@ -20,6 +20,8 @@ RETURN_S, RETURN_FACTOR = 30.0, 9.0
 """The same for going back to where one came from: there and back again is a change too many."""
 DOUBT = 0.7
 """Standard deviations of a gain that must be left of it."""
+HASTY_S = 3.0
+"""After a jump, how long a choice that more knowledge could change counts as none yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +92,12 @@ class Chooser:
         self._calm = calm
         self._since_s = -math.inf
         self._has_jumped = True
+        self._jumped_s = math.inf
 
     def jumped(self) -> None:
         """Note that link or device have changed: the option in use is no better than others."""
         self._has_jumped = True
+        self._jumped_s = math.inf
 
     def choose(self, scores: Vector, doubts: Callable[[], Vector], now_s: float) -> bool:
         """Take the best option where that is worth a change; return whether it was.
@@ -104,6 +108,7 @@ class Chooser:
                 option in use and that of each; asked only where a change may be worth it.
             now_s: Monotonic seconds.
         """
+        self._jumped_s = min(self._jumped_s, now_s)
         mine = float(scores[self.current])
         if not math.isfinite(mine):
             return self._turn(int(np.argmin(scores)), now_s)
@@ -115,10 +120,17 @@ class Chooser:
         worth[self._before] = min(worth[self._before], back)
         if worth.max() <= 0.0:
             return False
-        worth -= DOUBT * doubts()
+        doubt = doubts()
+        worth -= DOUBT * doubt
         worth[self.current] = 0.0
         best = int(np.argmax(worth))
-        return bool(worth[best] > 0.0) and self._turn(best, now_s)
+        if worth[best] <= 0.0:
+            return False
+        is_hasty = self._has_jumped and now_s - self._jumped_s < HASTY_S
+        self._turn(best, now_s)
+        # Doubts are of differences to the option that was in use, and so large enough for this.
+        self._has_jumped = is_hasty and self.is_open(scores, doubt)
+        return True
 
     def is_open(self, scores: Vector, doubts: Vector) -> bool:
         """Return whether more knowledge could change the choice."""

@@ -40,6 +40,8 @@ back."""
 DEBT = 1
 """So many more may follow one that was a surprise, on account: what a surprise is worth is soon
 known, and until then all that is chosen may be wrong."""
+REFUND = 0.9
+"""Of a probe, at most, where it took less than it was to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Probing:
         self._padding: int | None = None
         self._safe = self._dull = 0
         self._sent = 0
+        self._promised_s = math.inf
         self._left = float(BURST)
         self._is_hurried = True
         self._is_under_way = False
@@ -148,6 +151,7 @@ class Probing:
         else:
             padding = 0 if is_empty else self._size(estimate, interval_s, price.most_bytes)
         self._sent = padding
+        self._promised_s = estimate.predict(8.0 * (PROBE_BYTES + padding))
         return padding
 
     def call(self, padding_bytes: int, probed: Callable[[int, float | None], None]) -> None:
@@ -158,6 +162,8 @@ class Probing:
             self.made += took_s is not None
             if took_s is not None:
                 self._least_rate = 8.0 * (PROBE_BYTES + padding_bytes) / max(took_s, 1e-6)
+                # One that takes less than it was to take costs less, and another may come sooner.
+                self._left += REFUND * max(0.0, 1.0 - took_s / self._promised_s)
                 self._padding = padding_bytes
                 self._safe = max(self._safe, padding_bytes)
             probed(padding_bytes, took_s)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.meter import NoMeter
-from edge_agent.partition.choose import Calm, Chooser, Objective
+from edge_agent.partition.choose import HASTY_S, Calm, Chooser, Objective
 from edge_agent.partition.predict import Costs
 from headtail.errors import ConfigError
 
@@ -91,6 +91,27 @@ def test_doubt_holds() -> None:
     assert not chooser.choose(scores, lambda: np.array([0.0, 0.5]), 0.0)
     assert chooser.is_open(scores, np.array([0.0, 0.5]))
     assert chooser.choose(scores, lambda: np.array([0.0, 0.1]), 0.0)
+
+
+UNEQUAL = np.array([2.0, 1.0, 0.97])
+IN_DOUBT, KNOWN = np.array([0.0, 0.1, 0.5]), np.array([0.1, 0.0, 0.001])
+
+
+def test_choice_in_doubt_after_a_jump_is_mended_once_more_is_known() -> None:
+    """However short its stay; the one after it stays."""
+    chooser = Chooser(0, Calm(0.02, 10.0))
+    assert chooser.choose(UNEQUAL, lambda: IN_DOUBT, 0.0)
+    assert 1 == chooser.current
+    assert chooser.choose(UNEQUAL, lambda: KNOWN, 0.2)
+    assert 2 == chooser.current
+    assert not chooser.choose(UNEQUAL[[0, 2, 1]], lambda: KNOWN, 0.4)
+
+
+def test_choice_in_doubt_stays_where_the_jump_was_long_ago() -> None:
+    chooser = Chooser(0, Calm(0.02, 10.0))
+    assert not chooser.choose(np.ones(3), lambda: IN_DOUBT, 0.0)
+    assert chooser.choose(UNEQUAL, lambda: IN_DOUBT, HASTY_S)
+    assert not chooser.choose(UNEQUAL, lambda: KNOWN, HASTY_S + 0.2)
 
 
 def test_option_that_is_not_served_is_left_at_once() -> None:

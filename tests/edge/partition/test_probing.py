@@ -23,6 +23,7 @@ from edge_agent.partition.probing import (
     FIRST_PADDING_BYTES,
     LEAST_RATIO,
     PROBE_BYTES,
+    REFUND,
     Price,
     Probing,
 )
@@ -133,9 +134,19 @@ def wanted(probing: Probing, estimate: LinkEstimate, now_s: float, *, idle: bool
     return padding
 
 
+ANSWER_S = 1.0
+"""Longer than anything here is to take."""
+
+
 def answered(padding_bytes: int, done) -> bool:
     """Answer at once."""
-    done(0.02)
+    done(ANSWER_S)
+    return True
+
+
+def answered_sooner(padding_bytes: int, done) -> bool:
+    """Answer at once, and say that it took next to no time."""
+    done(1e-6)
     return True
 
 
@@ -163,6 +174,17 @@ def test_what_a_jump_allows_is_bounded() -> None:
     while wanted(probing, estimate, 10.01, idle=True) is not None:
         made += 1
     assert made == BURST + AFRESH
+
+
+def test_probes_that_take_less_than_they_were_to_cost_less() -> None:
+    """More of them may follow one another, and still not without end."""
+    probing, estimate = Probing(1.0), LinkEstimate()
+    estimate.observe(2e4, 0.1, 0.0)
+    probing.connect(answered_sooner)
+    made = 0
+    while wanted(probing, estimate, 10.0, idle=True) is not None:
+        made += 1
+    assert BURST < made <= BURST / (1.0 - REFUND)
 
 
 def test_surprise_is_checked_by_probes_of_its_size(begin, options: Sequence[Option]) -> None:
@@ -265,4 +287,4 @@ def test_what_a_probe_cost_is_known_by_the_time_it_took() -> None:
     assert probing.least_rate == 0.0
     probing.connect(lambda padding_bytes, done: answered(padding_bytes, done))
     probing.call(100, lambda padding_bytes, took_s: None)
-    assert probing.least_rate == pytest.approx(8 * (PROBE_BYTES + 100) / 0.02)
+    assert probing.least_rate == pytest.approx(8 * (PROBE_BYTES + 100) / ANSWER_S)

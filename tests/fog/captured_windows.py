@@ -1,11 +1,13 @@
 """Windows to capture, and those that a folder keeps."""
 
+import fcntl
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
+from fog_server.capture.folder import LOCK
 from fog_server.capture.window import Window
 from headtail.captured import Header, read_shard
-from headtail.errors import DataError
 from headtail.tensor import Array, TensorSpec
 
 BUNDLE = "e" * 64
@@ -26,15 +28,16 @@ def window(array: Array, key: float, sequence: int = 0) -> Window:
 def kept(folder: Path) -> dict[str, tuple[Array, ...]]:
     """Return the windows of every shard below a folder by id; each is there once.
 
-    A folder that is changed meanwhile is looked at again.
+    No folder is changed meanwhile; one that is new since the locks were taken is seen next time.
     """
     while True:
-        paths = sorted(folder.rglob("*.npz"))
-        try:
-            return _read(paths)
-        except DataError:
-            if all(path.exists() for path in paths):
-                raise
+        with ExitStack() as locks:
+            locked = sorted(folder.rglob(LOCK))
+            for path in locked:
+                fcntl.flock(locks.enter_context(path.open()), fcntl.LOCK_SH)
+            paths = sorted(folder.rglob("*.npz"))
+            if {path.parent for path in paths} <= {path.parent for path in locked}:
+                return _read(paths)
 
 
 def _read(paths: Iterable[Path]) -> dict[str, tuple[Array, ...]]:

@@ -1,6 +1,7 @@
 """A small program in the place of `optimizer run`: it signs a bundle that was built before.
 
-The recipe's `task` names the bundle to take, how long that lasts, and how it ends.
+The recipe's `task` names the bundle to take, how long that lasts, or the file that it waits for,
+and how it ends.
 """
 
 import sys
@@ -23,6 +24,8 @@ def main(recipe: Path, run: Path, version: str, folder: Path, keys: Path) -> int
     writer = EventWriter(sys.stdout)
     with writer.stage("make"):
         time.sleep(float(words.get("ms", 0)) / 1e3)
+        while "until" in words and not Path(words["until"]).exists():
+            time.sleep(0.02)
     if "error" in words:
         writer.write(RunFailed(words["error"].replace("_", " ")))
         return 1

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from operating import Operator, actions, wait_for
@@ -19,8 +20,10 @@ from headtail.server.config import Tls
 from optimizer.serve.client import JobsClient
 from optimizer.serve.job import Job, State
 from reoptimization.cli import main
+from reoptimization.jobs import Jobs
 from reoptimization.trial import Trial
 
+Part = TypeVar("Part", Jobs, Trial)
 SCRIPT = Path(__file__).parents[3] / "deploy" / "ops" / "reoptimize"
 
 
@@ -154,8 +157,9 @@ def test_another_bundle_on_trial_comes_first(site, templates) -> None:
 
 
 @pytest.mark.parametrize("is_promoted", [False, True])
-def test_change_while_the_job_runs_comes_first(is_promoted, site, templates) -> None:
+def test_change_while_the_job_runs_comes_first(is_promoted, site, templates, tmp_path) -> None:
     """What it found then stays as it is."""
+    changed = tmp_path / "changed"
 
     def interfere() -> None:
         wait_for(lambda: [job.state for job in jobs_of(site)] == [State.RUNNING])
@@ -164,9 +168,10 @@ def test_change_while_the_job_runs_comes_first(is_promoted, site, templates) -> 
             site.operator.promote("1.5")
         else:
             site.operator.canary("1.5", bake_s=3600.0)
+        changed.touch()
 
     interfering = in_thread(interfere)
-    code, told = site.ask("make=better ms=2000")
+    code, told = site.ask(f"make=better until={changed}")
     interfering.join()
     assert (5, "superseded") == (code, told["outcome"])
     now = {"1.0": "retired", "1.5": "active"} if is_promoted else {"1.0": "active", "1.5": "canary"}
@@ -207,10 +212,15 @@ def test_cancelled_job_is_no_success(site) -> None:
     cancelling.join()
 
 
-def test_job_that_is_not_over_in_time_goes_on(site) -> None:
+def test_job_that_is_not_over_in_time_goes_on(site, tmp_path, monkeypatch) -> None:
     """And is joined."""
-    assert 11 == site.ask("make=better ms=3000", "--timeout", "1s")[0]
-    code, told = site.ask("make=better ms=3000")
+    task, follow = f"make=better until={tmp_path / 'late'}", Jobs.follow
+    with monkeypatch.context() as first:
+        first.setattr(Jobs, "follow", lambda jobs, job: follow(impatient(jobs), job))
+        code, told = site.ask(task)
+    assert (11, "late", False) == (code, told["outcome"], jobs_of(site)[0].state.is_final)
+    (tmp_path / "late").touch()
+    code, told = site.ask(task)
     assert (0, 1) == (code, len(jobs_of(site)))
     assert "joined" in told["steps"][1]["text"]
 
@@ -292,10 +302,10 @@ def test_certificates_are_used_and_rights_asked_for(
         assert expected == site.ask("make=better", *map(str, files))[0]
 
 
-def impatient(trial: Trial) -> Trial:
-    """Let the time of a request be over when its trial begins."""
-    trial._patience._give_up_at = 0.0
-    return trial
+def impatient(part: Part) -> Part:
+    """Let the time of a request be over when its job or its trial is to be waited for."""
+    part._patience._give_up_at = 0.0
+    return part
 
 
 def jobs_of(site: Site) -> list[Job]:

@@ -158,8 +158,6 @@ class Desk:
             return Outcome(Code.FAILED, "failed", str(error))
 
     def _end(self, run: Run, state: RunState, outcome: Outcome) -> None:
-        level = logging.INFO if outcome.code is Code.DONE else logging.ERROR
-        log.log(level, "%s: %s: %s", run.name, outcome.word, outcome.text)
         self._tell(run, outcome)
         with self._changed:
             self._states[run.name] = RunState(
@@ -169,6 +167,8 @@ class Desk:
                 self._save()
             except ConfigError as error:  # it goes on after a restart, and finds its own end
                 log.error("%s", error)
+        level = logging.INFO if outcome.code is Code.DONE else logging.ERROR
+        log.log(level, "%s: %s: %s", run.name, outcome.word, outcome.text)
 
     def _save(self) -> None:
         write_file(self._path, msgspec.json.encode(self._states), 0o600)

@@ -18,9 +18,10 @@ from fog_server.activity import Activity
 from fog_server.liveness import SelfCall
 from fog_server.server import INFERENCE_SERVICE, FogServer
 from headtail.inference.grpc_service_pb2 import ServerLiveRequest, ServerLiveResponse
+from headtail.liveness import Progress
 from headtail.server.health import LIVENESS
 
-STALL_S = 0.2
+STALL_S, WATCHDOG_S = 0.2, 60.0
 
 
 def get(server: FogServer, path: str) -> tuple[int, str]:
@@ -58,13 +59,29 @@ def test_idle_server_is_live_and_ready_by_every_probe(fog, client):
     assert "fog_streams" in page
 
 
-def test_stuck_request_makes_the_server_not_live(make_config, connect, wait_until):
+@pytest.fixture
+def progress(monkeypatch) -> list[Progress]:
+    """Return the list that takes what watches the requests of each server that starts."""
+    made: list[Progress] = []
+    make = FogServer._progress
+
+    def note(server: FogServer, stall_s: float) -> Progress:
+        made.append(make(server, stall_s))
+        return made[-1]
+
+    monkeypatch.setattr(FogServer, "_progress", note)
+    return made
+
+
+def test_stuck_request_makes_the_server_not_live(make_config, connect, wait_until, progress):
     """Seen by the probe, the calls and the watchdog's check alike; over once it ends."""
-    server = FogServer(make_config(metrics="127.0.0.1:0"), watchdog_s=STALL_S)
+    server = FogServer(make_config(metrics="127.0.0.1:0"), watchdog_s=WATCHDOG_S)
     client = connect(server)
     try:
         with server.admission.slot():
             assert server.check_live() is None
+            assert [WATCHDOG_S] == [p._stall_s for p in progress]
+            progress[0]._stall_s = STALL_S  # not before: the first calls may take longer
             wait_until(lambda: not is_live(client))
             assert "NOT_SERVING" == health_of(client, LIVENESS)
             status, text = get(server, "/livez")
@@ -94,7 +111,7 @@ def self_called():
     self_call.close()
 
 
-def test_pool_that_answers_nobody_is_not_live(self_called):
+def test_pool_that_answers_nobody_is_not_live(self_called, wait_until):
     """The call passes the pool, so that it hears what a client would."""
     pool, self_call, activity = self_called
     over = threading.Event()
@@ -104,7 +121,7 @@ def test_pool_that_answers_nobody_is_not_live(self_called):
     assert self_call.check() is None
     activity.is_draining = False
     over.set()
-    assert self_call.check() is None
+    wait_until(lambda: self_call.check() is None)
 
 
 def test_socket_of_the_self_call_is_private_and_goes_away(make_config, monkeypatch, tmp_path):

@@ -82,7 +82,7 @@ def test_agent_with_too_many_streams_is_told_and_the_stream_ends(start_fog, conn
 
 def test_refused_window_says_that_the_server_drains(start_fog, connect, wait_until):
     """An agent whose every window is refused has to learn it as well."""
-    fog = start_fog(quota={"windows_per_s": 0.01}, wire={"settle_s": 0.5})
+    fog = start_fog(quota={"windows_per_s": 0.01}, wire={"settle_s": 20.0})
     client = connect(fog)
     frames = queue.SimpleQueue()
     answers = client.open_stream(iter(frames.get, None), timeout=20)
@@ -97,6 +97,6 @@ def test_refused_window_says_that_the_server_drains(start_fog, connect, wait_unt
         "RESOURCE_EXHAUSTED",
         True,
     )
-    assert list(answers) == []
     frames.put(None)
+    assert list(answers) == []
     drain.join()

@@ -240,4 +240,4 @@ def test_what_finds_the_slot_busy_waits_its_turn(store, wait_until):
     thread.join()
     assert list("01234") == sorted(read_stream_response(m).id for c in sender.calls for m in c)
     assert {1: 1, 5: 1} == dict(metrics.tallies.of("chain").batches)
-    assert (0, 0) == (admission.running, admission.queued)
+    wait_until(lambda: (admission.running, admission.queued) == (0, 0))

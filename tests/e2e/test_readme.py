@@ -47,19 +47,19 @@ def test_the_commands_of_use_it_do_what_they_say(
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     model = (ROOT / "tests" / "testdata" / "chain" / "whole.onnx").read_bytes()
     (tmp_path / "model.onnx").write_bytes(model)
-    ports = {"8500": free_port(), "9500": free_port(), "9501": free_port()}
-    lines = [prepared(c, ports) for c in commands("Use it")]
-    (serve,) = (words for words in lines if words[0].endswith("fog-server"))
-    lines.remove(serve)
-    last = lines.pop()
-    assert last[0].endswith("edge-agent")
-    for words in lines:
+    *first, serve, last = commands("Use it")
+    for command in first:
+        words = prepared(command, {})
         done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
     assert (tmp_path / "model.bundle").exists()
-    with running(serve, tmp_path / "fog.log") as fog:
+    ports = {"8500": free_port(), "9500": free_port(), "9501": free_port()}
+    serving, agent = prepared(serve, ports), prepared(last, ports)
+    assert serving[0].endswith("fog-server")
+    assert agent[0].endswith("edge-agent")
+    with running(serving, tmp_path / "fog.log") as fog:
         fog.wait_for(r"serving on (\S+)")
-        done = subprocess.run(last, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(agent, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "results.jsonl").read_text().count('"where":"fog"') > 1000
 

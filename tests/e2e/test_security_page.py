@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tls_site import Site
 
 from programs import BIN, running
 
@@ -51,7 +52,10 @@ def test_the_commands_of_the_page_do_what_they_say(
         served = run(agent)
         assert served.returncode == 0, served.stderr
         assert 5 == (tmp_path / "results.jsonl").read_text().count('"where":"fog"')
+        said = fog.text.count("read again")
         assert run(revoke).returncode == 0
+        site = Site(tmp_path / "ca", fog, f"127.0.0.1:{port}")
+        site.poke(lambda: fog.text.count("read again") > said)
         shutil.rmtree(tmp_path / "state")
         refused = run([*agent, "--existing", "overwrite"])
         assert refused.returncode == 1

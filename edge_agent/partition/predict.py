@@ -23,7 +23,7 @@ FRAMING_BYTES = 40
 PROBE_SHARE, PROBE_PAUSE_S = 0.025, 30.0
 """Of the windows' energy that probes may add where energy counts; but rarer than every so many
 seconds they are not."""
-PROBE_MOST, PROBE_SOON_S = 0.04, 3.0
+PROBE_MOST, PROBE_SOON_S = 0.04, 3.5
 """So much they may add on the slowest links, for one to come every so many seconds: a link that has
 become better is then seen in time."""
 PROBE_WINDOWS = 0.3

@@ -7,6 +7,7 @@ They are told from other connections by their first bytes, which stay where they
 import errno
 import logging
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,8 @@ It returns False if there are too many already; the connection is then relayed l
 called on the front's thread and must not wait for anything.
 """
 _ENDING_S = 60.0  # as long as Linux keeps a connection of which only one side has ended
+_SILENT_S = 1.0  # for each step that a client takes to have the rest, once the front closes
+_CLOSING_S = 10.0  # and for all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +99,14 @@ class Front:
         )
         self.counts = Counts()
         self._open: set[Arrival | Relay] = set()
-        self._is_full = self._is_closing = False
+        self._is_full = self._is_closing = self._is_finishing = False
+        self._is_empty = threading.Event()
         self._buffer = memoryview(bytearray(CHUNK_BYTES))
         self._unsure = Deadlines[Arrival](bounds.handshake_s, self._give_up)
         self._unanswered = Deadlines[Relay](bounds.handshake_s, self._abandon)
         self._ending = Deadlines[Relay](_ENDING_S, Relay.reset)
-        for deadlines in (self._unsure, self._unanswered, self._ending):
+        self._finishing = Deadlines[Relay](_SILENT_S, Relay.close)
+        for deadlines in (self._unsure, self._unanswered, self._ending, self._finishing):
             self._poller.look_after(deadlines)
 
     @property
@@ -121,8 +126,13 @@ class Front:
             self._listeners.end()
 
     def close(self) -> None:
-        """End what is relayed, and the thread; what was handed over goes on."""
+        """End what is relayed, and the thread; what was handed over goes on.
+
+        Clients are let have what gRPC has sent, if they take it.
+        """
         self.stop_listening()
+        if self._poller.call(self._finish_all):
+            self._is_empty.wait(_CLOSING_S)
         self._poller.call(self._end_all)
         self._poller.close()
         if not self._poller.is_running:
@@ -139,17 +149,20 @@ class Front:
         self._unanswered.end(relay)
 
     def ending(self, relay: Relay) -> None:
-        """Give the client a minute, for each of its steps, to take the rest."""
-        self._ending.begin(relay)
+        """Give the client a minute, for each of its steps, to take the rest; less at the close."""
+        (self._finishing if self._is_finishing else self._ending).begin(relay)
 
     def ended(self, relay: Relay) -> None:
         """Forget a relay."""
         self._open.discard(relay)
         self._ending.end(relay)
+        self._finishing.end(relay)
         if relay in self._unanswered:
             self._unanswered.end(relay)
             self.counts.failed += 1
         origins.end(relay.port)
+        if self._is_finishing and not self._open:
+            self._is_empty.set()
 
     def _admit(self, sock: socket.socket, address: tuple[Any, ...]) -> None:
         is_full = len(self._open) >= self._bounds.max_connections and not self._unsure.hasten()
@@ -233,10 +246,16 @@ class Front:
         for sock in sockets:
             self._poller.drop(sock)
 
-    def _end_all(self) -> None:
+    def _finish_all(self) -> None:
+        self._is_finishing = True
+        self._end_all(Relay.finish)
+        if not self._open:
+            self._is_empty.set()
+
+    def _end_all(self, end: Callable[[Relay], None] = Relay.close) -> None:
         for item in list(self._open):
             if isinstance(item, Relay):
-                item.close()
+                end(item)
             else:
                 self._unsure.end(item)
                 self._open.discard(item)

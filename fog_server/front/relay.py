@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from contextlib import suppress
 from typing import Protocol
 
 from fog_server.front.poller import ENDED, FAILED, ONCE, READ, WRITE, Poller
@@ -25,21 +26,23 @@ class Owner(Protocol):
 
 
 class _End:
-    """One side: what it is still to be sent, and whether it brings anything more."""
+    """One side: what it is still to be sent, and whether it brings or takes anything more."""
 
-    __slots__ = ("has_ended", "mask", "socket", "unsent")
+    __slots__ = ("has_brought", "has_ended", "is_gone", "mask", "socket", "unsent")
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self.unsent: memoryview | None = None
-        self.has_ended = False
+        self.has_brought = self.has_ended = self.is_gone = False
         self.mask = READ
 
 
 class Relay:
     """Two sockets of which each is sent what the other brings.
 
-    The end of one direction is passed on and the other lives on; a reset is passed on at once.
+    The end of one direction is passed on and the other lives on. A reset is passed on at once, but
+    for one by a server that has said something: its client is to have that first, so it is sent the
+    end, and what it still sends is discarded until it hangs up.
     """
 
     def __init__(
@@ -80,6 +83,17 @@ class Relay:
         """End both sides; what was sent to them still reaches them."""
         self._end(None)
 
+    def finish(self) -> None:
+        """Take nothing more from the client, and end once it has all and hangs up."""
+        if self._is_over:
+            return
+        if not self._server.has_brought:
+            self.close()
+            return
+        with suppress(OSError):
+            self._server.socket.shutdown(socket.SHUT_WR)
+        self._lose(self._server)
+
     def _at_client(self, events: int) -> None:
         self._happened(self._client, self._server, events)
 
@@ -88,9 +102,16 @@ class Relay:
 
     def _at_server_first(self, events: int) -> None:
         if events & READ and not events & FAILED:
-            self._poller.handle(self._server.socket, self._at_server)
-            self._owner.answered(self)
+            self._answered()
+            self._at_server(events)
+            return
         self._at_server(events)
+        if self._server.has_brought and not self._is_over:
+            self._answered()
+
+    def _answered(self) -> None:
+        self._poller.handle(self._server.socket, self._at_server)
+        self._owner.answered(self)
 
     def _happened(self, end: _End, other: _End, events: int) -> None:
         if events & WRITE and end.unsent is not None:
@@ -105,16 +126,26 @@ class Relay:
     def _pass_on(self, source: _End, sink: _End) -> None:
         try:
             count = source.socket.recv_into(self._buffer)
-            if not count:
-                source.has_ended = True
-                self._pass_end(source, sink)
-                return
-            data = self._buffer[:count]
-            sent = _send(sink.socket, data)
         except BlockingIOError:
             return
         except OSError:
-            self.reset()
+            source.has_ended = True
+            self._lose(source)
+            if not self._is_over:
+                self._pass_end(source, sink)
+            return
+        if not count:
+            source.has_ended = True
+            self._pass_end(source, sink)
+            return
+        source.has_brought = True
+        if sink.is_gone:
+            return
+        data = self._buffer[:count]
+        try:
+            sent = _send(sink.socket, data)
+        except OSError:
+            self._lose(sink)
             return
         if sent < count:
             sink.unsent = memoryview(bytes(data[sent:]))
@@ -124,30 +155,32 @@ class Relay:
         assert sink.unsent is not None, "called where something is unsent"
         try:
             sent = _send(sink.socket, sink.unsent)
-            if sent < len(sink.unsent):
-                sink.unsent = sink.unsent[sent:]
-            else:
-                sink.unsent = None
-                self._watch(source, sink)
-                if source.has_ended:
-                    self._pass_end(source, sink)
         except OSError:
-            self.reset()
+            self._lose(sink)
             return
+        if sent < len(sink.unsent):
+            sink.unsent = sink.unsent[sent:]
+        else:
+            sink.unsent = None
+            self._watch(source, sink)
+            if source.has_ended:
+                self._pass_end(source, sink)
         if self._is_ending and not self._is_over:
             self._owner.ending(self)
 
     def _pass_end(self, source: _End, sink: _End) -> None:
-        """Tell `sink` that `source` is done, once it has been sent everything.
-
-        Raises:
-            OSError: If `sink` is gone.
-        """
+        """Tell `sink` that `source` is done, once it has been sent everything."""
         if sink.unsent is None:
             if sink.has_ended and source.unsent is None:
                 self.close()
                 return
-            sink.socket.shutdown(socket.SHUT_WR)
+            if not sink.is_gone:
+                try:
+                    sink.socket.shutdown(socket.SHUT_WR)
+                except OSError:
+                    self._lose(sink)
+                    if self._is_over:
+                        return
         self._watch(source, sink)
         if source is self._server:
             self._server_ends()
@@ -155,9 +188,22 @@ class Relay:
     def _look(self, end: _End) -> None:
         """See what happened to a side that is not read from now."""
         if end.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self.reset()
+            self._lose(end)
         elif end is self._server:
             self._server_ends()
+
+    def _lose(self, end: _End) -> None:
+        """Go on without a side that takes nothing more, if the other has yet to take something."""
+        if end is self._client or not end.has_brought:
+            self.reset()
+            return
+        client = self._client
+        end.is_gone, end.unsent = True, None
+        if client.has_ended and end.has_ended and client.unsent is None:
+            self.close()
+            return
+        self._watch(client, end)
+        self._server_ends()
 
     def _server_ends(self) -> None:
         self._is_ending = True

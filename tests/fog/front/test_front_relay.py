@@ -164,6 +164,105 @@ def _fill(sock: socket.socket) -> bool:
         return True
 
 
+def break_off_unread(client, server, rest: bytes) -> None:
+    """Have the server close with something unread, after `rest`: its system then sends a reset."""
+    client.sendall(b"unread")
+    assert b"u" == server.recv(1, socket.MSG_PEEK)
+    server.sendall(rest)
+    server.close()
+
+
+def test_client_has_what_came_before_the_servers_reset(pair, wait_until):
+    """It may go on sending until it hangs up, which a reset would not let it."""
+    front, client, server = pair
+    break_off_unread(client, server, b"rest")
+    wait_until(lambda: len(front._ending) == 1)
+    for _ in range(3):
+        client.sendall(b"more")
+    assert b"rest" == client.recv(100)
+    assert b"" == client.recv(1)
+    client.sendall(b"more")
+    client.close()
+    wait_until(lambda: front.open == 0)
+    assert 0 == front.counts.failed
+
+
+def test_what_comes_for_a_server_that_is_gone_is_discarded(pair, wait_until):
+    """Its system answers what comes yet with a reset."""
+    front, client, server = pair
+    (relay,) = front._open
+    server.sendall(b"rest")
+    server.close()
+    assert b"rest" == client.recv(100)
+    assert b"" == client.recv(1)
+    wait_until(lambda: client.send(b"more") and relay._server.is_gone)
+    client.sendall(bytes(CHUNK_BYTES * 64))  # more than systems keep
+    assert 1 == front.open
+    client.shutdown(socket.SHUT_WR)
+    wait_until(lambda: front.open == 0)
+
+
+def test_client_that_goes_on_sending_to_nobody_is_cut_off(pair, wait_until):
+    front, client, server = pair
+    front._ending._length_s = 0.05
+    break_off_unread(client, server, b"rest")
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        sum(iter(lambda: client.send(b"more"), 0))  # without end
+    wait_until(lambda: front.open == 0)
+
+
+def test_slow_client_has_what_was_held_for_it_after_a_reset(pair, wait_until):
+    front, client, server = pair
+    server.setblocking(False)
+    wait_until(lambda: _fill(server) and held(front) > 0)
+    least = held(front)
+    client.sendall(b"unread")
+    wait_until(lambda: _peeks(server))
+    server.close()
+    wait_until(lambda: len(front._ending) == 1)
+    count = 0
+    while data := client.recv(1 << 16):
+        count += len(data)
+    assert count > least
+    client.close()
+    wait_until(lambda: front.open == 0)
+
+
+def _peeks(sock: socket.socket) -> bool:
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return False
+
+
+def test_closing_front_lets_clients_have_the_rest(pair, wait_until):
+    front, client, server = pair
+    front._finishing._length_s = 20.0
+    (relay,) = front._open
+    data = b"".join(struct.pack(">Q", number) for number in range(1 << 20))
+    sender = threading.Thread(target=lambda: (server.sendall(data), server.close()))
+    sender.start()
+    wait_until(lambda: held(front) > 0)
+    closing = threading.Thread(target=front.close)
+    closing.start()
+    wait_until(lambda: relay._server.is_gone)
+    assert hashlib.sha256(data).hexdigest() == read_all(client).hexdigest()
+    client.close()
+    for thread in (sender, closing):
+        thread.join()
+    assert 0 == front.open
+
+
+def test_closing_front_waits_for_no_client_that_takes_nothing(pair):
+    front, client, server = pair
+    front._finishing._length_s = 0.05
+    server.sendall(b"rest")
+    assert b"rest" == client.recv(4)
+    front.close()
+    assert 0 == front.open
+    assert b"" == server.recv(1)
+
+
 def test_client_is_closed_where_no_server_listens(listener, start_front, connect, wait_until):
     front = start_front(listener.getsockname()[1])
     listener.close()

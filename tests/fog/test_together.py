@@ -178,17 +178,22 @@ def test_request_that_is_refused_does_not_hold_up_the_others(store):
     assert {1: 1, 3: 1} == site.sizes()
 
 
-def test_what_requests_had_in_common_keeps_no_model_that_is_served_no_more(store):
+def learnt_of(tails) -> list[Alike]:
+    """Return all that is in memory of tails; a thread holds some until its run has ended."""
+    gc.collect()
+    return [a for a in gc.get_objects() if isinstance(a, Alike) and a.tail in tails]
+
+
+def test_what_requests_had_in_common_keeps_no_model_that_is_served_no_more(store, wait_until):
     """Its sessions would stay in memory."""
     site = Site(store)
     site.run(requests(range(3)))
     tails = [store.tail("chain")]
     store.serve(())
-    gc.collect()
-    assert not [a for a in gc.get_objects() if isinstance(a, Alike) and a.tail in tails]
+    wait_until(lambda: not learnt_of(tails))
 
 
-def test_request_under_way_while_its_model_goes_keeps_none(store, monkeypatch):
+def test_request_under_way_while_its_model_goes_keeps_none(store, monkeypatch, wait_until):
     """It is answered; what is learnt of it then is forgotten at once."""
     site = Site(store)
     tails, inference = [store.tail("chain")], site._servicer._inference
@@ -201,8 +206,7 @@ def test_request_under_way_while_its_model_goes_keeps_none(store, monkeypatch):
     monkeypatch.setattr(inference, "_batching", served_no_more)
     inference._alike.clear()
     assert [1] == [len(call) for call in site.run(requests([1]))]
-    gc.collect()
-    assert not [a for a in gc.get_objects() if isinstance(a, Alike) and a.tail in tails]
+    wait_until(lambda: not learnt_of(tails))
 
 
 def test_requests_for_which_there_is_no_memory_together_run_alone(store, monkeypatch):
@@ -230,6 +234,7 @@ def test_what_finds_the_slot_busy_waits_its_turn(store, wait_until):
     inference = Inference(store, admission, Quotas(Quota()), metrics, Settings())
     servicer = InferenceServicer(inference, metrics, Activity(1), 1 << 20)
     stream(servicer, Frames(requests([0])), Sender())
+    wait_until(lambda: admission.running == 0)
     slot = admission.start("another model", 1)
     assert slot is not None
     frames = Frames(requests(range(5)))

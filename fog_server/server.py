@@ -156,12 +156,14 @@ class FogServer:
         Health says NOT_SERVING first. It takes at most the configured `drain_s`.
         """
         log.info("draining: %d streams open", self._activity.streams)
+        give_up_at = time.monotonic() + self._wire.drain_s
         self._activity.is_draining = True
         self._front.stop_listening()
         self._control.watchers.close()
         self._health.enter_graceful_shutdown()
         stopped = self._server.stop(self._wire.drain_s + self._wire.settle_s)
         is_clean = self._activity.drain(self._wire.drain_s, self._wire.settle_s)
+        self._control.watchers.wait(max(0.0, give_up_at - time.monotonic()))
         # The last answers may still be on their way out of gRPC.
         stopped.wait(self._wire.settle_s)
         # What is left now are watchers of our health, and streams that outlived the drain.

@@ -56,6 +56,7 @@ class Watchers:
         """Let so many calls be open at once."""
         self._max = max_watchers
         self._lock = threading.Lock()
+        self._are_over = threading.Condition(self._lock)
         self._watchers: set[Watcher] = set()
         self._is_closed = False
         # A client that reads nothing holds up one sender, not all.
@@ -84,6 +85,8 @@ class Watchers:
         """Forget a call that is over."""
         with self._lock:
             self._watchers.discard(watcher)
+            if self._is_closed and not self._watchers:
+                self._are_over.notify_all()
 
     def notify(self) -> None:
         """Send everybody what is new."""
@@ -93,13 +96,19 @@ class Watchers:
                     self._pool.submit(_update, watcher)
 
     def close(self) -> None:
-        """End every call."""
+        """End every call, soon; there will be no other."""
         with self._lock:
+            if self._is_closed:
+                return
             self._is_closed = True
-            watchers, self._watchers = self._watchers, set()
-        for watcher in watchers:
-            self._pool.submit(watcher.end)
+            for watcher in self._watchers:
+                self._pool.submit(watcher.end)
         self._pool.shutdown(wait=False)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return whether every call is over within a time; for after `close`."""
+        with self._lock:
+            return self._are_over.wait_for(lambda: not self._watchers, timeout_s)
 
 
 class _Matter(NamedTuple):

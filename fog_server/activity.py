@@ -4,11 +4,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from fog_server.refusal import Cause, refusal
 
 Clock = Callable[[], float]
 Send = Callable[[bytes | None], None]
+WhenOver = Callable[[Callable[[], None]], bool]
+"""Has something called once a client has its answer; returns False if that is so already."""
 _PROBED = 32
 """Of so many windows one is handed on although none may wait behind it, to see whether one does."""
 _REMEMBERED = 32
@@ -153,6 +156,8 @@ class Activity:
         self._clock = clock
         self._changed = threading.Condition()
         self._calls = 0
+        # Without the lock: it is held while streams are ended, and gRPC's one thread must not wait.
+        self._unsent: set[object] = set()
         self._streams: set[Stream] = set()
         self._received_bytes = self._sent_bytes = 0  # of calls, and of streams that have ended
         self.is_draining = False
@@ -179,10 +184,15 @@ class Activity:
             self._sent_bytes += sent
 
     @contextmanager
-    def call(self) -> Iterator[None]:
-        """Count one call while it lasts."""
+    def call(self, when_over: WhenOver | None = None) -> Iterator[None]:
+        """Count one call while it lasts, and until it is over where that is told."""
         with self._changed:
             self._calls += 1
+        if when_over is not None:
+            token = object()
+            self._unsent.add(token)
+            if not when_over(partial(self._unsent.discard, token)):
+                self._unsent.discard(token)
         try:
             yield
         finally:
@@ -237,7 +247,7 @@ class Activity:
         """
         give_up_at = self._clock() + drain_s
         with self._changed:
-            while self._calls or self._streams:
+            while self._calls or self._unsent or self._streams:
                 left_s = give_up_at - self._clock()
                 is_late = left_s < drain_s / 2
                 for stream in self._streams:

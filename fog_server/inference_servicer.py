@@ -61,7 +61,7 @@ class InferenceServicer:
         if data is None:
             abort(context, RequestInvalid("call", "expected one message, received none"))
         self._activity.count_bytes(len(data), 0)
-        with self._activity.call():
+        with self._activity.call(context.add_callback):
             try:
                 request, _ = self._read(data)
                 who, metadata = identity_of(context, request), context.invocation_metadata

@@ -1,6 +1,7 @@
 """Activity: what a drain waits for, and how it ends a stream."""
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -161,6 +162,31 @@ def test_call_in_flight_that_outlasts_the_drain_is_given_up() -> None:
     activity = Activity(1)
     with activity.call():
         assert not activity.drain(drain_s=0.02, settle_s=0.0)
+
+
+def test_call_counts_until_it_is_over() -> None:
+    """What gRPC still has to send is not cut."""
+    activity = Activity(1)
+    told: list[Callable[[], None]] = []
+
+    def when_over(tell: Callable[[], None]) -> bool:
+        told.append(tell)
+        return True
+
+    with activity.call(when_over):
+        pass
+    assert not activity.drain(drain_s=0.02, settle_s=0.0)
+    (tell,) = told
+    tell()
+    assert activity.drain(drain_s=0.0, settle_s=9.0)
+
+
+def test_call_whose_client_hung_up_counts_while_it_runs() -> None:
+    """Its method may be at work still."""
+    activity = Activity(1)
+    with activity.call(lambda tell: False):
+        assert not activity.drain(drain_s=0.02, settle_s=0.0)
+    assert activity.drain(drain_s=0.0, settle_s=9.0)
 
 
 def test_silent_stream_is_ended_when_it_has_settled() -> None:

@@ -127,6 +127,19 @@ def test_unary_call_in_flight_is_answered_before_the_end(start_fog, connect, wai
     assert [a.id for a in answers] == ["1"]
 
 
+def test_unary_call_counts_until_grpc_has_sent_the_answer(start_fog, connect, wait_until):
+    """Its method's return is not the end of it."""
+    fog = start_fog(inference={"max_running": 1})
+    client = connect(fog)
+    with fog.admission.slot():
+        caller = threading.Thread(target=lambda: client.infer("chain", {"x": X}))
+        caller.start()
+        wait_until(lambda: fog.admission.queued == 1)
+        assert 1 == len(fog._activity._unsent)
+    caller.join()
+    wait_until(lambda: not fog._activity._unsent)
+
+
 def test_drain_is_bounded(start_fog, connect, wait_until):
     """A window that never gets its turn does not keep the server alive."""
     fog = start_fog(inference={"max_running": 1}, wire={"drain_s": 0.1, "settle_s": 0.01})

@@ -31,8 +31,8 @@ It returns False if there are too many already; the connection is then relayed l
 called on the front's thread and must not wait for anything.
 """
 _ENDING_S = 60.0  # as long as Linux keeps a connection of which only one side has ended
-_SILENT_S = 1.0  # for each step that a client takes to have the rest, once the front closes
-_CLOSING_S = 10.0  # and for all of them
+_SILENT_S = 0.5  # for each step that a client takes to have the rest, once the front closes
+_CLOSING_S = 1.0  # and for all of them, which leaves time within what a worker may take to end
 
 
 @dataclass(frozen=True, slots=True)

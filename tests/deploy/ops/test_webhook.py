@@ -1,6 +1,7 @@
 """The webhook: who is let in, what begins, and what a restart does not lose."""
 
 import json
+import logging
 import signal
 import socket
 import subprocess
@@ -130,6 +131,25 @@ def test_run_goes_on_after_a_restart(config, worker) -> None:
     wait_for(lambda: worker.asked == [("quick", "A: a-1 answers chain slowly", 7.0)])
     assert Answer(joined=1) == take(again, alert())
     again.stop()
+
+
+def test_end_is_said_once_it_is_on_the_disk(config, worker, monkeypatch, caplog) -> None:
+    """Who reads the line and kills the program finds no run to go on with."""
+    caplog.set_level("INFO")
+    found: dict[str, str] = {}
+
+    def look(record: logging.LogRecord) -> bool:
+        found[record.getMessage()] = json.loads(Path(config.state).read_text())["quick"]["outcome"]
+        return True
+
+    monkeypatch.setattr(logging.getLogger(Desk.__module__), "filters", [look])
+    desk = Desk(config, worker)
+    desk.start()
+    take(desk, alert())
+    worker.go.release()
+    wait_for(lambda: len(found) == 2)
+    desk.stop()
+    assert "promoted" == found["quick: promoted: well"]
 
 
 def test_state_that_cannot_be_written_is_told(config, worker, tmp_path) -> None:

@@ -95,7 +95,9 @@ def open_partition(config: Config, loaded: Loaded, meter: EnergyMeter) -> "LiveP
     objective.check(meter)
     calm = Calm(config.partition_margin, config.partition_dwell_s)
     room = loaded.plan.batch(config.batch) * config.in_flight
-    settings = LiveSettings(objective, calm, config.partition_probe_s, room)
+    settings = LiveSettings(
+        objective=objective, calm=calm, probe_s=config.partition_probe_s, room=room
+    )
     return LivePartition(loaded.options, loaded.plan, meter, settings)
 
 

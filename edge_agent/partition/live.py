@@ -46,7 +46,7 @@ LATE = ("deadline",)
 """Fallbacks that say how slow the link is, at least."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LiveSettings:
     """How a plan is chosen."""
 
@@ -202,6 +202,8 @@ class LivePartition:
             )  # fmt: skip
             if padding is not None:
                 self.uplink.probing(padding, now_s)
+            elif self.probing.is_spent:
+                self._is_known.set()
         if padding is not None:
             self.probing.call(padding, self._probed)
 

@@ -78,8 +78,8 @@ class Probing:
 
     @property
     def is_spent(self) -> bool:
-        """Whether no more probes may follow without a pause."""
-        return self._left < 1.0
+        """Whether no more probes are to follow without a pause."""
+        return not self._is_under_way and (not self._is_hurried or self._left < 1.0)
 
     def connect(self, call: Call) -> None:
         """Call so from now on."""

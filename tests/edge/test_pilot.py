@@ -172,6 +172,15 @@ def test_fixed_run_has_no_pilot(bundle) -> None:
     assert json.dumps(loaded.plan.key) == '[1, "int8", ""]'
 
 
+def test_live_run_has_the_room_of_its_messages_and_a_second_s_patience(bundle) -> None:
+    loaded = load_bundle(bundle, ("auto", "auto"), 1, is_live=True)
+    config = Config(batch=4, in_flight=3, partition_probe_s=2.0)
+    pilot = open_partition(config, loaded, NoMeter())
+    assert pilot is not None
+    settings = pilot._settings
+    assert (4 * 3, 1.0, 2.0) == (settings.room, settings.patience_s, settings.probe_s)
+
+
 def test_heads_of_several_points_are_held_to_one_measure(bundle) -> None:
     """Twice as slow is twice as slow at every point; a head of nearly nothing says nothing."""
     loaded = load_bundle(bundle, ("2", "int8"), 1)

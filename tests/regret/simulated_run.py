@@ -99,7 +99,7 @@ def _live(loaded: Loaded, config: Config, clock: Callable[[], float]) -> LivePar
     meter = open_meter(loaded.plan.manifest, DEVICE, LINK)
     objective = Objective(config.partition_objective, deadline_s=config.deadline_s)
     calm = Calm(config.partition_margin, config.partition_dwell_s)
-    settings = LiveSettings(objective, calm, config.partition_probe_s)
+    settings = LiveSettings(objective=objective, calm=calm, probe_s=config.partition_probe_s)
     return LivePartition(loaded.options, loaded.plan, meter, settings, clock)
 
 

@@ -64,7 +64,7 @@ def begin(options: Sequence[Option], meter: ProfileMeter) -> Callable[..., LiveP
     """Return a function that begins a choice in a world; the first option is 0 unless named."""
 
     def begin(world: World, objective: Objective | None = None, first: int = 0) -> LivePartition:
-        settings = LiveSettings(objective or Objective(), patience_s=0.0)
+        settings = LiveSettings(objective=objective or Objective(), patience_s=0.0)
         return LivePartition(options, options[first].plan, meter, settings, world.clock)
 
     return begin

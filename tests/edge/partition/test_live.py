@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from edge_agent.partition.choose import Objective
+from edge_agent.partition.live import LivePartition, LiveSettings
 from edge_agent.partition.offer import Option
+from edge_agent.partition.probing import BURST
 from partition_world import Seen, Weather, World, noisy, regret, steady, stepping
 
 SETTLING = 20
@@ -35,6 +37,30 @@ def test_steady_link(begin, options: Sequence[Option], rate: float, round_trip_s
     assert regret(world, options, after) <= 0.05
     assert changes(after) <= math.ceil((after[-1].began_s - after[0].began_s) / 60.0)
     assert error(after) <= 0.1
+
+
+@pytest.mark.parametrize("first", [0, 12])
+@pytest.mark.parametrize(("rate", "round_trip_s"), [(r, s) for r, s in STEADY if r > 2e4])
+def test_first_window_waits_for_probes_and_no_longer(
+    begin, rate: float, round_trip_s: float, first: int
+) -> None:
+    """Whether they tell all there is to know, or nothing that matters."""
+    world = World(steady(rate, round_trip_s))
+    live = begin(world, first=first)
+    live.connected(lambda plan: True, world.ping)
+    assert not live._is_known.is_set()
+    world.advance(world.now_s + 0.2 + BURST * 2.0 * round_trip_s)
+    assert live._is_known.is_set()
+
+
+def test_first_window_does_not_wait_where_nothing_is_to_be_chosen(options, meter) -> None:
+    """More knowledge could change nothing: no probe follows the first one."""
+    world = World(steady(1e6, 0.01))
+    live = LivePartition(options[:1], options[0].plan, meter, LiveSettings(), world.clock)
+    live.connected(lambda plan: True, world.ping)
+    assert not live._is_known.is_set()
+    world.advance(world.now_s + 0.1)
+    assert live._is_known.is_set()
 
 
 STEPS = [

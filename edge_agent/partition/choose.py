@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_agent.meter import EnergyMeter, ProfileMeter
 from edge_agent.partition.predict import Costs, Vector
 from headtail.errors import ConfigError
 
 ObjectiveName = Literal["latency", "edge_energy", "weighted", "deadline"]
+Mask = NDArray[np.bool_]
 PENALTY = 100.0
 """Weight of a bound that is broken, per share by which it is, beyond that it is broken at all."""
 CALM_S, CALM_FACTOR = 10.0, 3.0
@@ -21,7 +23,8 @@ RETURN_S, RETURN_FACTOR = 30.0, 9.0
 DOUBT = 0.7
 """Standard deviations of a gain that must be left of it."""
 HASTY_S = 3.0
-"""After a jump, how long a choice that more knowledge could change counts as none yet."""
+"""After a jump, how long a choice that more knowledge could change counts as none yet, for options
+of which more will be known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +88,21 @@ class Calm:
 class Chooser:
     """Holds the option in use, and leaves it only for one that is better beyond doubt."""
 
-    def __init__(self, first: int, calm: Calm) -> None:
-        """Begin with option `first`."""
+    def __init__(self, first: int, calm: Calm, tells: Mask | None = None) -> None:
+        """Begin with an option.
+
+        Args:
+            first: In use.
+            calm: How reluctant to be.
+            tells: Whose windows tell more of the link; None: those of every option.
+        """
         self.current = first
         self._before = first
         self._calm = calm
+        self._tells = slice(None) if tells is None else tells
         self._since_s = -math.inf
         self._has_jumped = True
-        self._jumped_s = math.inf
+        self._jumped_s, self._hasty_until_s = math.inf, -math.inf
 
     def jumped(self) -> None:
         """Note that link or device have changed: the option in use is no better than others."""
@@ -112,12 +122,7 @@ class Chooser:
         mine = float(scores[self.current])
         if not math.isfinite(mine):
             return self._turn(int(np.argmin(scores)), now_s)
-        stayed_s = now_s - self._since_s
-        if stayed_s < self._calm.dwell_s and not self._has_jumped:
-            return False
-        worth = mine - scores - self._needed(mine, stayed_s, CALM_S, CALM_FACTOR)
-        back = mine - scores[self._before] - self._needed(mine, stayed_s, RETURN_S, RETURN_FACTOR)
-        worth[self._before] = min(worth[self._before], back)
+        worth = mine - scores - mine * self._needed(len(scores), now_s)
         if worth.max() <= 0.0:
             return False
         doubt = doubts()
@@ -126,10 +131,10 @@ class Chooser:
         best = int(np.argmax(worth))
         if worth[best] <= 0.0:
             return False
-        is_hasty = self._has_jumped and now_s - self._jumped_s < HASTY_S
+        until_s = self._jumped_s + HASTY_S if self._has_jumped else self._hasty_until_s
         self._turn(best, now_s)
         # Doubts are of differences to the option that was in use, and so large enough for this.
-        self._has_jumped = is_hasty and self.is_open(scores, doubt)
+        self._hasty_until_s = until_s if self.is_open(scores, doubt) else -math.inf
         return True
 
     def is_open(self, scores: Vector, doubts: Vector) -> bool:
@@ -141,10 +146,18 @@ class Chooser:
         hopes[self.current] = mine
         return bool(hopes.min() < (1.0 - self._calm.margin) * mine)
 
-    def _needed(self, mine: float, stayed_s: float, calm_s: float, factor: float) -> float:
-        """Return the least gain of a change."""
-        fresh = 0.0 if self._has_jumped else factor * math.exp(-stayed_s / calm_s)
-        return self._calm.margin * (1.0 + fresh) * mine
+    def _needed(self, options: int, now_s: float) -> Vector:
+        """Return the least gain of a change to each option, as a share of the score in use."""
+        margin, stayed_s = self._calm.margin, now_s - self._since_s
+        if self._has_jumped:
+            return np.full(options, margin)
+        calm = margin * (1.0 + CALM_FACTOR * math.exp(-stayed_s / CALM_S))
+        needed = np.full(options, calm if stayed_s >= self._calm.dwell_s else math.inf)
+        if now_s < self._hasty_until_s:
+            needed[self._tells] = margin
+        back = margin * (1.0 + RETURN_FACTOR * math.exp(-stayed_s / RETURN_S))
+        needed[self._before] = max(needed[self._before], back)
+        return needed
 
     def _turn(self, option: int, now_s: float) -> bool:
         if option == self.current:

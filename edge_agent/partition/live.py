@@ -88,7 +88,8 @@ class LivePartition:
         self._lane: Lane | None = None
         self._is_known = threading.Event()
         self._index = {o.plan.key: i for i, o in enumerate(options)}
-        self._chooser = Chooser(self._index[first.key], settings.calm)
+        is_sent = self.predictor.is_sent > 0.0
+        self._chooser = Chooser(self._index[first.key], settings.calm, is_sent)
         whole_s = max(o.head_s + o.tail_s for o in options)
         self.uplink, self.device = Uplink(), DeviceEstimate(whole_s)
         self.fog = FogEstimate({o.plan.point.index: o.tail_s for o in options})

@@ -107,6 +107,14 @@ def test_choice_in_doubt_after_a_jump_is_mended_once_more_is_known() -> None:
     assert not chooser.choose(UNEQUAL[[0, 2, 1]], lambda: KNOWN, 0.4)
 
 
+def test_haste_leads_to_no_option_that_tells_nothing_more() -> None:
+    """Nor back: what is better by more than the margin there is no reason yet."""
+    chooser = Chooser(0, Calm(0.02, 0.0), np.array([True, True, False]))
+    assert chooser.choose(UNEQUAL, lambda: IN_DOUBT, 0.0)
+    assert not chooser.choose(UNEQUAL, lambda: KNOWN, 0.2)
+    assert not chooser.choose(np.array([0.97, 1.0, 2.0]), lambda: KNOWN, 0.4)
+
+
 def test_choice_in_doubt_stays_where_the_jump_was_long_ago() -> None:
     chooser = Chooser(0, Calm(0.02, 10.0))
     assert not chooser.choose(np.ones(3), lambda: IN_DOUBT, 0.0)

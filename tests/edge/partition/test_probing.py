@@ -161,30 +161,27 @@ def test_a_link_in_use_is_looked_at_now_and_then() -> None:
     assert 8 <= len(made) <= 11
 
 
-def test_what_a_jump_allows_is_bounded() -> None:
-    """A few probes at once, then no more than one a second."""
-    probing, estimate = Probing(1.0), LinkEstimate()
-    estimate.observe(2e4, 0.1, 0.0)
-    probing.connect(answered)
+def at_once(probing: Probing, estimate: LinkEstimate, now_s: float) -> int:
+    """Make all probes that are wanted at one moment; return how many."""
     made = 0
-    while wanted(probing, estimate, 10.0, idle=True) is not None:
+    while wanted(probing, estimate, now_s, idle=True) is not None:
         made += 1
-    assert made == BURST
-    probing.again()
-    while wanted(probing, estimate, 10.01, idle=True) is not None:
-        made += 1
-    assert made == BURST + AFRESH
+    return made
 
 
-def test_probes_that_take_less_than_they_were_to_cost_less() -> None:
-    """More of them may follow one another, and still not without end."""
+@pytest.mark.parametrize(
+    ("call", "least", "most"),
+    [(answered, BURST, BURST), (answered_sooner, BURST + 1, BURST / (1.0 - REFUND))],
+)
+def test_what_a_jump_allows_is_bounded(call, least: int, most: float) -> None:
+    """Few come at once, then one a second at most; those quicker than believed cost less."""
     probing, estimate = Probing(1.0), LinkEstimate()
     estimate.observe(2e4, 0.1, 0.0)
-    probing.connect(answered_sooner)
-    made = 0
-    while wanted(probing, estimate, 10.0, idle=True) is not None:
-        made += 1
-    assert BURST < made <= BURST / (1.0 - REFUND)
+    probing.connect(call)
+    assert least <= at_once(probing, estimate, 10.0) <= most
+    if call is answered:
+        probing.again()
+        assert AFRESH == at_once(probing, estimate, 10.01)
 
 
 def test_surprise_is_checked_by_probes_of_its_size(begin, options: Sequence[Option]) -> None:

@@ -50,6 +50,10 @@ def test_initial_metadata_comes_before_the_first_message_or_not_at_all(multi):
     assert late == ["expected initial metadata before the first message"]
 
 
+GRPC_ROUNDS_UP_S = 0.1
+"""A client of gRPC sends a time of 10 to 100 s in tenths, and more of them rather than fewer."""
+
+
 def test_the_context_knows_peer_metadata_and_time(multi):
     seen = {}
 
@@ -67,7 +71,7 @@ def test_the_context_knows_peer_metadata_and_time(multi):
     list(multi(look)(iter([]), metadata=metadata, timeout=WAIT_S))
     assert seen["peer"].startswith("ipv4:127.0.0.1:")
     assert sorted(metadata) == sorted(seen["metadata"])
-    assert 0 < seen["left"] <= WAIT_S
+    assert 0 < seen["left"] <= WAIT_S + GRPC_ROUNDS_UP_S
     assert {} == seen["auth"]
 
 

@@ -1,4 +1,4 @@
-"""The plans among which a run may choose, and what each costs on this device at its quickest."""
+"""The plans among which a run may choose, and what each costs on this device."""
 
 import statistics
 import time
@@ -10,10 +10,10 @@ from edge_agent.sources.frame import Frame
 from edge_agent.tail_codec import TailCodec
 from headtail.bundle import Bundle, Manifest
 from headtail.bundle.offers import offered
-from headtail.compression import DEFLATE, compress, decompress
+from headtail.compression import DEFLATE, decompress
 from headtail.cut_cost import Halves
+from headtail.oip import read_request
 from headtail.segment import Chain, Tensors
-from headtail.tensor import to_bytes
 from headtail.wire import Encoding
 
 ROUNDS = 3
@@ -122,11 +122,11 @@ class _Trial:
         self._sizes.append(request.size)
         if not self.plan.compression:
             return
-        plain = [to_bytes(array) for array in self.plan.encode(activation)]
-        small = [compress(content) for content in plain]
+        tensors = read_request(request.content + bytes(request.body)).inputs
+        sizes = [array.nbytes for array in self.plan.encode(activation)]
         start_s = clock()
-        for content, whole in zip(small, plain, strict=True):
-            decompress(content, len(whole))
+        for tensor, size in zip(tensors, sizes, strict=True):
+            decompress(tensor.content, size)
         self._inflate_s.append(clock() - start_s)
 
     def option(self, halves: Halves) -> Option:

@@ -192,10 +192,11 @@ class Served:
                     if not self._socket.recv_into(unread):
                         return
                 except BlockingIOError:
-                    if is_shut and not _under_way_bytes(self._socket):
+                    if not is_shut:
+                        self._socket.shutdown(socket.SHUT_WR)
+                        is_shut = True
+                    elif not _under_way_bytes(self._socket):
                         return
-                    self._socket.shutdown(socket.SHUT_WR)
-                    is_shut = True
         except OSError:
             return
 
